@@ -1,0 +1,292 @@
+"""Classification heads that train many independent replicas (seeds) side by side.
+
+A head maps embeddings of shape (R, B, d) to logits of shape (R, B, C): R replicas, each with its own
+weights and its own batch of B samples. Stacking replicas turns twenty small matrix products into one
+batched product, which is what makes twenty seeds cost little more than one (our choice).
+
+Three conventions hold for every head and every module inside one:
+
+* every parameter has a leading replica dimension; a buffer has one only if its name is listed in the
+  class attribute ``replica_buffers`` of the module that registers it;
+* a module that holds random weights has ``reset_parameters(generators)`` and draws the weights of
+  replica r from ``generators[r]`` alone, so a replica is the same alone and among others;
+* the parts of a head are called ``encoder``, ``quantum`` and ``readout`` (those that exist), which is
+  how parameters are attributed to parts.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Head", "MLPHead", "ReplicaDropout", "ReplicaLinear", "expand_replica", "select_replica"]
+
+
+def _require_positive(name: str, value: int, minimum: int = 1) -> int:
+    """Return `value` as an int, or raise ValueError if it is no integer of at least `minimum`."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or number != value or number < minimum:
+        raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}.")
+    return number
+
+
+class ReplicaLinear(nn.Module):
+    """R independent affine maps, computed as one batched matrix product.
+
+    Parameters
+    ----------
+    n_replicas, n_in, n_out : int
+        Number of replicas, of inputs and of outputs.
+    bias : bool
+        Whether to add a trainable offset.
+
+    Attributes
+    ----------
+    weight : Parameter of shape (R, n_in, n_out)
+    bias : Parameter of shape (R, 1, n_out), or None
+    """
+
+    def __init__(self, n_replicas: int, n_in: int, n_out: int, bias: bool = True):
+        super().__init__()
+        self.n_replicas = _require_positive("n_replicas", n_replicas)
+        self.n_in = _require_positive("n_in", n_in)
+        self.n_out = _require_positive("n_out", n_out)
+        self.weight = nn.Parameter(torch.empty(self.n_replicas, self.n_in, self.n_out))
+        self.bias = nn.Parameter(torch.empty(self.n_replicas, 1, self.n_out)) if bias else None
+        self.reset_parameters([torch.Generator().manual_seed(r) for r in range(self.n_replicas)])
+
+    @torch.no_grad()
+    def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw weights and bias uniformly from ±1/sqrt(n_in), as ``torch.nn.Linear`` does.
+
+        Parameters
+        ----------
+        generators : sequence of R CPU generators
+            Replica r draws from ``generators[r]`` only. Draws are float64 and then rounded, so heads
+            of either precision start from the same weights.
+        """
+        bound = 1.0 / math.sqrt(self.n_in)
+        for parameter in (self.weight, self.bias):
+            if parameter is None:
+                continue
+            for r, generator in enumerate(generators):
+                draw = torch.rand(parameter.shape[1:], generator=generator, dtype=torch.float64)
+                parameter[r].copy_((2.0 * draw - 1.0) * bound)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Map (R, B, n_in) to (R, B, n_out)."""
+        if self.bias is None:
+            return torch.bmm(X, self.weight)
+        return torch.baddbmm(self.bias, X, self.weight)
+
+    def extra_repr(self) -> str:
+        """Summarise the sizes for ``repr``."""
+        return (
+            f"n_replicas={self.n_replicas}, n_in={self.n_in}, n_out={self.n_out}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+class ReplicaDropout(nn.Module):
+    """Inverted dropout whose masks are drawn per replica from the replica's own generator.
+
+    ``torch.nn.Dropout`` draws one mask for the whole batch from the global generator, so the mask of a
+    replica would depend on how many others train beside it.
+
+    Parameters
+    ----------
+    p : float
+        Probability of zeroing an activation, in [0, 1).
+    """
+
+    def __init__(self, p: float):
+        super().__init__()
+        if not 0.0 <= p < 1.0:
+            raise ValueError(f"dropout must be a probability in [0, 1), got {p!r}.")
+        self.p = float(p)
+        self._seeds: list[int] = []
+        self._generators: list[torch.Generator] | None = None
+
+    def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
+        """Seed one mask generator per replica with a number drawn from ``generators[r]``."""
+        self._seeds = [
+            int(torch.randint(2**62, (), generator=generator)) for generator in generators
+        ]
+        self._generators = None
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Zero a share p of X (R, B, n) and scale the rest by 1 / (1 - p), when training."""
+        if not self.training or self.p == 0.0:
+            return X
+        if self._generators is None:
+            self._generators = [torch.Generator().manual_seed(seed) for seed in self._seeds]
+        if len(self._generators) != X.shape[0]:
+            raise ValueError(
+                f"dropout is seeded for {len(self._generators)} replicas but got {X.shape[0]}; "
+                "call reset_parameters on the head with one seed per replica."
+            )
+        # Masks are drawn on the CPU, whatever the device, so the same seed gives the same masks.
+        uniform = torch.empty(X.shape, dtype=torch.float32)
+        for row, generator in zip(uniform, self._generators, strict=True):
+            row.uniform_(generator=generator)
+        mask = (uniform >= self.p).to(X.dtype).mul_(1.0 / (1.0 - self.p))
+        return X * mask.to(X.device)
+
+    def take_replicas(self, indices: Sequence[int]) -> None:
+        """Keep the generators' seeds of the replicas `indices` (masks restart from their seed)."""
+        self._seeds = [self._seeds[i] for i in indices]
+        self._generators = None
+
+    def __getstate__(self) -> dict:
+        """Leave the generators out of copies and pickles: they restart from their seeds."""
+        return {**self.__dict__, "_generators": None}
+
+    def extra_repr(self) -> str:
+        """Summarise the probability for ``repr``."""
+        return f"p={self.p}"
+
+
+class Head(nn.Module):
+    """Base class of all heads: (R, B, d) embeddings to (R, B, C) logits.
+
+    A subclass builds its parts (``encoder``, ``quantum``, ``readout``), implements ``forward`` and
+    ends its constructor with ``self.reset_parameters(range(n_replicas))``.
+
+    Parameters
+    ----------
+    n_features : int
+        Width d of an embedding.
+    n_classes : int
+        Number of classes C, at least 2.
+    n_replicas : int
+        Number of replicas R.
+    """
+
+    replica_buffers: tuple[str, ...] = ()
+
+    def __init__(self, n_features: int, n_classes: int, n_replicas: int = 1):
+        super().__init__()
+        self.n_features = _require_positive("n_features", n_features)
+        self.n_classes = _require_positive("n_classes", n_classes, minimum=2)
+        self.n_replicas = _require_positive("n_replicas", n_replicas)
+
+    def reset_parameters(self, seeds: Sequence[int]) -> None:
+        """Draw all weights anew, replica r from a generator seeded with ``seeds[r]`` alone.
+
+        Parameters
+        ----------
+        seeds : sequence of R non-negative integers
+
+        Raises
+        ------
+        ValueError
+            If there is not exactly one seed per replica.
+        """
+        seeds = [int(seed) for seed in seeds]
+        if len(seeds) != self.n_replicas:
+            raise ValueError(f"need one seed per replica: {self.n_replicas}, got {len(seeds)}.")
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        for module in self.modules():
+            if module is not self and hasattr(module, "reset_parameters"):
+                module.reset_parameters(generators)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Map embeddings (R, B, d) to logits (R, B, C): encoder, then quantum, then readout."""
+        for part in ("encoder", "quantum", "readout"):
+            module = getattr(self, part, None)
+            if module is not None:
+                X = module(X)
+        return X
+
+
+class MLPHead(Head):
+    """Fully connected network with ReLU and dropout after each hidden layer; () is the linear head.
+
+    The defaults are the network of the earlier reproduction (768-100-50-2, dropout 0.2).
+
+    Parameters
+    ----------
+    n_features, n_classes, n_replicas : int
+        See `Head`.
+    hidden_dims : sequence of int
+        Widths of the hidden layers; empty for a linear map to the logits.
+    dropout : float
+        Probability of zeroing a hidden activation while training, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        hidden_dims: Sequence[int] = (100, 50),
+        dropout: float = 0.2,
+        n_replicas: int = 1,
+    ):
+        super().__init__(n_features, n_classes, n_replicas)
+        widths = [self.n_features, *(_require_positive("a hidden width", w) for w in hidden_dims)]
+        layers = []
+        for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+            layers += [ReplicaLinear(self.n_replicas, n_in, n_out), nn.ReLU()]
+            layers += [ReplicaDropout(dropout)]
+        if layers:
+            self.encoder = nn.Sequential(*layers)
+        self.readout = ReplicaLinear(self.n_replicas, widths[-1], self.n_classes)
+        self.reset_parameters(range(self.n_replicas))
+
+
+def _take_replicas(head: Head, indices: Sequence[int]) -> Head:
+    """Deep copy of `head` whose replicas are `indices` (repeats allowed)."""
+    # The memo hands deepcopy the already sliced tensors, so the full stack is never duplicated.
+    memo: dict[int, object] = {}
+    index = list(indices)
+    for module in head.modules():
+        for parameter in module.parameters(recurse=False):
+            sliced = parameter.detach()[index]
+            memo[id(parameter)] = nn.Parameter(sliced, requires_grad=parameter.requires_grad)
+        for name in getattr(module, "replica_buffers", ()):
+            buffer = getattr(module, name)
+            memo[id(buffer)] = buffer.detach()[index]
+    result = copy.deepcopy(head, memo)
+    for module in result.modules():
+        if hasattr(module, "n_replicas"):
+            module.n_replicas = len(index)
+        if hasattr(module, "take_replicas"):
+            module.take_replicas(index)
+    return result
+
+
+def select_replica(head: Head, replica: int) -> Head:
+    """Return replica `replica` of `head` as a head of its own, sharing no memory with it.
+
+    Parameters
+    ----------
+    head : Head
+    replica : int
+        Index in 0 ... R - 1.
+
+    Returns
+    -------
+    Head with ``n_replicas == 1``
+
+    Raises
+    ------
+    IndexError
+        If `head` has no such replica.
+    """
+    if not 0 <= replica < head.n_replicas:
+        raise IndexError(f"replica must be in 0 ... {head.n_replicas - 1}, got {replica}.")
+    return _take_replicas(head, [replica])
+
+
+def expand_replica(head: Head, replica: int, n_copies: int) -> Head:
+    """Return a head whose `n_copies` replicas are all copies of replica `replica` of `head`.
+
+    With one replica per sample, one backward pass gives per-sample gradients.
+    """
+    select = [replica] * _require_positive("n_copies", n_copies)
+    return _take_replicas(head, select)
