@@ -15,8 +15,9 @@ Three conventions hold for every head and every module inside one:
 """
 
 import copy
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 __all__ = ["Head", "MLPHead", "ReplicaDropout", "ReplicaLinear", "expand_replica", "select_replica"]
 
 
-def _require_positive(name: str, value: int, minimum: int = 1) -> int:
+def require_integer(name: str, value: int, minimum: int = 1) -> int:
     """Return `value` as an int, or raise ValueError if it is no integer of at least `minimum`."""
     try:
         number = int(value)
@@ -53,9 +54,9 @@ class ReplicaLinear(nn.Module):
 
     def __init__(self, n_replicas: int, n_in: int, n_out: int, bias: bool = True):
         super().__init__()
-        self.n_replicas = _require_positive("n_replicas", n_replicas)
-        self.n_in = _require_positive("n_in", n_in)
-        self.n_out = _require_positive("n_out", n_out)
+        self.n_replicas = require_integer("n_replicas", n_replicas)
+        self.n_in = require_integer("n_in", n_in)
+        self.n_out = require_integer("n_out", n_out)
         self.weight = nn.Parameter(torch.empty(self.n_replicas, self.n_in, self.n_out))
         self.bias = nn.Parameter(torch.empty(self.n_replicas, 1, self.n_out)) if bias else None
         self.reset_parameters([torch.Generator().manual_seed(r) for r in range(self.n_replicas)])
@@ -146,10 +147,6 @@ class ReplicaDropout(nn.Module):
         """Leave the generators out of copies and pickles: they restart from their seeds."""
         return {**self.__dict__, "_generators": None}
 
-    def extra_repr(self) -> str:
-        """Summarise the probability for ``repr``."""
-        return f"p={self.p}"
-
 
 class Head(nn.Module):
     """Base class of all heads: (R, B, d) embeddings to (R, B, C) logits.
@@ -171,9 +168,9 @@ class Head(nn.Module):
 
     def __init__(self, n_features: int, n_classes: int, n_replicas: int = 1):
         super().__init__()
-        self.n_features = _require_positive("n_features", n_features)
-        self.n_classes = _require_positive("n_classes", n_classes, minimum=2)
-        self.n_replicas = _require_positive("n_replicas", n_replicas)
+        self.n_features = require_integer("n_features", n_features)
+        self.n_classes = require_integer("n_classes", n_classes, minimum=2)
+        self.n_replicas = require_integer("n_replicas", n_replicas)
 
     def reset_parameters(self, seeds: Sequence[int]) -> None:
         """Draw all weights anew, replica r from a generator seeded with ``seeds[r]`` alone.
@@ -217,6 +214,11 @@ class MLPHead(Head):
         Widths of the hidden layers; empty for a linear map to the logits.
     dropout : float
         Probability of zeroing a hidden activation while training, in [0, 1).
+
+    Raises
+    ------
+    ValueError
+        If a width is no positive integer or `dropout` no probability below 1.
     """
 
     def __init__(
@@ -228,9 +230,11 @@ class MLPHead(Head):
         n_replicas: int = 1,
     ):
         super().__init__(n_features, n_classes, n_replicas)
-        widths = [self.n_features, *(_require_positive("a hidden width", w) for w in hidden_dims)]
+        if isinstance(hidden_dims, str) or not isinstance(hidden_dims, Iterable):
+            raise ValueError(f"hidden_dims must be a sequence of widths, got {hidden_dims!r}.")
+        widths = [self.n_features, *(require_integer("a hidden width", w) for w in hidden_dims)]
         layers = []
-        for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+        for n_in, n_out in itertools.pairwise(widths):
             layers += [ReplicaLinear(self.n_replicas, n_in, n_out), nn.ReLU()]
             layers += [ReplicaDropout(dropout)]
         if layers:
@@ -288,5 +292,5 @@ def expand_replica(head: Head, replica: int, n_copies: int) -> Head:
 
     With one replica per sample, one backward pass gives per-sample gradients.
     """
-    select = [replica] * _require_positive("n_copies", n_copies)
+    select = [replica] * require_integer("n_copies", n_copies)
     return _take_replicas(head, select)

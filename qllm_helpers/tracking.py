@@ -1,0 +1,66 @@
+"""What a training run remembers: its history, and each replica's best weights."""
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+__all__ = ["BestWeights", "History"]
+
+
+class History:
+    """Losses and accuracies per replica and epoch, until the replica stopped."""
+
+    def __init__(self):
+        self.epochs: list[pd.DataFrame] = []
+
+    def add(self, epoch: int, active: np.ndarray, **columns: np.ndarray) -> None:
+        """Record one epoch of the replicas that are still active; columns are arrays (R,)."""
+        rows = {"replica": np.flatnonzero(active), "epoch": epoch}
+        rows |= {name: values[active] for name, values in columns.items()}
+        self.epochs.append(pd.DataFrame(rows))
+
+    def frame(self) -> pd.DataFrame:
+        """Tidy table, one row per replica and epoch, sorted by replica, then epoch."""
+        table = pd.concat(self.epochs, ignore_index=True)
+        return table.sort_values(["replica", "epoch"], ignore_index=True)
+
+
+class BestWeights:
+    """Own copy of each replica's best weights, and when it was taken.
+
+    The weights are real copies: a ``state_dict().copy()`` keeps references to the live tensors, and
+    what it "restores" are the last weights (a trap in the earlier reproduction).
+    """
+
+    def __init__(self, parameters: list[Tensor], patience: int | None):
+        n_replicas = parameters[0].shape[0]
+        self.parameters = parameters
+        self.patience = patience
+        self.copies = [parameter.detach().clone() for parameter in parameters]
+        self.epoch = np.zeros(n_replicas, dtype=np.int64)
+        self.accuracy = np.full(n_replicas, -np.inf)
+        self.loss = np.full(n_replicas, np.inf)
+        self.active = np.ones(n_replicas, dtype=bool)
+
+    @torch.no_grad()
+    def update(self, epoch: int, loss: np.ndarray, accuracy: np.ndarray) -> None:
+        """Take the weights of the replicas that improved: accuracy first, then loss, then age."""
+        tie = (accuracy == self.accuracy) & (loss < self.loss)
+        improved = self.active & ((accuracy > self.accuracy) | tie)
+        self.epoch[improved] = epoch
+        self.accuracy[improved] = accuracy[improved]
+        self.loss[improved] = loss[improved]
+        if improved.any():
+            mask = torch.from_numpy(improved).to(self.copies[0].device)
+            for best, parameter in zip(self.copies, self.parameters, strict=True):
+                shaped = mask.view(-1, *[1] * (best.ndim - 1))
+                torch.where(shaped, parameter, best, out=best)
+        if self.patience is not None:
+            self.active &= epoch - self.epoch < self.patience
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Write the best weights back into the head."""
+        for best, parameter in zip(self.copies, self.parameters, strict=True):
+            parameter.copy_(best)
