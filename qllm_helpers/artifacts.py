@@ -1,0 +1,254 @@
+"""Shipped files with a manifest of digests, atomic writes, and the reader's cache folder.
+
+Every file under ``qllm_helpers/data`` has a line in ``SHA256SUMS``. A file is compared with its
+line the first time a process reads it, because a flipped byte in an embedding or a result table
+would otherwise turn into a slightly different number and nobody would notice.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+try:  # Windows has no fcntl: there, two processes must not write the manifest at once.
+    import fcntl
+except ImportError:  # pragma: no cover
+    fcntl = None
+
+DATA_DIR = Path(__file__).resolve().parent / "data"
+MANIFEST_NAME = "SHA256SUMS"
+
+
+class DataError(RuntimeError):
+    """Data that is missing, damaged or not what it claims to be."""
+
+
+class UnknownNameError(ValueError):
+    """A corpus, encoder or study that this package does not know."""
+
+
+def sha256(content: bytes | Path) -> str:
+    """Hexadecimal SHA-256 of some bytes, or of the file at a path.
+
+    Parameters
+    ----------
+    content : bytes or Path
+        The bytes themselves, or the path of a file.
+
+    Returns
+    -------
+    str
+        64 lower-case hexadecimal digits.
+    """
+    if isinstance(content, Path):
+        with content.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashlib.sha256(content).hexdigest()
+
+
+def data_path(relative: str | Path) -> Path:
+    """Absolute path of a shipped file, whether or not it exists.
+
+    Parameters
+    ----------
+    relative : str or Path
+        Path below ``qllm_helpers/data``; an absolute path must point there too.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If the path leaves the data folder.
+    """
+    path = (DATA_DIR / relative).resolve()
+    if not path.is_relative_to(DATA_DIR.resolve()):
+        raise ValueError(f"{relative} is not below {DATA_DIR}; only shipped files have a digest")
+    return path
+
+
+def read_manifest() -> dict[str, str]:
+    """Digest of every shipped file, by its path relative to ``qllm_helpers/data``.
+
+    Returns
+    -------
+    dict of str to str
+
+    Raises
+    ------
+    DataError
+        If the manifest is missing or a line is not ``<64 hex digits>  <path>``.
+    """
+    path = DATA_DIR / MANIFEST_NAME
+    if not path.is_file():
+        raise DataError(f"{path} is missing; reinstall the package")
+    digests = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        if len(digest) != 64 or not name:
+            raise DataError(f"{path} is damaged at {line!r}; reinstall the package")
+        digests[name] = digest
+    return digests
+
+
+def read_verified(path: str | Path, *, regenerate: str = "reinstall the package") -> bytes:
+    """Bytes of a shipped file, compared with the manifest.
+
+    The result is kept for the life of the process, so a file is hashed once.
+
+    Parameters
+    ----------
+    path : str or Path
+        Path below ``qllm_helpers/data``.
+    regenerate : str
+        What to do about a damaged file; becomes part of the error message.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    DataError
+        If the file is missing, has no line in the manifest, or differs from its line.
+    """
+    path = data_path(path)
+    if not path.is_file():
+        raise DataError(f"{path} is missing. To get it back: {regenerate}")
+    status = path.stat()
+    return _read_verified(path, status.st_mtime_ns, status.st_size, regenerate)
+
+
+@lru_cache(maxsize=32)
+def _read_verified(path: Path, _mtime: int, _size: int, regenerate: str) -> bytes:
+    # Modification time and size are part of the key: a file replaced meanwhile is read again.
+    name = path.relative_to(DATA_DIR.resolve()).as_posix()
+    expected = read_manifest().get(name)
+    if expected is None:
+        raise DataError(f"{path} has no line in {MANIFEST_NAME}. To get it back: {regenerate}")
+    content = path.read_bytes()
+    if sha256(content) != expected:
+        raise DataError(
+            f"{path} is damaged: its SHA-256 is not the one in {MANIFEST_NAME}. "
+            f"To get it back: {regenerate}"
+        )
+    return content
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Parameters
+    ----------
+    path : Path
+        Target; missing folders are created.
+    content : bytes
+        The whole new content.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes a private file; shipped and cached files are readable like any other.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_manifest(*paths: str | Path) -> None:
+    """Bring the manifest's lines for some shipped files up to date.
+
+    Parameters
+    ----------
+    *paths : str or Path
+        Files below ``qllm_helpers/data``; a line whose file is gone is dropped. Without any,
+        the manifest is rebuilt from every file that is there.
+    """
+    with _manifest_lock():
+        known = read_manifest() if paths and (DATA_DIR / MANIFEST_NAME).is_file() else {}
+        for path in map(data_path, paths or _shipped_files()):
+            name = path.relative_to(DATA_DIR.resolve()).as_posix()
+            known.pop(name, None)
+            if path.is_file():
+                known[name] = sha256(path)
+        lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
+        write_atomic(DATA_DIR / MANIFEST_NAME, "".join(lines).encode())
+
+
+def _shipped_files() -> list[Path]:
+    files = (path for path in DATA_DIR.rglob("*") if path.is_file())
+    return [path for path in files if path.name != MANIFEST_NAME and path.name[0] != "."]
+
+
+@contextmanager
+def _manifest_lock() -> Iterator[None]:
+    # Two studies may end at the same moment; a lost update would make a good file look damaged.
+    # The lock is on the folder itself, and the system releases it even when its holder is killed.
+    if fcntl is None:  # pragma: no cover
+        yield
+        return
+    handle = os.open(DATA_DIR, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def cache_dir() -> Path:
+    """Folder for results that take long and can be computed again.
+
+    Returns
+    -------
+    Path
+        ``$QLLM_CACHE_DIR`` if set, else the platform's cache folder for ``qllm_helpers``.
+    """
+    chosen = os.environ.get("QLLM_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("qllm_helpers", appauthor=False))
+
+
+def cached_arrays(folder: str, key: str, compute: Callable[[], dict]) -> dict:
+    """Arrays from the cache, or computed now and stored there.
+
+    Parameters
+    ----------
+    folder : str
+        Folder below :func:`cache_dir`.
+    key : str
+        Name of the entry; must depend on everything that the arrays depend on.
+    compute : callable
+        Called without arguments when the entry is absent; returns a dict of NumPy arrays.
+
+    Returns
+    -------
+    dict of str to ndarray
+
+    Raises
+    ------
+    DataError
+        If the entry is damaged.
+    """
+    from safetensors.numpy import load, save
+
+    path = cache_dir() / folder / f"{key}.safetensors"
+    if not path.is_file():
+        body = save(compute())
+        write_atomic(path, bytes.fromhex(sha256(body)) + body)
+    content = path.read_bytes()
+    if content[:32].hex() != sha256(content[32:]):
+        raise DataError(f"{path} is damaged. Delete it: it will be computed again")
+    return load(content[32:])
