@@ -1,0 +1,72 @@
+# make book     install, execute the notebooks, render the pages
+# make test     install, run the tests and compare every notebook with its committed outputs
+# make study    recompute the stored rows; of one study alone:  make study STUDY=few_shot
+# make bench    measure training steps on this machine
+# make notebooks  execute the notebooks in place, so that their outputs can be committed
+# make address  carry the repository address of _config.yml to every other file that names it
+# make format   put the code into the house style
+# make clean    delete what make book built
+.DELETE_ON_ERROR:
+.PHONY: book test study bench notebooks address format clean install
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PROFILE ?= quick
+STUDY ?= few_shot paper photons
+BIN := .venv/bin
+# Named after what is installed: a checkout that only changes file times installs nothing again.
+INSTALLED := .venv/installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+
+# One thread: two cores share better between processes than within one small matrix product, and
+# sums come out in the same order on every machine.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= $(OMP_NUM_THREADS)
+export MKL_NUM_THREADS ?= $(OMP_NUM_THREADS)
+export TOKENIZERS_PARALLELISM ?= false
+export JUPYTER_PREFER_ENV_PATH := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+
+# Sentences, for those who keep the corpora beside the checkout; without them the shipped
+# embeddings are enough for every page.
+ifneq ($(wildcard ../shared/datasets/*.csv),)
+export QLLM_DATA_DIR ?= $(abspath ../shared/datasets)
+endif
+
+book: $(INSTALLED)
+	@$(BIN)/python book/execute.py --profile $(PROFILE)
+	@$(BIN)/python book/render.py
+
+# The tests read no model and no corpus from the network, so that they say the same everywhere.
+test: export HF_HUB_OFFLINE ?= 1
+test: $(INSTALLED)
+	$(BIN)/python -m pytest tests --nbval notebooks --nbval-current-env \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
+
+study: $(INSTALLED)
+	for name in $(STUDY); do $(BIN)/qllm study $$name || exit 1; done
+
+bench: $(INSTALLED)
+	$(BIN)/qllm bench
+
+notebooks: $(INSTALLED)
+	@$(BIN)/python book/execute.py --in-place
+
+address: $(INSTALLED)
+	@$(BIN)/python book/address.py
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(INSTALLED)
+
+$(INSTALLED):
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: make PYTHON=path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=path/to/python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing into .venv (some minutes the first time: PyTorch is large)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--editable ".[book,test]" --constraint constraints.txt
+	@rm -f .venv/installed-* && touch $@
+
+clean:
+	rm -rf _build

@@ -1,0 +1,128 @@
+"""Execute the notebooks with papermill, one progress line each.
+
+``python book/execute.py`` writes executed copies to ``_build/executed`` and skips a notebook when
+nothing that it depends on has changed. ``python book/execute.py --in-place`` runs every notebook
+with its own parameters and writes the outputs into ``notebooks/``, ready to be committed.
+"""
+
+import argparse
+import hashlib
+import logging
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import papermill
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "notebooks"
+EXECUTED = ROOT / "_build" / "executed"
+LIBRARY = ("qllm_helpers", "pyproject.toml", "constraints.txt", "book/execute.py")
+
+
+def list_files(names):
+    """Return every file at or below the given paths of the repository, sorted."""
+    files = []
+    for name in names:
+        path = ROOT / name
+        files += [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return sorted(p for p in files if "__pycache__" not in p.parts)
+
+
+def digest(files, *extra):
+    """Return the SHA-256 of the files' names and contents and of extra strings."""
+    total = hashlib.sha256("\0".join(extra).encode())
+    for path in files:
+        total.update(str(path.relative_to(ROOT)).encode() + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def normalise(notebook):
+    """Remove what differs between two runs or machines, and hide the injected parameters."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags and "remove-cell" not in tags:
+            tags.append("remove-cell")
+        for key in ("papermill", "execution", "widgets"):
+            cell.metadata.pop(key, None)
+    return notebook
+
+
+def execute(source, target, parameters):
+    """Run one notebook in the notebooks' folder and write the normalised result.
+
+    Parameters
+    ----------
+    source, target : pathlib.Path
+        They may be the same file; the target is written only when every cell has run.
+    parameters : dict
+        Values for the cell tagged ``parameters``; empty keeps the notebook's own.
+
+    Raises
+    ------
+    papermill.PapermillExecutionError
+        When a cell fails; the message holds its traceback.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_suffix(".partial")
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(scratch),
+            parameters=parameters,
+            cwd=str(SOURCES),
+            kernel_name="python3",
+            progress_bar=False,
+        )
+        nbformat.write(normalise(nbformat.read(scratch, as_version=4)), target)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def run(notebooks, profile, in_place):
+    """Execute the notebooks that need it and say so, one line each."""
+    library = digest(list_files(LIBRARY), profile)
+    for number, source in enumerate(notebooks, 1):
+        print(f"[{number}/{len(notebooks)}] {source.stem} …", end=" ", flush=True)
+        start = time.perf_counter()
+        if in_place:
+            execute(source, source, {})
+        else:
+            target = EXECUTED / source.name
+            stamp = target.with_suffix(".sha256")
+            wanted = digest([source], library)
+            if target.exists() and stamp.exists() and stamp.read_text() == wanted:
+                print("unchanged")
+                continue
+            stamp.unlink(missing_ok=True)
+            execute(source, target, {"PROFILE": profile})
+            stamp.write_text(wanted)
+        print(f"{time.perf_counter() - start:.0f} s", flush=True)
+
+
+def main():
+    """Parse the command line and run; exit with status 1 when there is nothing to run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="notebooks to run, e.g. 01_embeddings; else all")
+    parser.add_argument("--profile", choices=("quick", "full"), default="quick")
+    parser.add_argument("--in-place", action="store_true", help="write outputs into notebooks/")
+    options = parser.parse_args()
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    notebooks = sorted(SOURCES.glob("*.ipynb"))
+    wanted = {Path(name).stem for name in options.names}
+    missing = wanted - {path.stem for path in notebooks}
+    if missing or not notebooks:
+        sys.exit(f"no such notebook in {SOURCES.name}/: {', '.join(sorted(missing)) or '*.ipynb'}")
+    run([p for p in notebooks if not wanted or p.stem in wanted], options.profile, options.in_place)
+
+
+if __name__ == "__main__":
+    main()
