@@ -1,17 +1,17 @@
 """Classification heads that train many independent replicas (seeds) side by side.
 
-A head maps embeddings of shape (R, B, d) to logits of shape (R, B, C): R replicas, each with its own
-weights and its own batch of B samples. Stacking replicas turns twenty small matrix products into one
-batched product, which is what makes twenty seeds cost little more than one (our choice).
+A head maps embeddings of shape (R, B, d) to logits of shape (R, B, C): R replicas, each with its
+own weights and its own batch of B samples. Stacking replicas turns twenty small matrix products
+into one batched product, which makes twenty seeds cost far less than twenty runs (our choice).
 
 Three conventions hold for every head and every module inside one:
 
-* every parameter has a leading replica dimension; a buffer has one only if its name is listed in the
-  class attribute ``replica_buffers`` of the module that registers it;
+* every parameter has a leading replica dimension; a buffer has one only if its name is listed in
+  the class attribute ``replica_buffers`` of the module that registers it;
 * a module that holds random weights has ``reset_parameters(generators)`` and draws the weights of
   replica r from ``generators[r]`` alone, so a replica is the same alone and among others;
-* the parts of a head are called ``encoder``, ``quantum`` and ``readout`` (those that exist), which is
-  how parameters are attributed to parts.
+* the parts of a head are called ``encoder``, ``quantum`` and ``readout`` (those that exist), which
+  is how parameters are attributed to parts.
 """
 
 import copy
@@ -68,8 +68,8 @@ class ReplicaLinear(nn.Module):
         Parameters
         ----------
         generators : sequence of R CPU generators
-            Replica r draws from ``generators[r]`` only. Draws are float64 and then rounded, so heads
-            of either precision start from the same weights.
+            Replica r draws from ``generators[r]`` only. Draws are float64 and then rounded, so
+            heads of either precision start from the same weights.
         """
         bound = 1.0 / math.sqrt(self.n_in)
         for parameter in (self.weight, self.bias):
@@ -96,8 +96,8 @@ class ReplicaLinear(nn.Module):
 class ReplicaDropout(nn.Module):
     """Inverted dropout whose masks are drawn per replica from the replica's own generator.
 
-    ``torch.nn.Dropout`` draws one mask for the whole batch from the global generator, so the mask of a
-    replica would depend on how many others train beside it.
+    ``torch.nn.Dropout`` draws one mask for the whole batch from the global generator, so the mask
+    of a replica would depend on how many others train beside it.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class ReplicaDropout(nn.Module):
         self._generators = None
 
     def __getstate__(self) -> dict:
-        """Leave the generators out of copies and pickles: they restart from their seeds."""
+        """Leave the generators out of copies: they restart from their seeds."""
         return {**self.__dict__, "_generators": None}
 
 

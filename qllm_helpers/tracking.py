@@ -12,18 +12,19 @@ class History:
     """Losses and accuracies per replica and epoch, until the replica stopped."""
 
     def __init__(self):
-        self.epochs: list[pd.DataFrame] = []
+        self.records: list[dict[str, np.ndarray]] = []
 
     def add(self, epoch: int, active: np.ndarray, **columns: np.ndarray) -> None:
         """Record one epoch of the replicas that are still active; columns are arrays (R,)."""
-        rows = {"replica": np.flatnonzero(active), "epoch": epoch}
-        rows |= {name: values[active] for name, values in columns.items()}
-        self.epochs.append(pd.DataFrame(rows))
+        replicas = np.flatnonzero(active)
+        record = {"replica": replicas, "epoch": np.full(replicas.size, epoch)}
+        self.records.append(record | {name: values[active] for name, values in columns.items()})
 
     def frame(self) -> pd.DataFrame:
         """Tidy table, one row per replica and epoch, sorted by replica, then epoch."""
-        table = pd.concat(self.epochs, ignore_index=True)
-        return table.sort_values(["replica", "epoch"], ignore_index=True)
+        names = self.records[0]
+        table = {name: np.concatenate([record[name] for record in self.records]) for name in names}
+        return pd.DataFrame(table).sort_values(["replica", "epoch"], ignore_index=True)
 
 
 class BestWeights:

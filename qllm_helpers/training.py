@@ -1,9 +1,10 @@
-"""The one training loop: R replicas of any head side by side, best validation weights kept for each.
+"""The one training loop: R replicas of any head side by side, each keeping its best weights.
 
-Replicas share a Python step but nothing else: the loss is the sum over replicas of each replica's mean
-cross-entropy, so the gradient of one replica does not see the others, Adam acts elementwise, and the
-order of mini-batches, the initial weights and the dropout masks of a replica come from its own seed. A
-replica therefore ends where it would end alone, up to the rounding of batched products (our choice).
+Replicas share a Python step but nothing else: the loss is the sum over replicas of each replica's
+mean cross-entropy, so the gradient of one replica does not see the others, Adam acts elementwise,
+and the order of mini-batches, the initial weights and the dropout masks of a replica come from its
+own seed. A replica therefore ends where it would end alone, up to the rounding of batched products
+(our choice).
 """
 
 import math
@@ -161,8 +162,8 @@ def _require_finite(kind: str, losses: np.ndarray, active, seeds, epoch: int) ->
     bad = np.flatnonzero(active & ~np.isfinite(losses))
     if bad.size:
         raise ArithmeticError(
-            f"the {kind} loss of the replica with seed {seeds[bad[0]]} is {losses[bad[0]]} in epoch "
-            f"{epoch}: lower lr, add weight_decay, or standardise the features."
+            f"the {kind} loss of the replica with seed {seeds[bad[0]]} is {losses[bad[0]]} in "
+            f"epoch {epoch}: lower lr, add weight_decay, or standardise the features."
         )
 
 
@@ -192,9 +193,10 @@ def _epochs(options: TrainingOptions):
 def train(
     head: Head, X, y, train_index, validation_index, *, seeds, options: TrainingOptions
 ) -> TrainingResult:
-    """Train all replicas of a head by Adam on the cross-entropy; the head ends with the best weights.
+    """Train all replicas of a head by Adam on the cross-entropy and keep the best weights of each.
 
-    The weights are taken as they are: call ``head.reset_parameters(seeds)`` first for a fresh start.
+    Training starts from the weights as they are: call ``head.reset_parameters(seeds)`` first for a
+    fresh start.
     After each epoch every replica is validated, and the weights of its best epoch are kept: highest
     validation accuracy, ties broken by lower validation loss, then by the earlier epoch.
 
