@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from qllm_helpers.artifacts import DataError, UnknownNameError, sha256
+from qllm_helpers.hub import require_dataset
 
 SPLIT_NAMES = ("train", "validation", "test")
 COLUMNS = ["text", "label", "split"]
@@ -157,14 +158,16 @@ def _read_csv(path: Path) -> list[list[str]]:
 def _read_hub(known: Corpus) -> list[list[str]]:
     from datasets import load_dataset
 
+    otherwise = (
+        f"Without network, set QLLM_DATA_DIR to a folder with {known.name}.csv (columns text, "
+        "label, split); load_embeddings() needs no sentences and works offline"
+    )
+    require_dataset(known.hub, otherwise)
     try:
         parts = load_dataset(known.hub)
-    except Exception as error:  # the client raises a different type for each way to be offline
-        raise DataError(
-            f"cannot load {known.hub} from the Hub ({type(error).__name__}). Without network, "
-            f"set QLLM_DATA_DIR to a folder with {known.name}.csv (columns text, label, split); "
-            "load_embeddings() needs no sentences and works offline"
-        ) from error
+    except Exception as error:  # the client raises a different type for each way to fail
+        reason = type(error).__name__
+        raise DataError(f"cannot load {known.hub} from the Hub ({reason}). {otherwise}") from error
     code = {label: str(number) for number, label in enumerate(known.label_names)}
     rows = []
     for part in (part for part in SPLIT_NAMES if part in parts):

@@ -28,7 +28,7 @@ from qllm_helpers.datasets import (
     labels_digest,
     load_texts,
 )
-from qllm_helpers.encoders import DEFAULT_ENCODER, encode, short_name
+from qllm_helpers.encoders import DEFAULT_ENCODER, encode, shared_encoder, short_name
 
 __all__ = ["Embeddings", "encode", "load_embeddings", "shipped_file", "write_embeddings"]
 
@@ -148,7 +148,7 @@ def write_embeddings(
             f"the shipped files are those of {DEFAULT_ENCODER}; name an output file for "
             f"{encoder!r}, or call load_embeddings(), which keeps its result in the cache folder"
         )
-    texts = load_texts(known.name)
+    texts = _texts_for(known.name, encoder)
     body = save(_arrays(texts, encoder, progress), metadata=_description(known.name, encoder))
     path = data_path(shipped_file(name)) if output is None else Path(output)
     write_atomic(path, body)
@@ -160,6 +160,12 @@ def write_embeddings(
 
 def _stored(name: str) -> str:
     return "sst5" if name == "sst2" else name
+
+
+def _texts_for(name: str, encoder: str) -> Texts:
+    # The encoder first: with an unknown one, nobody should hear about missing sentences.
+    shared_encoder(encoder)
+    return load_texts(name)
 
 
 def _arrays(texts: Texts, encoder: str, progress: bool) -> dict[str, np.ndarray]:
@@ -191,7 +197,7 @@ def _shipped(name: str) -> dict[str, np.ndarray]:
 def _computed(name: str, encoder: str) -> dict[str, np.ndarray]:
     key = sha256(_description(name, encoder)["description"].encode())[:32]
     return cached_arrays(
-        "embeddings", key, lambda: _arrays(load_texts(name), encoder, progress=False)
+        "embeddings", key, lambda: _arrays(_texts_for(name, encoder), encoder, progress=False)
     )
 
 

