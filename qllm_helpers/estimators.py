@@ -101,13 +101,15 @@ class PhotonicClassifier(ReplicatedClassifier):
     encoding : {"dense", "subset"}
         One trainable linear map to the phases, or the earlier reproduction's sums over subsets.
     hidden_dim : int or None
-        Width of the encoder's hidden layer, as `PhotonicHead` takes it.
+        Width of the linear map of ``encoding="subset"``; None for 100.
     space : {"fock", "unbunched"}
         Outputs: all Fock states, or at most one photon a mode.
     readout : {"probabilities", "occupation"}
         What the readout sees: output probabilities, or mean photon numbers of the modes.
     twin : str or None
-        Ablation twin in place of the quantum layer, as `PhotonicHead` takes it.
+        Classical stand-in for the quantum layer, one of `qllm_helpers.twins.TWINS`.
+    n_encoders : int or None
+        If given, that many parallel layers of `n_modes` modes feed a second stage.
     input_state : sequence of int or None
         Photons per mode at the input; None for the default.
     {shared}
@@ -122,6 +124,7 @@ class PhotonicClassifier(ReplicatedClassifier):
         space="fock",
         readout="probabilities",
         twin=None,
+        n_encoders=None,
         input_state=None,
         epochs=60,
         lr=5e-3,
@@ -139,6 +142,7 @@ class PhotonicClassifier(ReplicatedClassifier):
         self.space = space
         self.readout = readout
         self.twin = twin
+        self.n_encoders = n_encoders
         self.input_state = input_state
         self.epochs = epochs
         self.lr = lr
@@ -151,9 +155,10 @@ class PhotonicClassifier(ReplicatedClassifier):
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return the photonic head, untrained."""
+        # Here, because numba takes a second to import and the classical heads need none of it.
         from qllm_helpers.photonic_heads import PhotonicHead
 
-        names = ("encoding", "hidden_dim", "space", "readout", "twin", "input_state")
+        names = ("encoding", "hidden_dim", "space", "readout", "twin", "n_encoders", "input_state")
         return PhotonicHead(
             n_features,
             n_classes,

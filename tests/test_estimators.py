@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from qllm_helpers.estimators import MLPClassifier, PhotonicClassifier, fit_many
 
 SMALL_MLP = MLPClassifier(hidden_dims=(16,), dropout=0.1, epochs=15)
-SMALL_PHOTONIC = PhotonicClassifier(n_modes=4, n_photons=1, epochs=15, lr=2e-2)
+SMALL_PHOTONIC = PhotonicClassifier(n_modes=4, n_photons=2, epochs=20, lr=3e-2)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,8 @@ def test_many_equals_one(estimator, blobs):
     X, y = blobs
     seeds = [3, 11, 3]
     splits = [split_of(y, 0), split_of(y, 1), split_of(y, 2)]
-    for seed, split, fitted in zip(seeds, splits, fit_many(estimator, X, y, splits, seeds)):
+    many = fit_many(estimator, X, y, splits, seeds)
+    for seed, split, fitted in zip(seeds, splits, many, strict=True):
         alone = clone(estimator).set_params(random_state=seed)
         alone.fit(X[split.train], y[split.train], X[split.validation], y[split.validation])
         np.testing.assert_allclose(fitted.predict_proba(X), alone.predict_proba(X), atol=2e-5)
@@ -114,7 +115,7 @@ def test_pipeline_and_grid_search(blobs):
 
 
 BAD_DATA = {
-    "nan": (lambda X, y: (np.where(X == X[0, 0], np.nan, X), y), "NaN"),
+    "nan": (lambda X, y: (np.full_like(X, np.nan), y), "NaN"),
     "one class": (lambda X, y: (X, np.zeros(len(X), int)), "2 classes"),
     "continuous labels": (lambda X, y: (X, np.linspace(0, 1, len(X))), "continuous"),
 }
