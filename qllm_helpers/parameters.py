@@ -1,0 +1,248 @@
+"""How many parameters a head has, how many act on data, and how many independent ones there are.
+
+* *nominal*: trainable numbers, what papers print;
+* *live*: those that change some logit of some sample, to first order;
+* *effective*: the rank of the Jacobian of the logits with respect to the parameters, that is, the
+  number of directions in parameter space that change the function on the data.
+
+The distinction is ours; the earlier reproduction prints nominal counts, of which most are dead.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC
+from torch import Tensor, nn
+
+from qllm_helpers.heads import Head, expand_replica
+
+__all__ = ["ParameterCount", "PartCount", "count_parameters", "live_parameters"]
+
+PARTS = ("encoder", "quantum", "readout")
+# A gradient that is zero by construction (a phase behind the last beam splitter) comes out as
+# float64 rounding, some 1e-16 of the largest one; real ones are far above 1e-12 of it.
+_LIVE_TOLERANCE = 1e-12
+# Measured gap for photonic heads: genuine singular values reach down to 1e-9 of the largest, those
+# that are zero by construction come out below 1e-15. The cut lies between.
+_RANK_TOLERANCE = 1e-12
+# Numbers in the weights of one expanded head: 160 MB in float64.
+_EXPANDED_NUMBERS = 20_000_000
+
+
+@dataclass(frozen=True)
+class PartCount:
+    """A number of parameters, in total and by part of the head.
+
+    For effective counts each part is the rank of its own columns; the total may be smaller than
+    their sum, because parts can undo each other.
+    """
+
+    total: int
+    encoder: int = 0
+    quantum: int = 0
+    readout: int = 0
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Nominal, live and effective parameters; the last two are None if they were not determined."""
+
+    nominal: PartCount
+    live: PartCount | None = None
+    effective: PartCount | None = None
+
+
+def _trainable(module: nn.Module) -> dict[str, Tensor]:
+    """Trainable parameters by name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def _by_part(names: list[str], counts) -> PartCount:
+    """Add up counts of named parameters by the first component of the name."""
+    parts = dict.fromkeys(PARTS, 0)
+    for name, count in zip(names, counts, strict=True):
+        if (part := name.split(".")[0]) in parts:
+            parts[part] += int(count)
+    return PartCount(int(sum(counts)), **parts)
+
+
+def _jacobian_chunks(module: nn.Module, X: Tensor) -> Iterator[list[Tensor]]:
+    """Gradients of every logit of a few samples: per parameter a matrix (logits, numbers).
+
+    A head is expanded to one replica per sample, so one backward pass per class gives the gradients
+    of all samples. Any other module is asked sample by sample.
+    """
+    expandable = isinstance(module, Head)
+    numbers = sum(parameter.numel() for parameter in module.parameters())
+    chunk = max(1, min(256, _EXPANDED_NUMBERS // max(1, numbers))) if expandable else 1
+    for samples in X.split(chunk):
+        copies = expand_replica(module, 0, len(samples)) if expandable else module
+        logits = copies(samples[:, None] if expandable else samples).reshape(len(samples), -1)
+        parameters = list(_trainable(copies).values())
+        rows = []
+        for column in range(logits.shape[1]):
+            gradients = torch.autograd.grad(
+                logits[:, column].sum(),
+                parameters,
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            rows.append([gradient.reshape(len(samples), -1) for gradient in gradients])
+        yield [torch.cat(columns) for columns in zip(*rows, strict=True)]
+
+
+def _as_double(module: nn.Module, X) -> tuple[nn.Module, Tensor]:
+    """A float64 CPU copy of the module (of its first replica) in evaluation mode, and float64 X."""
+    module = expand_replica(module, 0, 1) if isinstance(module, Head) else copy.deepcopy(module)
+    X = torch.as_tensor(np.asarray(X, dtype=np.float64))
+    if X.ndim != 2 or len(X) == 0 or not bool(torch.isfinite(X).all()):
+        raise ValueError(f"X must be finite and of shape (n > 0, d), got {tuple(X.shape)}.")
+    if isinstance(module, Head) and X.shape[1] != module.n_features:
+        raise ValueError(f"X must have {module.n_features} columns, got {X.shape[1]}.")
+    return module.to("cpu", torch.float64).eval(), X
+
+
+def live_parameters(module: nn.Module, X) -> dict[str, np.ndarray]:
+    """Which parameters act on data: those with a non-zero gradient of some logit of some sample.
+
+    Parameters
+    ----------
+    module : Head (its first replica), or a module that maps (n, d) to logits (n, C)
+    X : array (n, d)
+
+    Returns
+    -------
+    dict of bool arrays
+        By parameter name, in the shape of the parameter without its replica dimension.
+
+    Raises
+    ------
+    ValueError
+        If X is not finite or has the wrong shape.
+    """
+    module, X = _as_double(module, X)
+    shapes = {name: parameter.shape for name, parameter in _trainable(module).items()}
+    if isinstance(module, Head):
+        shapes = {name: shape[1:] for name, shape in shapes.items()}
+    largest = None
+    for chunk in _jacobian_chunks(module, X):
+        peaks = [block.abs().amax(0) for block in chunk]
+        largest = peaks if largest is None else list(map(torch.maximum, largest, peaks))
+    threshold = _LIVE_TOLERANCE * max((float(peak.max()) for peak in largest), default=0.0)
+    return {
+        name: (peak > threshold).reshape(shape).numpy()
+        for (name, shape), peak in zip(shapes.items(), largest, strict=True)
+    }
+
+
+def _rank(matrix: Tensor) -> int:
+    """Number of singular values above the tolerance."""
+    if matrix.numel() == 0:
+        return 0
+    values = torch.linalg.svdvals(matrix)
+    return int((values > _RANK_TOLERANCE * values[0]).sum())
+
+
+def _effective(module: nn.Module, X, live: dict[str, np.ndarray]) -> PartCount:
+    """Rank of the Jacobian, in total and of each part's columns; dead columns are left out."""
+    module, X = _as_double(module, X)
+    keep = torch.from_numpy(np.concatenate([mask.reshape(-1) for mask in live.values()]))
+    part_of = np.repeat([name.split(".")[0] for name in live], [m.sum() for m in live.values()])
+    jacobian = torch.cat([torch.cat(chunk, 1)[:, keep] for chunk in _jacobian_chunks(module, X)])
+    ranks = {part: _rank(jacobian[:, torch.from_numpy(part_of == part)]) for part in PARTS}
+    return PartCount(_rank(jacobian), **ranks)
+
+
+def _count_module(module: nn.Module, X) -> ParameterCount:
+    """Count a torch module."""
+    replicas = module.n_replicas if isinstance(module, Head) else 1
+    trainable = _trainable(module)
+    names = list(trainable)
+    nominal = _by_part(names, [p.numel() // replicas for p in trainable.values()])
+    if X is None or not names:
+        return ParameterCount(nominal)
+    live = live_parameters(module, X)
+    counts = _by_part(names, [mask.sum() for mask in live.values()])
+    return ParameterCount(nominal, counts, _effective(module, X, live))
+
+
+def _count_linear(coefficients: np.ndarray, n_outputs: int, X) -> ParameterCount:
+    """Count a linear model whose decision function is X @ coef.T + intercept."""
+    n_features = coefficients.shape[1]
+    nominal = n_outputs * (n_features + 1)
+    if X is None:
+        return ParameterCount(PartCount(nominal, readout=nominal))
+    X = np.asarray(X, dtype=np.float64)
+    if X.ndim != 2 or X.shape[1] != n_features:
+        raise ValueError(f"X must be (n, {n_features}), got {X.shape}.")
+    # The gradient of an output is the sample itself, and one for the intercept.
+    design = np.hstack([X, np.ones((len(X), 1))])
+    peaks = np.abs(design).max(0)
+    live = n_outputs * int((peaks > _LIVE_TOLERANCE * peaks.max()).sum())
+    rank = n_outputs * _rank(torch.from_numpy(design))
+    return ParameterCount(*(PartCount(n, readout=n) for n in (nominal, live, rank)))
+
+
+def _count_estimator(estimator: BaseEstimator, X) -> ParameterCount:
+    """Count a fitted scikit-learn classifier."""
+    if (
+        isinstance(estimator, SVC)
+        and estimator.kernel != "linear"
+        and hasattr(estimator, "dual_coef_")
+    ):
+        # Numbers that fitting determines: dual coefficients of the support vectors (one per other
+        # class) and an intercept per pair of classes. The vectors themselves are training data.
+        number = estimator.dual_coef_.size + estimator.intercept_.size
+        return ParameterCount(PartCount(number, readout=number))
+    if hasattr(estimator, "coef_") and hasattr(estimator, "intercept_"):
+        coefficients = np.atleast_2d(estimator.coef_)
+        return _count_linear(coefficients, len(coefficients), X)
+    raise TypeError(
+        f"cannot count the parameters of {type(estimator).__name__}: pass a fitted estimator of "
+        "this package, a torch module, or a fitted scikit-learn linear model or SVC."
+    )
+
+
+def count_parameters(model, X=None) -> ParameterCount:
+    """Count the parameters of a fitted classifier or a torch module.
+
+    Parameters
+    ----------
+    model : fitted estimator, Pipeline, Head, or torch module
+        Of a head the first replica is counted; of a pipeline the last step. Frozen parameters do
+        not count. Any linear scikit-learn model counts as its coefficients and intercepts (a linear
+        SVC in its primal form). An SVC with another kernel counts as its dual coefficients and
+        intercepts; the paper counts its support vectors instead (``n_support_.sum()``), although a
+        support vector is data and no parameter.
+    X : array (n, d), optional
+        Data on which parameters are live and effective. As many logits (n times C) as parameters
+        are needed for the rank not to be limited by the data. Needs memory for n times C times
+        live parameters in float64.
+
+    Returns
+    -------
+    ParameterCount
+        Live and effective are None without X, and for kernel SVCs.
+
+    Raises
+    ------
+    TypeError
+        If `model` is none of these, or is not fitted.
+    ValueError
+        If X is not finite or has the wrong shape.
+    """
+    if isinstance(model, Pipeline):
+        X = X if X is None or len(model) == 1 else model[:-1].transform(X)
+        model = model[-1]
+    module = getattr(model, "module_", model)
+    if isinstance(module, nn.Module):
+        return _count_module(module, X)
+    if isinstance(model, BaseEstimator):
+        return _count_estimator(model, X)
+    raise TypeError(f"cannot count the parameters of {type(model).__name__}.")

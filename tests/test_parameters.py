@@ -1,0 +1,183 @@
+"""Nominal, live and effective parameters."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from qllm_helpers.estimators import MLPClassifier
+from qllm_helpers.heads import Head, MLPHead, ReplicaLinear
+from qllm_helpers.parameters import PartCount, count_parameters, live_parameters
+from qllm_helpers.photonic_heads import PhotonicHead
+
+# Unbunched outputs, 768 inputs, 100 hidden features: printed by the earlier reproduction.
+PUBLISHED = {
+    (2, 1): 76_914,
+    (4, 1): 76_942,
+    (4, 2): 76_946,
+    (6, 1): 76_986,
+    (6, 2): 77_004,
+    (6, 3): 77_014,
+    (8, 1): 77_046,
+    (8, 2): 77_086,
+    (8, 3): 77_142,
+    (8, 4): 77_170,
+}
+
+
+def samples(n, d, seed=0):
+    """Random embeddings."""
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+@pytest.mark.parametrize("circuit", PUBLISHED)
+def test_published_counts_of_the_photonic_heads(circuit):
+    head = PhotonicHead(768, 2, *circuit, encoding="subset", space="unbunched", n_replicas=2)
+    count = count_parameters(head)
+    assert count.nominal.total == PUBLISHED[circuit]
+    assert count.nominal.encoder == 76_900
+    assert count.nominal.quantum == 2 * circuit[0] ** 2
+    assert count.live is None and count.effective is None
+
+
+@pytest.mark.parametrize("n_modes, live_rows", [(2, 1), (4, 2), (6, 3), (8, 3)])
+def test_most_rows_of_the_subset_encoding_are_dead(n_modes, live_rows):
+    head = PhotonicHead(20, 2, n_modes, 1, encoding="subset")
+    weight = live_parameters(head, samples(5, 20))["encoder.linear.weight"]
+    assert weight.shape == (20, 100)
+    assert weight.any(axis=0).sum() == live_rows
+    assert weight[:, :live_rows].all()
+
+
+def test_dead_phases_are_found_behind_the_last_beam_splitter():
+    count = count_parameters(PhotonicHead(6, 2, 4, 2), samples(60, 6))
+    assert count.live.quantum < count.nominal.quantum
+    assert count.effective.quantum < count.live.quantum
+    assert count.live.encoder == count.nominal.encoder == 6 * 4 + 4
+    assert count.live.readout == count.nominal.readout == 2 * 11
+    # A common phase of all modes is no photon count's business: one row of the encoder less.
+    assert count.effective.encoder == 3 * 7
+    # The probabilities sum to one, so a common weight and the bias do the same.
+    assert count.effective.readout == 2 * 10
+
+
+def test_frozen_interferometers_are_not_counted():
+    count = count_parameters(PhotonicHead(6, 2, 4, 1, twin="frozen"), samples(20, 6))
+    assert count.nominal.quantum == count.live.quantum == count.effective.quantum == 0
+    assert count.live.total == count.nominal.total == 6 * 4 + 4 + 2 * 5
+
+
+@pytest.mark.parametrize("n, effective", [(50, 2 * 9), (3, 6)])
+def test_linear_head(n, effective):
+    count = count_parameters(MLPHead(8, 2, ()), samples(n, 8))
+    assert count.nominal == PartCount(18, readout=18) == count.live
+    assert count.effective == PartCount(effective, readout=effective)
+
+
+def test_a_constant_zero_feature_is_dead():
+    X = samples(50, 8)
+    X[:, [2, 5]] = 0.0
+    count = count_parameters(MLPHead(8, 3, ()), X)
+    assert (count.nominal.total, count.live.total, count.effective.total) == (27, 21, 21)
+    live = live_parameters(MLPHead(8, 3, ()), X)["readout.weight"]
+    assert live.any(axis=1).tolist() == [True, True, False, True, True, False, True, True]
+
+
+class Bottleneck(Head):
+    """Two linear maps in a row: rank k(n + m - k) counts the redundancy between them."""
+
+    def __init__(self, n_features, n_classes, width):
+        super().__init__(n_features, n_classes)
+        self.encoder = ReplicaLinear(1, n_features, width, bias=False)
+        self.readout = ReplicaLinear(1, width, n_classes, bias=False)
+        self.reset_parameters([0])
+
+
+def test_effective_parameters_of_a_factorised_matrix():
+    count = count_parameters(Bottleneck(7, 5, 3), samples(40, 7))
+    assert count.nominal == PartCount(36, encoder=21, readout=15) == count.live
+    # Matrices of rank 3 and shape 7 x 5 form a manifold of dimension 3 (7 + 5 - 3).
+    assert count.effective == PartCount(27, encoder=21, readout=15)
+
+
+def test_any_torch_module_gives_the_same_as_the_head():
+    head = MLPHead(6, 2, (5,), dropout=0.5)
+    plain = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
+    with torch.no_grad():
+        for index, layer in ((0, head.encoder[0]), (2, head.readout)):
+            plain[index].weight.copy_(layer.weight[0].T)
+            plain[index].bias.copy_(layer.bias[0, 0])
+    X = samples(40, 6)
+    ours, theirs = count_parameters(head, X), count_parameters(plain, X)
+    assert ours.nominal.total == theirs.nominal.total == 47
+    assert ours.live.total == theirs.live.total
+    assert ours.effective.total == theirs.effective.total
+    assert head.training and next(head.parameters()).dtype == torch.float32
+
+
+def test_chunks_do_not_change_the_count(monkeypatch):
+    head, X = PhotonicHead(6, 2, 4, 1), samples(40, 6)
+    whole = count_parameters(head, X)
+    monkeypatch.setattr("qllm_helpers.parameters._EXPANDED_NUMBERS", 7 * 90)
+    assert count_parameters(head, X) == whole
+
+
+@pytest.fixture(scope="module")
+def task():
+    """Two classes, 768 features."""
+    X = samples(60, 768)
+    return X, (X[:, 0] > 0).astype(int)
+
+
+def test_fitted_estimators(task):
+    X, y = task
+    network = MLPClassifier(epochs=1, random_state=0).fit(X, y)
+    assert count_parameters(network).nominal == PartCount(82_052, encoder=81_950, readout=102)
+    linear = MLPClassifier((), epochs=1, random_state=0).fit(X, y)
+    assert count_parameters(linear).nominal.total == 1_538
+
+
+@pytest.mark.parametrize("model", [LogisticRegression(), SVC(kernel="linear"), LinearSVC()])
+def test_linear_models_of_scikit_learn(model, task):
+    X, y = task
+    model.fit(X, y)
+    assert count_parameters(model).nominal == PartCount(769, readout=769)
+    count = count_parameters(model, X)
+    assert (count.live.total, count.effective.total) == (769, 60)
+
+
+def test_multiclass_logistic_regression_and_pipelines():
+    X = samples(90, 4)
+    y = np.arange(90) % 3
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    count = count_parameters(pipeline, X)
+    assert count.nominal.total == count.live.total == count.effective.total == 15
+
+
+def test_kernel_machine_counts_dual_coefficients(task):
+    X, y = task
+    model = SVC(C=1).fit(X, y)
+    count = count_parameters(model, X)
+    assert count.nominal.total == model.n_support_.sum() + 1
+    assert count.live is None and count.effective is None
+
+
+def test_what_cannot_be_counted_is_refused(task):
+    X, y = task
+    with pytest.raises(TypeError, match="LogisticRegression"):
+        count_parameters(LogisticRegression())
+    with pytest.raises(TypeError, match="fitted"):
+        count_parameters(MLPClassifier())
+    with pytest.raises(TypeError, match="fitted"):
+        count_parameters(SVC())
+    with pytest.raises(TypeError, match="list"):
+        count_parameters([1, 2])
+    with pytest.raises(ValueError, match="columns"):
+        count_parameters(MLPHead(8, 2, ()), samples(5, 7))
+    with pytest.raises(ValueError, match="finite"):
+        count_parameters(MLPHead(8, 2, ()), np.full((5, 8), np.nan))
+    with pytest.raises(ValueError, match="must be"):
+        count_parameters(LogisticRegression().fit(X, y), X[:, :5])
