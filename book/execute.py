@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import logging
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -71,20 +72,20 @@ def execute(source, target, parameters):
     papermill.PapermillExecutionError
         When a cell fails; the message holds its traceback.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_suffix(".partial")
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder, source.name)
         papermill.execute_notebook(
             str(source),
             str(scratch),
             parameters=parameters,
             cwd=str(SOURCES),
             kernel_name="python3",
+            language="python",
             progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
+        target.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(normalise(nbformat.read(scratch, as_version=4)), target)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def run(notebooks, profile, in_place):

@@ -1,0 +1,212 @@
+"""The built pages in a browser: from disk, without a network, on a phone and on a desk.
+
+``make book`` builds them. Without them, or without Chromium, these tests are skipped, unless
+``QLLM_REQUIRE_BROWSER`` is set.
+"""
+
+import os
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parent.parent
+HTML = ROOT / "_build" / "html"
+WIDTHS = (390, 768, 1440)
+THEMES = ("light", "dark")
+OFFLINE = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# Messages of the theme itself, which do no harm.
+HARMLESS = ("THEBE_JS_URL", "reading 'classList'", "Got invalid theme mode")
+
+RAW_TEX = r"""() => {
+  const copy = document.querySelector('article').cloneNode(true);
+  copy.querySelectorAll('pre, code, script, style, mjx-container').forEach(e => e.remove());
+  return (copy.textContent.match(/\$\$|\\\(|\\\[|\\begin\{|\\frac|\\mathrm/g) || []);
+}"""
+UNRENDERED = """() => [...document.querySelectorAll('article .math')]
+  .filter(e => !e.querySelector('mjx-container') || e.querySelector('mjx-merror'))
+  .map(e => e.textContent.slice(0, 80))"""
+TOO_WIDE = """() => {
+  const root = document.documentElement;
+  if (root.scrollWidth <= root.clientWidth + 1) return [];
+  const wide = [...document.querySelectorAll('article *')]
+    .filter(e => e.getBoundingClientRect().right > root.clientWidth + 1);
+  return [`${root.scrollWidth} of ${root.clientWidth}`,
+    ...wide.slice(0, 5).map(e => e.outerHTML.slice(0, 120))];
+}"""
+BAD_IMAGES = """async () => {
+  const bad = [];
+  for (const image of document.images) {
+    image.loading = 'eager';
+    await image.decode().catch(() => 0);
+    const inArticle = image.closest('article') !== null;
+    if (!image.naturalWidth) bad.push(`does not load: ${image.src}`);
+    if (inArticle && !image.alt.trim()) bad.push(`no alt text: ${image.src}`);
+  }
+  return bad;
+}"""
+
+Visit = namedtuple("Visit", "page complaints requests")
+
+
+def require(condition, reason):
+    """Skip for the reason, or fail for it where a browser is demanded."""
+    if not condition:
+        (pytest.fail if os.environ.get("QLLM_REQUIRE_BROWSER") else pytest.skip)(reason)
+
+
+def toc_entries(node):
+    """Yield every page name of a table of contents."""
+    if isinstance(node, dict):
+        yield from (node[key] for key in ("root", "file") if key in node)
+        for key in ("parts", "chapters", "sections"):
+            yield from toc_entries(node.get(key))
+    elif isinstance(node, list):
+        for part in node:
+            yield from toc_entries(part)
+
+
+PAGES = list(toc_entries(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
+
+
+@pytest.fixture(scope="module")
+def site():
+    require((HTML / "index.html").exists(), "the site is not built: run `make book` first")
+    return HTML
+
+
+@pytest.fixture(scope="module")
+def chromium(site):
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    require(program, "Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(OFFLINE))
+        yield browser
+        browser.close()
+
+
+def open_page(browser, url, width, theme):
+    """Open a page with the network refused; note what it asks for and complains about."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=theme, offline=True
+    )
+    page, complaints, requests = context.new_page(), [], []
+    page.on("console", lambda m: m.type == "error" and complaints.append(m.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda r: complaints.append(f"request failed: {r.url}"))
+    page.on("request", lambda r: requests.append(r.url))
+    page.goto(url, wait_until="load")
+    page.evaluate("() => Promise.all([window.MathJax?.startup?.promise, document.fonts.ready])")
+    return Visit(page, complaints, requests)
+
+
+def serious(complaints):
+    """The complaints that are not on the list of harmless ones."""
+    return [c for c in complaints if not any(known in c for known in HARMLESS)]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_sound_in_a_browser(site, chromium, name, width, theme):
+    url = (site / f"{name}.html").as_uri()
+    page, complaints, requests = open_page(chromium, url, width, theme)
+    try:
+        outside = [u for u in requests if urlsplit(u).scheme not in ("file", "data", "blob")]
+        assert page.locator("article h1").count() == 1
+        assert page.evaluate("document.documentElement.dataset.theme") == theme
+        assert outside == []
+        assert page.evaluate(RAW_TEX) == []
+        assert page.evaluate(UNRENDERED) == []
+        assert page.evaluate(TOO_WIDE) == []
+        assert page.evaluate(BAD_IMAGES) == []
+        assert serious(complaints) == []
+    finally:
+        page.context.close()
+
+
+def test_search_finds_photon(site, chromium):
+    url = (site / "search.html").as_uri() + "?q=photon"
+    page, complaints, _ = open_page(chromium, url, 1440, "light")
+    try:
+        page.wait_for_selector("#search-results li a")
+        found = page.locator("#search-results li a").all_inner_texts()
+        assert any("Glossary" in text or "photon" in text.lower() for text in found)
+        assert serious(complaints) == []
+    finally:
+        page.context.close()
+
+
+def test_first_page_leads_to_the_introduction(site, chromium):
+    page, *_ = open_page(chromium, (site / "index.html").as_uri(), 390, "light")
+    try:
+        page.wait_for_url(f"**/{PAGES[0]}.html")
+    finally:
+        page.context.close()
+
+
+def read_links(path):
+    """Return the addresses on a page and the anchors that it offers."""
+    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    links = [a["href"] for a in soup.find_all("a", href=True)]
+    return links, {tag["id"] for tag in soup.find_all(id=True)}
+
+
+def local_targets(path, links):
+    """Yield (file, anchor) of the links that stay on the site."""
+    for link in links:
+        if urlsplit(link).scheme or link.startswith(("//", "#!")):
+            continue
+        address, anchor = urldefrag(urljoin(path.as_uri(), link))
+        yield Path(unquote(urlsplit(address).path)), unquote(anchor)
+
+
+def test_internal_links_and_anchors_resolve(site):
+    anchors, broken, checked = {}, [], 0
+    for name in PAGES:
+        path = site / f"{name}.html"
+        links, anchors[path] = read_links(path)
+        for target, anchor in local_targets(path, links):
+            checked += 1
+            if target.suffix == ".html" and target.exists() and target not in anchors:
+                anchors[target] = read_links(target)[1]
+            known = anchors.get(target, set())
+            if not target.exists() or (anchor and known and anchor not in known):
+                broken.append(f"{name}: {target.name}#{anchor}")
+    assert broken == []
+    assert checked > len(PAGES)
+
+
+def test_every_page_is_reachable_from_the_first(site):
+    start = site / f"{PAGES[0]}.html"
+    seen, todo = {start}, [start]
+    while todo:
+        path = todo.pop()
+        for target, _ in local_targets(path, read_links(path)[0]):
+            if target.suffix == ".html" and target.exists() and target not in seen:
+                seen.add(target)
+                todo.append(target)
+    assert {site / f"{name}.html" for name in PAGES} <= seen
+
+
+def test_pages_show_this_build_of_the_notebooks(site):
+    """A page whose executed copy is missing would silently show the committed outputs."""
+    notebooks = [Path(name).name for name in PAGES if name.startswith("notebooks/")]
+    executed = ROOT / "_build" / "executed"
+    assert notebooks
+    assert [n for n in notebooks if not (executed / f"{n}.ipynb").exists()] == []
