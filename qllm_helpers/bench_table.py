@@ -1,0 +1,74 @@
+"""The benchmark's tables as shipped files."""
+
+from __future__ import annotations
+
+import io
+import platform
+from pathlib import Path
+
+import pandas as pd
+
+from .artifacts import DATA_DIR, UnknownNameError, read_verified, write_atomic, write_manifest
+
+TABLES = ("benchmark", "benchmark_sweep")
+
+
+def write_benchmark(tables: dict[str, pd.DataFrame], folder: Path | None = None) -> list[Path]:
+    """Write measured tables as CSV, with the versions and the machine that they belong to.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        Keys are names from `TABLES`.
+    folder : Path, optional
+        Default: the package's results, whose digests are brought up to date.
+
+    Returns
+    -------
+    list of Path
+    """
+    import merlin
+    import torch
+
+    target = folder or DATA_DIR / "results"
+    versions = {
+        "torch": torch.__version__,
+        "merlinquantum": merlin.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    paths = []
+    for name, table in tables.items():
+        path = target / f"{name}.csv"
+        write_atomic(
+            path, table.assign(**versions).to_csv(index=False, float_format="%.6g").encode()
+        )
+        paths.append(path)
+    if folder is None:
+        write_manifest(*paths)
+    return paths
+
+
+def load_benchmark(name: str = "benchmark") -> pd.DataFrame:
+    """Shipped benchmark rows.
+
+    Parameters
+    ----------
+    name : {"benchmark", "benchmark_sweep"}
+        See `bench.run_benchmark` and `bench_sweep.sweep_benchmark` for the columns.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    UnknownNameError
+        For another name.
+    DataError
+        If the table is missing or differs from its digest.
+    """
+    if name not in TABLES:
+        raise UnknownNameError(f"unknown benchmark table {name!r}; known: {', '.join(TABLES)}")
+    content = read_verified(f"results/{name}.csv", regenerate="qllm bench")
+    return pd.read_csv(io.BytesIO(content))

@@ -1,0 +1,87 @@
+"""``qllm bench``: the engine beside MerLin and Perceval, in one run."""
+
+import os
+from pathlib import Path
+
+import click
+import pandas as pd
+
+
+def _table(frame: pd.DataFrame) -> str:
+    """The circuits' rows as text: one line per engine, replicas and task."""
+    shown = frame.loc[frame["series"] == "circuits"].assign(
+        ms=lambda t: 1e3 * t["seconds_per_replica"]
+    )
+    columns = {
+        "task": "task",
+        "n_modes": "modes",
+        "n_photons": "photons",
+        "engine": "engine",
+        "n_replicas": "R",
+        "ms": "ms per replica",
+        "ratio": "x MerLin",
+        "peak_mebibytes": "peak MiB",
+        "bound": "bound by",
+        "over_bound": "time / bound",
+    }
+    shown = shown.sort_values(["task", "n_modes", "n_photons", "engine", "n_replicas"])
+    return (
+        shown[list(columns)]
+        .rename(columns=columns)
+        .to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep="")
+    )
+
+
+def _growth(frame: pd.DataFrame) -> str:
+    """How the time of a training step grows with each size."""
+    lines = []
+    for series, varied in (
+        ("modes", "n_modes"),
+        ("photons", "n_photons"),
+        ("replicas", "n_replicas"),
+        ("batch", "batch"),
+    ):
+        rows = frame.loc[frame["series"] == series].sort_values(varied)
+        steps = ", ".join(
+            f"{size}: {1e3 * seconds:.2f} ms"
+            for size, seconds in zip(rows[varied], rows["seconds"], strict=True)
+        )
+        lines.append(f"{series:9s} {steps}")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--threads", type=click.IntRange(1), help="Threads of torch.  [default: all cores]")
+@click.option("--seconds", default=1.0, show_default=True, help="Least time for each measurement.")
+@click.option("--sweep/--no-sweep", default=True, help="Also time the whole mode sweep.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for benchmark.csv and benchmark_sweep.csv.  [default: the package's results]",
+)
+def bench(threads: int | None, seconds: float, sweep: bool, output: Path | None) -> None:
+    """Measure training steps and inference beside MerLin and Perceval.
+
+    Takes about ten minutes on two cores. Keep the machine otherwise idle; quote ratios, not times.
+    """
+    from qllm_helpers.bench import run_benchmark, standard_cases
+    from qllm_helpers.bench_bounds import machine_limits, with_bounds
+    from qllm_helpers.bench_sweep import sweep_benchmark
+    from qllm_helpers.bench_table import write_benchmark
+
+    threads = threads or os.cpu_count() or 1
+    limits = machine_limits()
+    table = run_benchmark(standard_cases(), n_threads=threads, min_seconds=seconds, progress=True)
+    table = with_bounds(table, limits)
+    click.echo(_table(table))
+    click.echo("\nOne training step of ours, by size:\n" + _growth(table))
+    tables = {"benchmark": table}
+    if sweep:
+        tables["benchmark_sweep"] = sweep_benchmark(threads, progress=True)
+        totals = tables["benchmark_sweep"][["ours_seconds_per_seed", "merlin_seconds"]].sum()
+        click.echo(
+            f"\nMode sweep, per seed: ours {totals.iloc[0]:.2f} s, MerLin {totals.iloc[1]:.1f} s, "
+            f"ratio {totals.iloc[1] / totals.iloc[0]:.0f}"
+        )
+    for path in write_benchmark(tables, output):
+        click.echo(f"wrote {path}")
