@@ -11,7 +11,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= quick
-STUDY ?= few_shot paper photons
+# Every study that the package describes.
+STUDY ?= $(shell sed -n 's/^\[\([a-z_]*\)\]$$/\1/p' qllm_helpers/data/studies.toml)
 BIN := .venv/bin
 # Named after what is installed: a checkout that only changes file times installs nothing again.
 INSTALLED := .venv/installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)

@@ -29,6 +29,7 @@ def build():
         [*command, "--all", "-W", "-n", "--keep-going", "--quiet"],
         cwd=ROOT,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        stdout=subprocess.DEVNULL,
         check=True,
     )
 
