@@ -6,6 +6,7 @@ import torch
 
 from qllm_helpers import training
 from qllm_helpers.heads import MLPHead
+from qllm_helpers.photonic_heads import PhotonicHead
 from qllm_helpers.tracking import BestWeights
 from qllm_helpers.training import TrainingOptions, compute_logits, train
 
@@ -125,6 +126,21 @@ def test_a_replica_trains_the_same_alone_and_among_others(data, hidden_dims, dro
         columns = ["epoch", "train_loss", "validation_loss", "validation_accuracy"]
         history = together.history[together.history["replica"] == r]
         np.testing.assert_allclose(history[columns], alone.history[columns], atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype, atol", [(torch.float32, 1e-4), (torch.float64, 1e-9)])
+def test_a_photonic_replica_computes_the_same_alone_and_among_others(data, dtype, atol):
+    """The function, not every weight: Adam turns the rounding of a dead phase's gradient into a
+    random walk of that phase, which no logit sees."""
+    X, y, train_index, validation_index = data
+    heads = [PhotonicHead(D, 2, 4, 2, n_replicas=n).to(dtype) for n in (3, 1)]
+    options = TrainingOptions(epochs=8, lr=2e-2)
+    for head, rows in zip(heads, (slice(None), slice(1, 2)), strict=True):
+        seeds = SEEDS[rows]
+        head.reset_parameters(seeds)
+        train(head, X, y, train_index[rows], validation_index[rows], seeds=seeds, options=options)
+    many, one = (compute_logits(head, X) for head in heads)
+    torch.testing.assert_close(many[1:2], one, rtol=0, atol=atol)
 
 
 def test_the_loop_is_plain_adam(data):
