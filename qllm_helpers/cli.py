@@ -16,6 +16,7 @@ from qllm_helpers.artifacts import DataError, UnknownNameError
 LATER = {
     "study": ("qllm_helpers.cli_study", "study"),
     "bench": ("qllm_helpers.cli_bench", "bench"),
+    "landscape": ("qllm_helpers.cli_bench", "landscape"),
     "predict": ("qllm_helpers.cli_predict", "predict"),
 }
 

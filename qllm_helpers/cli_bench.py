@@ -1,4 +1,4 @@
-"""``qllm bench``: the engine beside MerLin and Perceval, in one run."""
+"""``qllm bench`` and ``qllm landscape``: what is measured about the engine itself."""
 
 import os
 from pathlib import Path
@@ -67,7 +67,7 @@ def bench(threads: int | None, seconds: float, sweep: bool, output: Path | None)
     from qllm_helpers.bench import run_benchmark, standard_cases
     from qllm_helpers.bench_bounds import machine_limits, with_bounds
     from qllm_helpers.bench_sweep import sweep_benchmark
-    from qllm_helpers.bench_table import write_benchmark
+    from qllm_helpers.measurements import write_measurements
 
     threads = threads or os.cpu_count() or 1
     limits = machine_limits()
@@ -83,5 +83,25 @@ def bench(threads: int | None, seconds: float, sweep: bool, output: Path | None)
             f"\nMode sweep, per seed: ours {totals.iloc[0]:.2f} s, MerLin {totals.iloc[1]:.1f} s, "
             f"ratio {totals.iloc[1] / totals.iloc[0]:.0f}"
         )
-    for path in write_benchmark(tables, output):
+    for path in write_measurements(tables, output):
+        click.echo(f"wrote {path}")
+
+
+@click.command()
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for landscape.csv.  [default: the package's results]",
+)
+def landscape(output: Path | None) -> None:
+    """Measure gradients, expressivity and training loss against the number of photons.
+
+    Takes about ten minutes on two cores.
+    """
+    from qllm_helpers.landscape import landscape as measure
+    from qllm_helpers.landscape import standard_circuits
+    from qllm_helpers.measurements import write_measurements
+
+    table = measure(standard_circuits(), progress=True)
+    for path in write_measurements({"landscape": table}, output):
         click.echo(f"wrote {path}")

@@ -15,7 +15,7 @@ from qllm_helpers.bench import (
     with_ratios,
 )
 from qllm_helpers.bench_bounds import machine_limits, with_bounds
-from qllm_helpers.bench_table import load_benchmark
+from qllm_helpers.measurements import load_measurements
 from qllm_helpers.cli import main
 
 
@@ -69,7 +69,7 @@ def test_counted_work_of_a_circuit():
 
 
 def test_unknown_table_and_the_command_line():
-    with pytest.raises(UnknownNameError, match="unknown benchmark table"):
-        load_benchmark("speed")
+    with pytest.raises(UnknownNameError, match="unknown table"):
+        load_measurements("speed")
     result = CliRunner().invoke(main, ["bench", "--help"])
     assert result.exit_code == 0 and "MerLin" in result.output

@@ -1,4 +1,4 @@
-"""The benchmark's tables as shipped files."""
+"""Tables that are measured rather than studied (speed, landscape), as shipped files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ import pandas as pd
 
 from .artifacts import DATA_DIR, UnknownNameError, read_verified, write_atomic, write_manifest
 
-TABLES = ("benchmark", "benchmark_sweep")
+# Table -> command that measures it anew.
+TABLES = {
+    "benchmark": "qllm bench",
+    "benchmark_sweep": "qllm bench",
+    "landscape": "qllm landscape",
+}
 
 
-def write_benchmark(tables: dict[str, pd.DataFrame], folder: Path | None = None) -> list[Path]:
+def write_measurements(tables: dict[str, pd.DataFrame], folder: Path | None = None) -> list[Path]:
     """Write measured tables as CSV, with the versions and the machine that they belong to.
 
     Parameters
@@ -49,13 +54,14 @@ def write_benchmark(tables: dict[str, pd.DataFrame], folder: Path | None = None)
     return paths
 
 
-def load_benchmark(name: str = "benchmark") -> pd.DataFrame:
-    """Shipped benchmark rows.
+def load_measurements(name: str) -> pd.DataFrame:
+    """Shipped rows of a measured table.
 
     Parameters
     ----------
-    name : {"benchmark", "benchmark_sweep"}
-        See `bench.run_benchmark` and `bench_sweep.sweep_benchmark` for the columns.
+    name : {"benchmark", "benchmark_sweep", "landscape"}
+        See `bench.run_benchmark`, `bench_sweep.sweep_benchmark` and `landscape.landscape` for the
+        columns.
 
     Returns
     -------
@@ -69,6 +75,6 @@ def load_benchmark(name: str = "benchmark") -> pd.DataFrame:
         If the table is missing or differs from its digest.
     """
     if name not in TABLES:
-        raise UnknownNameError(f"unknown benchmark table {name!r}; known: {', '.join(TABLES)}")
-    content = read_verified(f"results/{name}.csv", regenerate="qllm bench")
+        raise UnknownNameError(f"unknown table {name!r}; known: {', '.join(TABLES)}")
+    content = read_verified(f"results/{name}.csv", regenerate=TABLES[name])
     return pd.read_csv(io.BytesIO(content))
