@@ -1,0 +1,234 @@
+"""Studies as data: which heads, which settings, which protocol, how many seeds.
+
+The grids are in ``data/studies.toml``; a head there names an estimator of
+:mod:`qllm_helpers.registry`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tomllib
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cache
+from math import comb
+from pathlib import Path
+
+from qllm_helpers.artifacts import DATA_DIR, UnknownNameError
+from qllm_helpers.registry import registered
+
+#: Names that the book uses; some may not have been run yet.
+STUDY_NAMES = (
+    *("few_shot", "paper", "photons", "qubits"),
+    *("finetune", "multiclass", "sample_efficiency", "noise"),
+)
+#: Raise it when a change of the code changes results: stored rows of older versions are ignored.
+RESULTS_VERSION = 1
+PROTOCOLS = {"paper": 256, "few_shot": 8}
+_STUDY_FIELDS = {
+    *("title", "dataset", "encoder", "protocol", "fine_tuned", "samples_per_class"),
+    *("seeds", "budget", "heads"),
+}
+_HEAD_FIELDS = {"label", "estimator", "fixed", "vary", "tune"}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One configuration: the unit of work, of storage and of resumption.
+
+    Attributes
+    ----------
+    study, head : str
+        Names, for the table only: two studies share the result of an equal configuration.
+    estimator : str
+        Registered name.
+    parameters : dict
+        Parameters that are the same for all settings.
+    settings : tuple of dict
+        Hyper-parameters to choose from on the validation part, seed by seed.
+    dataset, encoder, protocol : str
+    fine_tuned : bool
+        Whether the body is fine-tuned on the training part of each seed.
+    samples_per_class : int
+    seeds : tuple of int
+    """
+
+    study: str
+    head: str
+    estimator: str
+    parameters: dict
+    settings: tuple[dict, ...]
+    dataset: str
+    encoder: str
+    protocol: str
+    fine_tuned: bool
+    samples_per_class: int
+    seeds: tuple[int, ...]
+
+    @property
+    def family(self) -> str:
+        """Head family; a head with its quantum layer replaced is a twin."""
+        return "twin" if self.parameters.get("twin") else registered(self.estimator).family
+
+    def specification(self, data_digest: str) -> dict:
+        """Everything that the rows depend on, except the machine."""
+        parts = {key: value for key, value in asdict(self).items() if key not in ("study", "head")}
+        return parts | {"data_digest": data_digest, "results_version": RESULTS_VERSION}
+
+    def key(self, data_digest: str) -> str:
+        """SHA-256 of the canonical JSON of :meth:`specification`."""
+        text = json.dumps(self.specification(data_digest), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def cost(self) -> float:
+        """Rough relative work, to start the largest units first and for the remaining time."""
+        fits = len(self.seeds) * len(self.settings)
+        n_train = 1.7 * self.samples_per_class
+        modes, photons = self.parameters.get("n_modes", 0), self.parameters.get("n_photons", 0)
+        states = comb(modes + photons - 1, photons) * photons if modes else 0
+        width = sum(self.parameters.get("hidden_dims", ())) + 100
+        epochs = self.parameters.get("epochs", 60 if states else 1)
+        return fits * epochs * max(n_train, 32) * (width + 4 * modes**2 + states) / 1e6
+
+
+def _product(grid: dict) -> list[dict]:
+    """All combinations of a table of lists, in the order in which it is written."""
+    for name, values in grid.items():
+        if not isinstance(values, list):
+            raise ValueError(f"{name} must be a list of values to try, not {values!r}")
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def _label(template: str, parameters: dict) -> str:
+    words = dict(parameters)
+    for name in ("mode", "photon"):
+        if f"n_{name}s" in parameters:
+            count = parameters[f"n_{name}s"]
+            words[f"{name}s"] = f"{count} {name}{'' if count == 1 else 's'}"
+    return template.format(**words)
+
+
+def _head_units(head: dict, common: dict) -> list[Unit]:
+    unknown = set(head) - _HEAD_FIELDS
+    if unknown:
+        raise ValueError(f"unknown field {sorted(unknown)[0]!r} of the head {head.get('label')!r}")
+    registered(head["estimator"])
+    variants = [one for grid in head.get("vary", [{}]) for one in _product(grid)]
+    settings = tuple(_product(head.get("tune", {})))
+    units = []
+    for variant in variants:
+        parameters = head.get("fixed", {}) | variant
+        label = _label(head["label"], parameters)
+        units.append(
+            Unit(
+                head=label,
+                estimator=head["estimator"],
+                parameters=parameters,
+                settings=settings,
+                **common,
+            )
+        )
+    return units
+
+
+def expand(name: str, table: dict) -> list[Unit]:
+    """Units of one study.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study.
+    table : dict
+        Its table in the TOML file.
+
+    Returns
+    -------
+    list of Unit
+        In the order of the file; every body state (frozen, fine-tuned) in turn.
+
+    Raises
+    ------
+    ValueError
+        If a field is unknown, two units have the same label, or a head has another number of
+        hyper-parameter settings than the study's ``budget``.
+    """
+    unknown = set(table) - _STUDY_FIELDS
+    protocol = table.get("protocol")
+    if unknown or protocol not in PROTOCOLS:
+        problem = f"field {sorted(unknown)[0]!r}" if unknown else f"protocol {protocol!r}"
+        raise ValueError(f"unknown {problem} in study {name!r}")
+    tuned = table.get("fine_tuned", False)
+    units = []
+    for body in tuned if isinstance(tuned, list) else [tuned]:
+        common = {
+            "study": name,
+            "dataset": table["dataset"],
+            "encoder": table["encoder"],
+            "protocol": protocol,
+            "fine_tuned": body,
+            "samples_per_class": table.get("samples_per_class", PROTOCOLS[protocol]),
+            "seeds": tuple(range(table["seeds"])),
+        }
+        for head in table["heads"]:
+            units += _head_units(head, common)
+    for unit in units:
+        if len(unit.settings) != table["budget"]:
+            raise ValueError(
+                f"{unit.head!r} of study {name!r} tries {len(unit.settings)} settings, but the "
+                f"budget of every head is {table['budget']}"
+            )
+    labels = [(unit.head, unit.fine_tuned) for unit in units]
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"two heads of study {name!r} have the same label")
+    return units
+
+
+@cache
+def _read(path: Path, _modified: int) -> dict:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def load_units(
+    study: str, *, path: Path | None = None, n_seeds: int | None = None, heads: str | None = None
+) -> list[Unit]:
+    """Units of a study.
+
+    Parameters
+    ----------
+    study : str
+        Name of a table in the file.
+    path : Path or None
+        TOML file with grids; None for the shipped one.
+    n_seeds : int or None
+        Use seeds 0 ... n_seeds - 1 instead of the study's own.
+    heads : str or None
+        Shell pattern; only heads whose label matches.
+
+    Returns
+    -------
+    list of Unit
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such study, or no head matches.
+    ValueError
+        If the grid or `n_seeds` cannot be used.
+    """
+    path = path or DATA_DIR / "studies.toml"
+    tables = _read(path, path.stat().st_mtime_ns)
+    if study not in tables:
+        raise UnknownNameError(f"no study {study!r} in {path.name}; it has {', '.join(tables)}")
+    units = expand(study, tables[study])
+    if n_seeds is not None:
+        if n_seeds < 1:
+            raise ValueError(f"the number of seeds must be at least 1, not {n_seeds}")
+        units = [replace(unit, seeds=tuple(range(n_seeds))) for unit in units]
+    chosen = [unit for unit in units if heads is None or fnmatchcase(unit.head, heads)]
+    if not chosen:
+        raise UnknownNameError(
+            f"no head of {study!r} matches {heads!r}; heads: {', '.join(u.head for u in units)}"
+        )
+    return chosen

@@ -1,0 +1,461 @@
+"""Studies: resumable after kill -9, repeatable, honest in selection, and refused when damaged."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from qllm_helpers import artifacts, study, study_run, study_table
+from qllm_helpers.artifacts import DataError, UnknownNameError
+from qllm_helpers.cli_study import study as study_command
+from qllm_helpers.embeddings import load_embeddings
+from qllm_helpers.registry import register_estimator
+from qllm_helpers.study import check_rows, export_table, load_results, load_units, run_study
+from qllm_helpers.study_run import Candidate, select, unit_data
+from qllm_helpers.study_store import ResultStore
+from qllm_helpers.study_table import format_table, parse_table
+
+Count = namedtuple("Count", "total")
+Counts = namedtuple("Counts", "nominal live effective")
+
+GRID = """
+[toy]
+dataset = "sst2"
+encoder = "all-MiniLM-L6-v2"
+protocol = "few_shot"
+seeds = 3
+budget = 2
+
+[[toy.heads]]
+label = "width {width}"
+estimator = "Centroid"
+fixed = { pause = PAUSE }
+vary = [{ width = [1, 2, 3, 4, 5, 6, 7, 8] }]
+tune = { shift = [0.0, 0.05] }
+
+[[toy.heads]]
+label = "LogisticRegression"
+estimator = "LogisticRegression"
+tune = { C = [1.0, 10.0] }
+"""
+
+
+class Centroid(ClassifierMixin, BaseEstimator):
+    """Sign of the projection on the difference of the class means, of a few features only."""
+
+    seen = []
+
+    def __init__(self, width=1, shift=0.0, pause=0.0):
+        self.width = width
+        self.shift = shift
+        self.pause = pause
+
+    def fit(self, X, y):
+        import time
+
+        time.sleep(self.pause)
+        self.classes_ = np.unique(y)
+        self.direction_ = X[y == 1].mean(0) - X[y == 0].mean(0)
+        self.direction_[10 * self.width :] = 0
+        return self
+
+    def predict(self, X):
+        type(self).seen.append((id(self), X.copy()))
+        return (X @ self.direction_ > self.shift).astype(int)
+
+
+def count_centroid(fit, X):
+    return Counts(Count(10 * fit.width), Count(10 * fit.width), None)
+
+
+register_estimator("Centroid", Centroid, "linear", count=count_centroid)
+
+
+@pytest.fixture
+def grid(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(GRID.replace("PAUSE", "0.0"))
+    return path
+
+
+@pytest.fixture
+def units(grid):
+    return load_units("toy", path=grid)
+
+
+@pytest.fixture
+def rows(units, tmp_path):
+    return run_study(units, store=tmp_path / "first.sqlite")
+
+
+def untimed(rows):
+    return [{key: value for key, value in row.items() if key != "fit_seconds"} for row in rows]
+
+
+def use_data_folder(monkeypatch, folder):
+    """Ship tables from a folder of the test instead of the package's."""
+    shutil.copytree(artifacts.DATA_DIR, folder, ignore=shutil.ignore_patterns("results"))
+    for module in (artifacts, study_table):
+        monkeypatch.setattr(module, "DATA_DIR", folder)
+    (folder / "results").mkdir()
+    artifacts.write_manifest()
+
+
+# --- grids -----------------------------------------------------------------------------------
+
+
+def test_grid_expands_in_the_order_of_the_file(units):
+    assert [unit.head for unit in units] == [*(f"width {w}" for w in range(1, 9)), units[-1].head]
+    assert units[0].settings == ({"shift": 0.0}, {"shift": 0.05})
+    assert units[0].seeds == (0, 1, 2)
+
+
+def test_shipped_grids_have_the_sizes_of_the_published_tables():
+    few_shot = load_units("few_shot")
+    photonic = [unit for unit in few_shot if unit.family == "photonic" and not unit.fine_tuned]
+    assert len(few_shot) == 2 * 13
+    assert len(photonic) == 10
+    assert all(len(unit.seeds) >= 20 for unit in few_shot)
+    assert photonic[0].head == "2 modes, 1 photon"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("budget = 2", "budget = 3", "budget of every head is 3"),
+        ('"few_shot"', '"zero_shot"', "unknown protocol 'zero_shot'"),
+        ("seeds = 3", "seeds = 3\ncolour = 1", "unknown field 'colour'"),
+        ('label = "width {width}"', 'label = "toy"', "same label"),
+        ('"Centroid"', '"Centroids"', "unknown estimator 'Centroids'"),
+        ("[1.0, 10.0]", "1.0", "must be a list"),
+    ],
+)
+def test_bad_grids_are_refused(grid, old, new, message):
+    grid.write_text(grid.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        load_units("toy", path=grid)
+
+
+def test_unknown_study_and_pattern_are_refused(grid):
+    with pytest.raises(UnknownNameError, match="no study 'joy'"):
+        load_units("joy", path=grid)
+    with pytest.raises(UnknownNameError, match="no head of 'toy' matches"):
+        load_units("toy", path=grid, heads="depth*")
+
+
+def test_key_depends_on_everything_but_the_names(units):
+    first = units[0]
+    key = first.key("digest")
+    assert key == study_run.replace(first, study="other", head="renamed").key("digest")
+    assert key != first.key("other digest")
+    assert key != study_run.single_seed(first, 0).key("digest")
+    assert key != units[1].key("digest")
+
+
+def test_a_name_cannot_be_registered_twice():
+    register_estimator("Centroid", Centroid, "linear", count=count_centroid)
+    with pytest.raises(ValueError, match="registered as 'Centroid' already"):
+        register_estimator("Centroid", Centroid, "svc")
+
+
+# --- one unit --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("protocol", "size", "sizes"),
+    [("paper", 256, (435, 77, 9101)), ("few_shot", 8, (16, 250, 622))],
+)
+def test_split_sizes_of_both_protocols(units, protocol, size, sizes):
+    unit = study_run.replace(units[0], protocol=protocol, samples_per_class=size)
+    for split in unit_data(unit).splits:
+        assert (len(split.train), len(split.validation), len(split.test)) == sizes
+
+
+def test_selection_goes_by_validation_then_loss_then_order():
+    def candidate(name, accuracy, loss):
+        return Candidate(name, {}, accuracy, loss)
+
+    nan = float("nan")
+    assert select([candidate("a", 0.7, 0.1), candidate("b", 0.8, 0.9)]).fit == "b"
+    assert select([candidate("a", 0.8, 0.9), candidate("b", 0.8, 0.1)]).fit == "b"
+    assert select([candidate("a", 0.8, nan), candidate("b", 0.8, nan)]).fit == "a"
+
+
+def test_only_the_chosen_fit_sees_the_test_part_and_once(units):
+    unit = units[3]
+    X = load_embeddings("sst2").X
+    Centroid.seen.clear()
+    study_run.run_unit(unit)
+    splits = unit_data(unit).splits
+    seen = [(who, len(part)) for who, part in Centroid.seen]
+    on_validation = [who for who, size in seen if size == 250]
+    on_test = [who for who, size in seen if size == 622]
+    assert len(on_validation) == len(unit.seeds) * len(unit.settings)
+    assert len(on_test) == len(unit.seeds)
+    assert len(seen) == len(on_validation) + len(on_test)
+    for _, part in Centroid.seen:
+        if len(part) == 250:
+            assert np.array_equal(part, X[splits[0].validation])
+
+
+def test_rows_say_what_was_done(rows):
+    row = rows[0]
+    assert set(row) == set(study_table.COLUMNS)
+    assert (row["head"], row["study"], row["seed"]) == ("width 1", "toy", 0)
+    assert json.loads(row["hyperparameters"])["shift"] in (0.0, 0.05)
+    assert json.loads(row["configuration"]) == {"width": 1, "pause": 0.0}
+    assert (row["n_train"], row["n_test"], row["n_parameters"]) == (16, 622, 10)
+    assert row["torch"] and len(row["data_digest"]) == 16
+
+
+def test_all_seeds_of_a_network_are_fitted_like_one_alone(tmp_path):
+    (unit,) = load_units("few_shot", heads="MLP", n_seeds=2)[:1]
+    unit = study_run.replace(unit, parameters=unit.parameters | {"epochs": 5})
+    together = study_run.run_unit(unit)
+    alone = study_run.run_unit(study_run.single_seed(unit, 1))
+    assert together[1]["test_accuracy"] == pytest.approx(alone[0]["test_accuracy"], abs=0.01)
+    assert together[0]["n_parameters"] == 100 * 385 + 50 * 101 + 2 * 51
+    again = study_run.run_unit(unit)
+    assert untimed(together) == untimed(again)
+
+
+# --- whole studies ---------------------------------------------------------------------------
+
+
+def test_second_run_computes_nothing(units, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "_work", None)
+    assert run_study(units, store=tmp_path / "first.sqlite") == rows
+
+
+def test_two_processes_give_the_same_rows(units, rows, tmp_path):
+    parallel = run_study(units, store=tmp_path / "second.sqlite", n_jobs=2)
+    assert untimed(parallel) == untimed(rows)
+
+
+def test_a_study_runs_on_a_dask_cluster(units, rows, tmp_path):
+    import joblib
+    from distributed import Client, LocalCluster
+
+    options = {"n_workers": 1, "threads_per_worker": 1, "host": "127.0.0.1", "protocol": "tcp"}
+    with (
+        LocalCluster(dashboard_address=None, processes=False, **options) as cluster,
+        Client(cluster),
+        joblib.parallel_config("dask"),
+    ):
+        there = run_study(units[-3:], store=tmp_path / "dask.sqlite")
+    assert untimed(there) == untimed(rows)[-9:]
+
+
+DRIVER = """
+    import os, random, signal, sys, time
+    sys.path.insert(0, sys.argv[1])
+    from pathlib import Path
+    import test_study
+    from qllm_helpers.study import export_table, load_units, run_study
+
+    folder, kills = Path(sys.argv[2]), int(sys.argv[3])
+    units = load_units("toy", path=folder / "grid.toml")
+    run_study(units[-1:], store=folder / "warm.sqlite")
+
+    def once():
+        rows = run_study(units, store=folder / "store.sqlite")
+        export_table("toy", rows, folder / "toy.csv")
+
+    draw = random.Random(0)
+    for _ in range(kills):
+        child = os.fork()
+        if child == 0:
+            once()
+            os._exit(0)
+        time.sleep(draw.uniform(0.0, 0.25))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    once()
+"""
+
+
+def start_driver(folder, kills):
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", textwrap.dedent(DRIVER), here, str(folder), str(kills)]
+    return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def table_without_time(folder):
+    table = parse_table((folder / "toy.csv").read_bytes(), "toy", "toy.csv")
+    return table.drop(columns="fit_seconds").to_csv()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_twenty_kills_end_with_the_same_table(tmp_path):
+    for name in ("undisturbed", "killed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "grid.toml").write_text(GRID.replace("PAUSE", "0.01"))
+    drivers = [start_driver(tmp_path / "undisturbed", 0), start_driver(tmp_path / "killed", 20)]
+    assert [driver.wait(300) for driver in drivers] == [0, 0]
+    assert table_without_time(tmp_path / "killed") == table_without_time(tmp_path / "undisturbed")
+
+
+def test_two_runs_at_once_share_one_store(tmp_path):
+    (tmp_path / "grid.toml").write_text(GRID.replace("PAUSE", "0.01"))
+    drivers = [start_driver(tmp_path, 0), start_driver(tmp_path, 0)]
+    assert [driver.wait(300) for driver in drivers] == [0, 0]
+    with sqlite3.connect(tmp_path / "store.sqlite") as connection:
+        assert connection.execute("SELECT count(*) FROM units").fetchone() == (9,)
+    table = parse_table((tmp_path / "toy.csv").read_bytes(), "toy", "toy.csv")
+    assert len(table) == 27 and not table.duplicated(["head", "seed"]).any()
+
+
+# --- stores ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"study,head\n", b"SQLite format 3\x00" + b"?" * 4096])
+def test_another_kind_of_file_is_no_store(tmp_path, content):
+    path = tmp_path / "store.sqlite"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="not a readable store"):
+        ResultStore(path)
+    assert path.read_bytes() == content
+
+
+def test_a_store_of_another_program_is_refused(tmp_path):
+    path = tmp_path / "store.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE notes (text)")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="another program"):
+        ResultStore(path)
+    assert path.read_bytes() == before
+
+
+def test_a_changed_row_in_the_store_is_refused(units, rows, tmp_path):
+    path = tmp_path / "first.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE units SET rows = replace(rows, '0.6', '0.9')")
+    with pytest.raises(DataError, match="does not match its digest"):
+        run_study(units, store=path)
+
+
+def test_the_first_result_of_a_unit_stays(tmp_path):
+    with ResultStore(tmp_path / "store.sqlite") as store:
+        store.add("key", {}, [{"test_accuracy": 0.5}])
+        store.add("key", {}, [{"test_accuracy": 0.9}])
+        assert store.get("key") == [{"test_accuracy": 0.5}]
+        assert store.get("other") is None
+
+
+# --- tables ----------------------------------------------------------------------------------
+
+
+def test_table_goes_round_and_repeats(rows):
+    content = format_table(rows)
+    table = parse_table(content, "toy", "toy.csv")
+    assert format_table(rows) == content and b"\r" not in content
+    assert len(table) == len(rows)
+    assert table["test_accuracy"].tolist() == pytest.approx(
+        [row["test_accuracy"] for row in rows], abs=1e-6
+    )
+    assert table["n_modes"].isna().all() and not table["fine_tuned"].any()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"my notes\n",
+        lambda content: content[:-20],
+        lambda content: content.replace(b"0.6", b"x.6"),
+        lambda content: content.replace(b"toy,", b"joy,"),
+        lambda content: content.replace(b",test_accuracy", b",accuracy"),
+        lambda content: b"\xff\xfe" + content,
+    ],
+)
+def test_damaged_and_foreign_tables_are_left_alone(rows, tmp_path, damage):
+    path = tmp_path / "toy.csv"
+    path.write_bytes(damage(format_table(rows)))
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="left as it is"):
+        export_table("toy", rows, path)
+    assert path.read_bytes() == before
+
+
+def test_shipped_table_is_checked_and_not_overwritten_when_changed(rows, tmp_path, monkeypatch):
+    use_data_folder(monkeypatch, tmp_path / "data")
+    path = study_table.shipped_table("toy")
+    export_table("toy", rows, path)
+    assert len(load_results("toy")) == len(rows)
+    export_table("toy", rows, path)
+    path.write_bytes(path.read_bytes().replace(b",0.6", b",0.7", 1))
+    with pytest.raises(DataError, match="SHA-256"):
+        load_results("toy")
+    with pytest.raises(DataError, match="changed by hand"):
+        export_table("toy", rows, path)
+
+
+def test_a_kill_between_table_and_digest_is_repaired(rows, tmp_path, monkeypatch):
+    use_data_folder(monkeypatch, tmp_path / "data")
+    path = study_table.shipped_table("toy")
+    path.write_bytes(format_table(rows))
+    export_table("toy", rows, path)
+    assert len(load_results("toy")) == len(rows)
+
+
+def test_unknown_and_missing_studies_are_told_apart(tmp_path, monkeypatch):
+    use_data_folder(monkeypatch, tmp_path / "data")
+    with pytest.raises(UnknownNameError, match="unknown study 'few_shots'"):
+        load_results("few_shots")
+    with pytest.raises(DataError, match="has not been run yet.*qllm study noise"):
+        load_results("noise")
+
+
+# --- checks ----------------------------------------------------------------------------------
+
+
+def test_check_accepts_true_rows_and_finds_a_changed_one(rows, units):
+    table = parse_table(format_table(rows), "toy", "toy.csv")
+    assert not any(row.problem for row in check_rows(table, units, len(table)))
+    table.loc[5, "test_accuracy"] += 0.03
+    wrong = [row for row in check_rows(table, units, len(table)) if row.problem]
+    assert [(row.head, row.seed) for row in wrong] == [("width 2", 2)]
+    assert "test_accuracy" in wrong[0].problem
+
+
+def test_check_draws_by_its_seed_and_refuses_stray_rows(rows, units):
+    table = parse_table(format_table(rows), "toy", "toy.csv")
+    drawn = [
+        [(row.head, row.seed) for row in check_rows(table, units, 4, draw=d)] for d in (0, 0, 1)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    with pytest.raises(DataError, match="which the grid does not"):
+        check_rows(table, units[:3], 4)
+
+
+def test_command_runs_and_checks(grid, tmp_path, monkeypatch):
+    use_data_folder(monkeypatch, tmp_path / "data")
+    monkeypatch.setenv("QLLM_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    options = ["toy", "--grids", str(grid), "--jobs", "1", "--quiet"]
+    run = CliRunner()
+    partial = run.invoke(study_command, [*options, "--entries", "width 1", "--seeds", "2"])
+    assert partial.exit_code == 0 and (tmp_path / "toy-part.csv").is_file()
+    whole = run.invoke(study_command, [*options, "--output", str(tmp_path / "data" / "results")])
+    assert whole.exit_code == 0, whole.output
+    checked = run.invoke(study_command, [*options, "--check", "3", "--draw", "7"])
+    assert checked.exit_code == 0 and "drawn with seed 7" in checked.output
+    table = study_table.shipped_table("toy")
+    lines = [
+        line.replace(",0.", ",0.1") if "width" in line else line
+        for line in table.read_text().splitlines()
+    ]
+    table.write_text("\n".join(lines) + "\n")
+    artifacts.write_manifest(table)
+    changed = run.invoke(study_command, [*options, "--check", "27"])
+    assert changed.exit_code == 1 and "test_accuracy is" in changed.output
