@@ -91,11 +91,13 @@ def tune(model, texts: list[str], labels, seed: int, options: TuningOptions, pro
     from sentence_transformers import SentenceTransformerTrainer
     from transformers.trainer_callback import PrinterCallback
 
-    # Its model card would encode sample sentences behind a progress bar of its own.
-    model.model_card_data.generate_widget_examples = False
+    class Trainer(SentenceTransformerTrainer):
+        def add_model_card_callback(self, default_args_dict) -> None:
+            """None: the tuned body is not published, and the card draws progress bars."""
+
     sentences = Dataset.from_dict({"sentence": texts, "label": labels.tolist()})
     with isolated_randomness(seed), tempfile.TemporaryDirectory() as folder:
-        trainer = SentenceTransformerTrainer(
+        trainer = Trainer(
             model=model,
             args=_arguments(folder, len(texts), seed, options, progress),
             train_dataset=sentences,
