@@ -65,7 +65,7 @@ $(INSTALLED):
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=path/to/python3.11" if sys.version_info < (3, 11) else 0)'
 	@echo "Installing into .venv (some minutes the first time: PyTorch is large)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
 		--editable ".[book,test]" --constraint constraints.txt
 	@rm -f .venv/installed-* && touch $@
 

@@ -82,7 +82,7 @@ def execute(source, target, parameters):
             kernel_name="python3",
             language="python",
             progress_bar=False,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
         target.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(normalise(nbformat.read(scratch, as_version=4)), target)

@@ -336,6 +336,8 @@ def test_notebook_outputs_are_committed_and_compared(path):
     untimed = [i for i, c in ignored if "timing" not in c.metadata.get("tags", [])]
     assert untimed == [], "only a cell tagged `timing` may ignore its output"
     assert len(ignored) <= len(code) / 4
+    ending = [i for i, c in code if c.source.rstrip().endswith(";")]
+    assert ending == [], "nbval sees the value behind a final `;`: give it to `_ =` instead"
     stderr = [i for i, c in code for o in c.outputs if o.get("name") == "stderr"]
     assert stderr == []
 
