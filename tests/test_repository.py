@@ -31,9 +31,9 @@ LAYERS = (
     "heads twins photonic_heads merlin_head qubit_heads",
     "parameters",
     "batches tracking training replicated",
-    "estimators",
-    "registry study",
-    "bench",
+    "estimators kernel_classifier",
+    "registry study landscape",
+    "measurements bench",
     "intervals selection statistics",
     "figures",
     "cli",
@@ -41,7 +41,7 @@ LAYERS = (
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
 SIMULATORS = {"merlin", "perceval"}
 # The bridge speaks to them, the benchmark measures them.
-WITH_SIMULATORS = ("photonics", "merlin_bridge", "bench")
+WITH_SIMULATORS = ("photonics", "merlin_bridge", "bench", "measurements")
 
 
 @cache
