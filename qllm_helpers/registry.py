@@ -42,11 +42,21 @@ class Registered:
         return getattr(import_module(module), name)(**parameters)
 
 
+def _count_svc(fit, X):
+    """Of a fidelity kernel only the SVC is trained."""
+    from qllm_helpers.parameters import count_parameters
+
+    return count_parameters(fit.svc_)
+
+
 _REGISTRY = {
     "LogisticRegression": Registered("sklearn.linear_model:LogisticRegression", "linear"),
     "SVC": Registered("sklearn.svm:SVC", "svc"),
     "MLPClassifier": Registered("qllm_helpers.estimators:MLPClassifier", "mlp"),
     "PhotonicClassifier": Registered("qllm_helpers.estimators:PhotonicClassifier", "photonic"),
+    "PhotonicKernelClassifier": Registered(
+        "qllm_helpers.kernel_classifier:PhotonicKernelClassifier", "photonic", count=_count_svc
+    ),
     "QubitClassifier": Registered("qllm_helpers.estimators:QubitClassifier", "qubit"),
 }
 
