@@ -13,8 +13,8 @@ from qllm_helpers.figures_style import INK, SEQUENCE, new_figure
 def learning_curve(
     table: pd.DataFrame,
     *,
-    size: str = "per_label",
-    curve: str = "scored_on",
+    size: str = "per label",
+    curve: str = "scored on",
     axis_name: str = "training sentences per label",
     chance: float | None = 0.5,
 ) -> Figure:
