@@ -68,7 +68,7 @@ def accuracy_by_mode(
     Raises
     ------
     ValueError
-        If there is no photonic row, or no row of the reference.
+        If there is no photonic row, no row of the reference, or two heads of the same size.
     """
     if reference is not None and reference not in set(rows["head"]):
         raise ValueError(
@@ -78,6 +78,10 @@ def accuracy_by_mode(
     if "twin" in rows.columns:
         photonic = photonic[photonic["twin"].isna()]
     table = summarise(photonic, by=("n_modes", "n_photons"), value=value)
+    if photonic.groupby(["n_modes", "n_photons"])["head"].nunique().max() > 1:
+        raise ValueError(
+            "several heads have the same numbers of modes and photons: filter the rows by head"
+        )
     figure, axes = new_figure(height)
     color = FAMILY_STYLE["photonic"].color
     photons = sorted(table["n_photons"].unique())

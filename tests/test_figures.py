@@ -133,6 +133,9 @@ def test_family_is_guessed_without_the_column(rows):
 def test_bad_tables_are_refused(rows, history):
     with pytest.raises(ValueError, match="no rows of the reference"):
         figures.accuracy_by_mode(rows, reference="SVC")
+    twice = rows.assign(head=rows["head"].replace("4m1p", "4m2p"), n_photons=1)
+    with pytest.raises(ValueError, match="several heads have the same numbers"):
+        figures.accuracy_by_mode(twice)
     with pytest.raises(ValueError, match="unknown head family 'magic'"):
         figures.seed_strip(rows.assign(family="magic"))
     with pytest.raises(ValueError, match="columns epoch and train_loss"):
