@@ -63,9 +63,10 @@ def as_index(name: str, index, n_replicas: int, n_samples: int) -> Tensor:
 def as_embeddings(X, head: Head) -> Tensor:
     """Check embeddings (n, d) or (R, n, d) and return them in the precision of the head."""
     dtype = next(head.parameters()).dtype
-    # A copy is made only if needed: of another type, or read-only (which torch cannot share).
-    array = np.require(X, requirements="W") if not isinstance(X, Tensor) else X
-    X = torch.as_tensor(array).to(dtype)
+    # Always a copy: memory of torch's own alignment, so that the vectorised products round the
+    # same way wherever the array comes from (a memory map, a slice, another process).
+    X = torch.as_tensor(np.require(X, requirements="W") if isinstance(X, np.ndarray) else X)
+    X = X.to(dtype, copy=True).contiguous()
     if X.ndim not in (2, 3) or X.shape[-1] != head.n_features:
         raise ValueError(
             f"X must be (n, {head.n_features}) or ({head.n_replicas}, n, {head.n_features}), "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import platform
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -32,13 +33,10 @@ def write_measurements(tables: dict[str, pd.DataFrame], folder: Path | None = No
     -------
     list of Path
     """
-    import merlin
-    import torch
-
     target = folder or DATA_DIR / "results"
     versions = {
-        "torch": torch.__version__,
-        "merlinquantum": merlin.__version__,
+        "torch": version("torch"),
+        "merlinquantum": version("merlinquantum"),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
