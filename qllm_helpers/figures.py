@@ -141,7 +141,7 @@ def embedding_map(
         look = looks[place % len(looks)]
         part = points[labels == label]
         name = label_names[label] if label_names is not None else str(label)
-        axes.scatter(*part.T, s=14, marker=look.marker, c=look.color, alpha=0.55, lw=0, label=name)
+        axes.scatter(*part.T, s=14, marker=look.marker, c=look.color, alpha=0.7, lw=0, label=name)
     axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
     legend_above(figure, axes, columns=3)
     return figure
