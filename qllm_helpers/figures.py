@@ -29,6 +29,7 @@ from qllm_helpers.figures_style import (
     families,
     new_figure,
     save,
+    styled,
     use_style,
 )
 
@@ -48,11 +49,13 @@ __all__ = [
     "save",
     "seed_strip",
     "selection_effect_histogram",
+    "styled",
     "training_curves",
     "use_style",
 ]
 
 
+@styled
 def training_curves(histories: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure:
     """Loss and validation accuracy over the epochs: mean of the replicas, and their range.
 
@@ -98,6 +101,7 @@ def training_curves(histories: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure
     return figure
 
 
+@styled
 def embedding_map(
     points: np.ndarray,
     labels: np.ndarray,
@@ -147,6 +151,7 @@ def embedding_map(
     return figure
 
 
+@styled
 def selection_effect_histogram(
     differences: Sequence[float], *, observed: dict[str, float] | None = None, bins: int = 60
 ) -> Figure:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from qllm_helpers.figures_style import FAMILY_STYLE, INK, SEQUENCE, families, new_figure
+from qllm_helpers.figures_style import FAMILY_STYLE, INK, SEQUENCE, families, new_figure, styled
 from qllm_helpers.statistics import paired_values, pareto_front, summarise
 
 AXIS = {
@@ -41,6 +41,7 @@ def legend_above(figure: Figure, axes, columns: int) -> None:
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, columnspacing=1.2)
 
 
+@styled
 def accuracy_by_mode(
     rows: pd.DataFrame,
     *,
@@ -110,6 +111,7 @@ def _reference_band(axes, rows, reference, value) -> None:
         axes.axhspan(line["low"], line["high"], color=style.color, alpha=0.2, lw=0, zorder=0)
 
 
+@styled
 def accuracy_by_parameters(
     rows: pd.DataFrame,
     *,
@@ -140,7 +142,7 @@ def accuracy_by_parameters(
     table = summarise(rows, value=value)
     table["family"] = families(table)
     figure, panels = new_figure(
-        height * len(counts) + 0.4, rows=len(counts), sharey=True, squeeze=False
+        height * len(counts) + 0.4, rows=len(counts), sharex=True, sharey=True, squeeze=False
     )
     for axes, count in zip(panels[:, 0], counts, strict=True):
         known = table[table[count].notna()]
@@ -151,6 +153,7 @@ def accuracy_by_parameters(
             _bars(axes, part[count], part, label=style.label, **look)
         _draw_front(axes, known, count, label_front)
         axes.set_xscale("log")
+        axes.tick_params(labelbottom=True)
         axes.set(xlabel=AXIS.get(count, count), ylabel=AXIS.get(value, value))
     legend_above(figure, panels[0, 0], columns=4)
     return figure
@@ -169,6 +172,7 @@ def _draw_front(axes, table, count, label) -> None:
             axes.annotate(name, (at, height), (4, 7), textcoords="offset points", fontsize=8)
 
 
+@styled
 def difference_forest(
     table: pd.DataFrame,
     *,
@@ -211,6 +215,7 @@ def difference_forest(
     return figure
 
 
+@styled
 def seed_strip(rows: pd.DataFrame, *, value: str = "test_accuracy", lines: bool = False) -> Figure:
     """Every seed of every head as a dot, with the mean and its interval.
 
@@ -248,6 +253,7 @@ def seed_strip(rows: pd.DataFrame, *, value: str = "test_accuracy", lines: bool 
     return figure
 
 
+@styled
 def headline(table: pd.DataFrame) -> Figure:
     """Reported accuracies next to ours with intervals, one line a published row.
 

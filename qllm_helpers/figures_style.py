@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 
 import matplotlib as mpl
 import pandas as pd
@@ -88,6 +90,17 @@ def use_style() -> None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("svg", metadata={"Date": None})
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in the book's style whether or not :func:`use_style` was called."""
+
+    @wraps(draw)
+    def drawn(*arguments, **options) -> Figure:
+        with mpl.rc_context(_SETTINGS):
+            return draw(*arguments, **options)
+
+    return drawn
 
 
 def new_figure(height: float = 3.4, *, rows: int = 1, columns: int = 1, **options):

@@ -1,8 +1,11 @@
 """Figures draw what the table says, repeat byte for byte and read on any page."""
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from qllm_helpers import figures
 from qllm_helpers.statistics import paired_differences, selection_effect
@@ -116,6 +119,15 @@ def test_accuracies_say_that_they_are_fractions(rows, history):
     drawn = draw_all(rows, history)
     assert drawn["mode"].axes[0].get_ylabel() == "test accuracy (fraction)"
     assert "(fraction)" in drawn["forest"].axes[0].get_xlabel()
+
+
+def test_no_text_is_black_even_without_the_style(rows, history):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        drawn = draw_all(rows, history)
+    for name, figure in drawn.items():
+        texts = figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_text())
+        assert {to_hex(text.get_color()) for text in texts} == {figures.INK}, name
 
 
 def test_forest_draws_the_differences_of_the_table(rows):
