@@ -8,6 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
+from qllm_helpers import parameters
 from qllm_helpers.estimators import MLPClassifier
 from qllm_helpers.heads import Head, MLPHead, ReplicaLinear
 from qllm_helpers.parameters import PartCount, count_parameters, live_parameters
@@ -181,3 +182,11 @@ def test_what_cannot_be_counted_is_refused(task):
         count_parameters(MLPHead(8, 2, ()), np.full((5, 8), np.nan))
     with pytest.raises(ValueError, match="must be"):
         count_parameters(LogisticRegression().fit(X, y), X[:, :5])
+
+
+def test_rank_of_a_large_matrix_is_that_of_its_singular_values():
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(n, 641, generator=generator).double() for n in (900, 700))
+    matrix = left @ right.T * torch.logspace(0, -8, 700, dtype=torch.float64)
+    assert parameters._rank(matrix) == 641
+    assert parameters._rank(matrix[:, :300]) == 300
