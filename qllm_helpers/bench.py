@@ -172,8 +172,12 @@ def measure(case: Case, n_threads: int, min_seconds: float = 1.0) -> dict:
 
 
 def _in_fresh_process(function: Callable, *arguments):
-    """Call `function` in a process of its own, so that peaks and caches are its own."""
-    context = multiprocessing.get_context("spawn")
+    """Call `function` in a process of its own, so that peaks and caches are its own.
+
+    A server that has imported everything and computed nothing forks it: no import is waited for.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "merlin", "perceval", "torch.utils.benchmark"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
 
