@@ -39,6 +39,8 @@ PARTS = ("train", "validation", "test")
 LIVE_SAMPLES = 512
 #: Heads with more live parameters get no effective count: its matrix is this number squared.
 MAX_RANK = 6000
+#: The same for classical twins, whose rank is of less interest than the head's own.
+MAX_RANK_TWIN = 2000
 _CONFIGURATION = ("n_modes", "n_photons", "n_qubits", "encoding", "space", "readout", "twin")
 
 
@@ -235,7 +237,8 @@ def _count_within_memory(fit, X: np.ndarray) -> ParameterCount:
     if not hasattr(fit, "module_"):
         return count_parameters(fit, X)
     live = sum(int(mask.sum()) for mask in live_parameters(fit.module_, X[:LIVE_SAMPLES]).values())
-    if live <= MAX_RANK:
+    limit = MAX_RANK_TWIN if fit.get_params().get("twin") else MAX_RANK
+    if live <= limit:
         samples = max(LIVE_SAMPLES, 8 + live // len(fit.classes_))
         return count_parameters(fit, X[:samples])
     return replace(count_parameters(fit), live=PartCount(live))
