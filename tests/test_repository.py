@@ -34,7 +34,7 @@ LAYERS = (
     "estimators kernel_classifier",
     "registry study landscape",
     "measurements bench",
-    "intervals selection statistics",
+    "published intervals selection statistics comparisons sweeps",
     "figures",
     "cli",
 )

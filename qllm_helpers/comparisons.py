@@ -1,0 +1,285 @@
+"""Heads in pairs: against linear maps of the same rank and against their twins, with a verdict.
+
+A pair is compared seed by seed, on the same splits. Which pairs are formed and the margin of one
+point are our choice; the twins follow Bowles et al., arXiv 2403.07059.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from qllm_helpers.intervals import interval, paired_values
+
+__all__ = [
+    "MARGIN",
+    "kinds",
+    "match_heads",
+    "paired_table",
+    "pooled_table",
+    "study_rows",
+    "difference_tests",
+    "verdict",
+]
+
+#: Largest difference (fraction) that counts as none: one point.
+MARGIN = 0.01
+_LEVEL = 0.05
+
+
+def study_rows(study: str, *, recompute: bool = False, n_jobs: int = -1) -> pd.DataFrame:
+    """Rows of a study: the shipped ones, or computed again.
+
+    Parameters
+    ----------
+    study : str
+        Name of :func:`qllm_helpers.load_results`.
+    recompute : bool
+        Compute what the local store of finished fits lacks, which takes up to an hour; the
+        shipped table is left alone. ``qllm study NAME`` does the same and writes the table.
+    n_jobs : int
+        Processes; -1 uses all cores.
+
+    Returns
+    -------
+    DataFrame
+        One row per fit.
+
+    Raises
+    ------
+    UnknownNameError, DataError
+        As `load_results`.
+    """
+    from qllm_helpers.study import load_results, load_units, run_study
+    from qllm_helpers.study_table import format_table, parse_table
+
+    if not recompute:
+        return load_results(study)
+    rows = run_study(load_units(study), n_jobs=n_jobs)
+    return parse_table(format_table(rows), study, f"the new rows of {study}")
+
+
+def kinds(rows: pd.DataFrame) -> pd.Series:
+    """What every row's head is made of.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per fit, from :func:`study_rows`.
+
+    Returns
+    -------
+    Series of str
+        The family (``"linear"``, ``"svc"``, ``"mlp"``, ``"photonic"``, ``"qubit"``), and where
+        it applies instead ``"linear map"`` (of the same rank: no quantum layer), an ablation
+        twin such as ``"cosine twin"``, or ``"occupation"``, ``"two-stage"``, ``"fidelity kernel"``.
+    """
+    kind = rows["family"].astype(object).copy()
+    kind = kind.mask(rows["readout"].eq("occupation").fillna(False), "occupation")
+    kind = kind.mask(rows["configuration"].str.contains('"n_encoders"'), "two-stage")
+    kind = kind.mask(rows["estimator"].eq("PhotonicKernelClassifier"), "fidelity kernel")
+    twin = (rows["twin"] + " twin").replace("identity twin", "linear map")
+    return kind.mask(twin.notna(), twin).rename("kind")
+
+
+def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str, str]]:
+    """Pairs of heads of the same size: modes and photons, or modes alone for a linear map.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per fit.
+    kind, reference : str
+        Values of :func:`kinds`.
+
+    Returns
+    -------
+    list of (head, reference head)
+        By number of modes, then photons; a head without a partner is left out.
+
+    Raises
+    ------
+    ValueError
+        If no head of `kind` has a partner, or one has several.
+    """
+    size = ["n_modes"] if "linear map" in (kind, reference) else ["n_modes", "n_photons"]
+    heads = rows.assign(kind=kinds(rows)).drop_duplicates("head")[["head", "kind", *size]]
+    left, right = heads[heads["kind"] == kind], heads[heads["kind"] == reference]
+    right = right[right[size].notna().all(axis=1)]
+    if right.duplicated(size).any():
+        raise ValueError(f"several heads of kind {reference!r} have the same size: filter the rows")
+    both = left.merge(right, on=size, suffixes=("", "_reference"))
+    if both.empty:
+        known = sorted(heads["kind"].unique())
+        raise ValueError(
+            f"no head of kind {kind!r} has a {reference!r} of its size; kinds: {known}"
+        )
+    order = [name for name in ("n_modes", "n_photons", "n_photons_reference") if name in both]
+    both = both.sort_values(order, kind="stable")
+    return list(zip(both["head"], both["head_reference"], strict=True))
+
+
+def _differences(rows: pd.DataFrame, pairs, value: str) -> pd.DataFrame:
+    """One row per seed, one column per pair: head minus reference."""
+    wide = paired_values(rows, value=value).astype(float)
+    missing = [name for pair in pairs for name in pair if name not in wide.columns]
+    if missing or not pairs:
+        raise ValueError(f"no rows of {missing[0]!r}" if missing else "no pairs to compare")
+    return pd.concat([wide[head] - wide[reference] for head, reference in pairs], axis=1)
+
+
+def _tests(values: np.ndarray, margin: float) -> dict:
+    """Mean, 95 % interval, p-values of a paired t-test and of two one-sided ones."""
+    from scipy import stats
+
+    if values.size < 2:
+        raise ValueError("a pair shares fewer than two seeds; compute more rows")
+    low, high = interval(values, confidence=1 - _LEVEL)
+    row = {"difference": values.mean(), "low": low, "high": high, "std": values.std(ddof=1)}
+    row["n_seeds"] = values.size
+    if np.ptp(values) == 0:  # no spread: the statistics would divide by zero
+        return row | {
+            "p_value": float(values[0] == 0),
+            "p_equivalence": float(abs(values[0]) >= margin),
+        }
+    above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(values, margin, alternative="less").pvalue
+    both_sides = stats.ttest_1samp(values, 0.0).pvalue
+    return row | {"p_value": float(both_sides), "p_equivalence": float(max(above, below))}
+
+
+def difference_tests(groups: dict, *, margin: float = MARGIN) -> pd.DataFrame:
+    """Test several sets of paired differences, and correct for their number.
+
+    Parameters
+    ----------
+    groups : dict of key to array-like
+        Differences (fractions), one per seed.
+    margin : float
+        Largest difference (fraction) that counts as none.
+
+    Returns
+    -------
+    DataFrame
+        One row per key, in order: ``difference``, ``low`` and ``high`` (95 % t interval, not
+        corrected), ``std``, ``n_seeds``, ``p_value`` (paired t), ``p_corrected``,
+        ``p_equivalence`` (two one-sided tests, corrected), ``equivalent``. Corrections are
+        Holm's, over the table.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to test, or fewer than two seeds.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    if not groups:
+        raise ValueError("nothing to compare")
+    table = pd.DataFrame([_tests(np.asarray(v, dtype=float), margin) for v in groups.values()])
+    table["p_corrected"] = multipletests(table["p_value"], method="holm")[1]
+    table["p_equivalence"] = multipletests(table["p_equivalence"], method="holm")[1]
+    table["equivalent"] = table["p_equivalence"] < _LEVEL
+    return table
+
+
+def paired_table(
+    rows: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    value: str = "test_accuracy",
+    margin: float = MARGIN,
+) -> pd.DataFrame:
+    """Every pair's difference on the same seeds, tested for a difference and for equivalence.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per fit.
+    pairs : sequence of (head, reference head)
+        For example from :func:`match_heads`.
+    value : str
+        Column to compare.
+    margin : float
+        Largest difference (fraction) that counts as none.
+
+    Returns
+    -------
+    DataFrame
+        ``head``, ``reference``, and the columns of :func:`difference_tests`.
+
+    Raises
+    ------
+    ValueError
+        If there are no pairs, a head has no rows, or a pair shares fewer than two seeds.
+    """
+    differences = _differences(rows, pairs, value)
+    columns = {k: differences.iloc[:, k].dropna() for k in range(len(pairs))}
+    names = pd.DataFrame(pairs, columns=["head", "reference"])
+    return names.join(difference_tests(columns, margin=margin))
+
+
+def pooled_table(
+    rows: pd.DataFrame,
+    groups: dict[str, Sequence[tuple[str, str]]],
+    *,
+    value: str = "test_accuracy",
+    margin: float = MARGIN,
+) -> pd.DataFrame:
+    """Differences averaged over all pairs of a group, seed by seed.
+
+    One number per seed and group is what is tested, so that pairs of the same seed, which are
+    not independent, do not count as several observations.
+
+    Parameters
+    ----------
+    rows, value, margin
+        As in :func:`paired_table`.
+    groups : dict of str to pairs
+        Name of the reference of the group, and its pairs.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`paired_table`, one row a group (its name in ``head``), with ``n_pairs``. Seeds
+        that some pair of a group lacks are left out.
+
+    Raises
+    ------
+    ValueError
+        As :func:`paired_table`.
+    """
+    means = {
+        name: _differences(rows, pairs, value).dropna().mean(axis=1)
+        for name, pairs in groups.items()
+    }
+    names = {"head": list(groups), "n_pairs": [len(pairs) for pairs in groups.values()]}
+    return pd.DataFrame(names).join(difference_tests(means, margin=margin))
+
+
+def verdict(row: pd.Series, *, margin: float = MARGIN) -> str:
+    """What a difference, its interval and its tests allow to say.
+
+    Parameters
+    ----------
+    row : Series
+        Row of :func:`paired_table`, :func:`pooled_table` or
+        :func:`qllm_helpers.comparisons_budget.budget_gain`.
+    margin : float
+        The margin of that table.
+
+    Returns
+    -------
+    str
+        Difference and interval in points, and a conclusion in words.
+    """
+    direction = "better" if row["difference"] > 0 else "worse"
+    real = row["p_corrected"] < _LEVEL
+    bound = f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
+    if row["equivalent"]:
+        words = f"the same within {bound}" + (f", though measurably {direction}" if real else "")
+    else:
+        words = direction if real else f"undecided (neither different nor the same within {bound})"
+    low, middle, high = (f"{100 * row[name]:+.2f}" for name in ("low", "difference", "high"))
+    return f"{middle} points [{low}, {high}], {row['n_seeds']} seeds: {words}"
