@@ -1,0 +1,177 @@
+"""The headline table: the right rows beside the published lines, chosen and tested as it says."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from qllm_helpers import cli, figures
+from qllm_helpers.artifacts import DataError
+from qllm_helpers.headline import (
+    COUNTERPARTS,
+    headline_markdown,
+    headline_table,
+    photon_table,
+    reported_lines,
+    verdicts,
+)
+from qllm_helpers.study import load_results, load_units
+
+BLOCK = re.compile(r"<!-- headline:begin -->\n(.*?)<!-- headline:end -->", re.DOTALL)
+
+
+def study_rows(name, n_seeds=8):
+    """Random rows of every head of a study; photonic ones are two points above on average."""
+    draw = np.random.default_rng(0)
+    luck = draw.normal(0.75, 0.02, n_seeds)
+    rows = [
+        {
+            "head": unit.head,
+            "fine_tuned": unit.fine_tuned,
+            "family": {"PhotonicClassifier": "photonic", "SVC": "svc"}.get(unit.estimator, "mlp"),
+            "encoder": unit.encoder,
+            "n_modes": unit.parameters.get("n_modes"),
+            "n_photons": unit.parameters.get("n_photons"),
+            "seed": seed,
+            "validation_accuracy": draw.integers(180, 200) / 250,
+            "validation_loss": draw.random() if unit.estimator.endswith("Classifier") else np.nan,
+            "test_accuracy": luck[seed]
+            + draw.normal(0.02 * (unit.estimator == "PhotonicClassifier"), 0.002),
+            "n_parameters": 100,
+            "n_live_parameters": 90,
+            "n_effective_parameters": np.nan,
+        }
+        for unit in load_units(name)
+        for seed in range(n_seeds)
+    ]
+    sizes = dict.fromkeys(("n_modes", "n_photons"), "Int64")
+    return pd.DataFrame(rows).astype(sizes)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return {name: study_rows(name) for name in ("few_shot", "paper")}
+
+
+@pytest.fixture(scope="module")
+def table(rows):
+    return headline_table(**rows).set_index("label")
+
+
+def test_every_published_line_is_there_and_says_why_nothing_was_run(table):
+    assert table.index.tolist() == reported_lines()["label"].tolist()
+    empty = table[table["mean"].isna()]
+    assert (empty["verdict"] == "not run").all()
+    assert empty["note"].str.contains("not run in this edition").all()
+    assert set(table.index) - set(empty.index) == set(COUNTERPARTS)
+
+
+def test_one_candidate_is_summarised_as_it_is(table, rows):
+    few = rows["few_shot"]
+    values = few[(few["head"] == "MLP") & few["fine_tuned"]]["test_accuracy"]
+    assert table.loc["MLP", "mean"] == pytest.approx(values.mean())
+    low, high = stats.t.interval(0.95, 7, values.mean(), stats.sem(values))
+    assert table.loc["MLP", ["low", "high"]].tolist() == pytest.approx([low, high])
+    assert table.loc["MLP", "n_seeds"] == 8
+
+
+def test_photon_number_is_chosen_on_validation_and_never_on_test(table, rows):
+    few = rows["few_shot"][lambda t: t["fine_tuned"] & (t["n_modes"] == 8).fillna(False)]
+    ordered = few.sort_values(["validation_accuracy", "validation_loss"], ascending=[False, True])
+    chosen = ordered.groupby("seed")["test_accuracy"].first()
+    assert table.loc["8 modes", "mean"] == pytest.approx(chosen.mean())
+
+
+def test_variants_and_twins_do_not_stand_for_the_plain_photonic_head(table, rows):
+    names = rows["paper"]["head"][rows["paper"]["head"].str.fullmatch(r"\d+ modes, \d photons?")]
+    assert names.nunique() == 24
+    notes = table["note"]
+    assert notes["photonic (here)"].startswith("best of 24 heads on validation")
+    assert notes["fidelity kernel (five-fold)"].startswith("best of 4 heads")
+
+
+def test_differences_are_paired_and_corrected_over_the_whole_table(table, rows):
+    few = rows["few_shot"][rows["few_shot"]["fine_tuned"]]
+    pair = few.pivot(index="seed", columns="head", values="test_accuracy")
+    expected = stats.ttest_rel(pair["2 modes, 1 photon"], pair["LogisticRegression"])
+    assert table.loc["2 modes", "p_value"] == pytest.approx(expected.pvalue)
+    known = table["p_value"].dropna().sort_values()
+    holm = np.maximum.accumulate(known * np.arange(len(known), 0, -1)).clip(upper=1)
+    assert table.loc[known.index, "p_corrected"].tolist() == pytest.approx(holm.tolist())
+
+
+def test_verdicts_follow_from_the_tests(table):
+    assert table.loc["8 modes", "verdict"] == "above"
+    assert table.loc["LogisticRegression", "verdict"] == "reference"
+    assert table.loc["SVC", "verdict"] == "within one point"
+    text = verdicts(table.reset_index())
+    assert "above logistic regression" in text.splitlines()[0]
+    assert "SVC; MLP" in text
+
+
+def test_frozen_rows_are_another_table(table, rows):
+    frozen = headline_table(**rows, fine_tuned=False).set_index("label")
+    assert frozen.loc["MLP", "body"].endswith("frozen")
+    assert table.loc["MLP", "body"].endswith("tuned")
+    assert frozen.loc["MLP", "mean"] != table.loc["MLP", "mean"]
+
+
+def test_missing_rows_are_named(rows):
+    with pytest.raises(ValueError, match="no rows for the line 'MLP'"):
+        headline_table(rows["few_shot"][lambda t: t["head"] != "MLP"], rows["paper"])
+
+
+def test_photon_table_holds_the_ten_circuits(rows):
+    table = photon_table(rows["few_shot"])
+    assert len(table) == 10
+    assert table["mean"].notna().all()
+    assert table["reported"].isna().sum() == 1
+
+
+def test_markdown_has_one_line_a_row_and_no_empty_figure(table):
+    text = headline_markdown(table.reset_index())
+    lines = text.splitlines()
+    assert len(lines) == 2 + (table["source"] != "reproduction, five-fold").sum()
+    assert {line.count("|") for line in lines} == {7}
+    assert "nan" not in text.lower()
+    assert "0.8376" in text
+
+
+def test_figure_draws_reported_and_measured(table):
+    drawn = figures.headline(table.reset_index())
+    assert len(drawn.axes[0].get_yticklabels()) == len(table)
+
+
+def test_command_rewrites_the_block_and_the_figure(tmp_path, monkeypatch, table):
+    table = table.reset_index()
+    monkeypatch.setattr("qllm_helpers.headline.headline_table", lambda: table)
+    readme, figure = tmp_path / "README.md", tmp_path / "headline.svg"
+    readme.write_text("above\n<!-- headline:begin -->\nold\n<!-- headline:end -->\nbelow\n")
+    command = ["headline", "--readme", str(readme), "--figure", str(figure)]
+    for _ in range(2):
+        assert CliRunner().invoke(cli.main, command).exit_code == 0
+        text = readme.read_text(encoding="utf-8")
+        assert BLOCK.search(text)[1] == headline_markdown(table)
+        assert text.startswith("above\n")
+        assert text.endswith("below\n")
+        assert figure.stat().st_size > 10_000
+    readme.write_text("no block")
+    result = CliRunner().invoke(cli.main, command)
+    assert result.exit_code != 0
+    assert "headline:begin" in result.output
+    assert readme.read_text() == "no block"
+
+
+def test_readme_shows_the_shipped_rows(repository):
+    block = BLOCK.search(Path(repository, "README.md").read_text(encoding="utf-8"))
+    if block is None:
+        pytest.skip("README has no headline block yet")
+    try:
+        rows = {name: load_results(name) for name in ("few_shot", "paper")}
+    except DataError as error:
+        pytest.skip(str(error))
+    assert block[1] == headline_markdown(headline_table(**rows)), "run `qllm headline`"
