@@ -1,5 +1,7 @@
 """Reporting rules and noise models against closed forms and small cases."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from qllm_helpers.gain import (
     GAIN,
     centred_gain,
     mode_optimism,
+    reach,
     reporting_rules,
     residual_spread,
     screen_curve,
@@ -133,3 +136,22 @@ def test_figure_of_the_screen_names_its_axes():
     axes = figures_gain.screen_gain(table, reported=0.0314).axes[0]
     assert "(fraction)" in axes.get_ylabel()
     assert len(axes.get_lines()) == 4
+
+
+def test_reach_counts_draws():
+    table = reach({"noise": np.arange(100) / 1000}, {"four points": 0.04, "ten": 0.1})
+    assert table.loc["noise", ["mean", "four points", "ten"]].tolist() == pytest.approx(
+        [0.0495, 0.6, 0.0]
+    )
+
+
+def test_the_chapter_names_tests_that_exist(repository):
+    chapter = (repository / "notebooks" / "07_where_the_gain_comes_from.ipynb").read_text("utf-8")
+    named = set(re.findall(r"`(test_\w+)`", chapter))
+    defined = {
+        name
+        for path in (repository / "tests").glob("test_*.py")
+        for name in [path.stem, *re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.M)]
+    }
+    assert len(named) >= 7
+    assert named <= defined

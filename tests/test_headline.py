@@ -1,5 +1,7 @@
 """The headline table: the right rows beside the published lines, chosen and tested as it says."""
 
+import base64
+import io
 import re
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from qllm_helpers.headline import (
     reported_lines,
     verdicts,
 )
+from qllm_helpers.headline_view import CsvLink, headline_part
 from qllm_helpers.study import load_results, load_units
 
 BLOCK = re.compile(r"<!-- headline:begin -->\n(.*?)<!-- headline:end -->", re.DOTALL)
@@ -175,3 +178,25 @@ def test_readme_shows_the_shipped_rows(repository):
     except DataError as error:
         pytest.skip(str(error))
     assert block[1] == headline_markdown(headline_table(**rows)), "run `qllm headline`"
+
+
+@pytest.mark.parametrize("part", ["accuracy", "difference", "parameters", "origin"])
+def test_every_part_shows_every_line_and_repeats(table, part):
+    first, again = (headline_part(table.reset_index(), part).to_html() for _ in range(2))
+    assert first == again
+    assert all(label in first for label in table.index)
+    assert ">nan<" not in first
+    assert "<NA>" not in first
+
+
+def test_an_unknown_part_is_refused(table):
+    with pytest.raises(ValueError, match="part must be one of"):
+        headline_part(table.reset_index(), "everything")
+
+
+def test_the_link_holds_the_table(table):
+    html = CsvLink(table.reset_index(), "headline.csv")._repr_html_()
+    content = base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])
+    read = pd.read_csv(io.BytesIO(content))
+    assert read["label"].tolist() == table.index.tolist()
+    assert read["mean"].tolist() == pytest.approx(table["mean"].tolist(), abs=1e-6, nan_ok=True)

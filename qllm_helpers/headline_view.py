@@ -1,0 +1,110 @@
+"""The headline table as a reader sees it: narrow styled parts, and a CSV file to download."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import pandas as pd
+
+__all__ = ["CsvLink", "headline_part"]
+
+_ACCURACY = {
+    "reported": "reported",
+    "mean": "here",
+    "low": "from",
+    "high": "to",
+    "n_seeds": "seeds",
+}
+_DIFFERENCE = {
+    "difference": "difference",
+    "difference_low": "from",
+    "difference_high": "to",
+    "p_corrected": "p (Holm)",
+    "verdict": "verdict",
+}
+_PARAMETERS = {
+    "reported_parameters": "reported",
+    "n_parameters": "nominal",
+    "n_live_parameters": "live",
+    "n_effective_parameters": "effective",
+}
+_ORIGIN = {"body": "body here", "note": "note"}
+#: Part of the table -> its columns and their headings.
+PARTS = {
+    "accuracy": _ACCURACY,
+    "difference": _DIFFERENCE,
+    "parameters": _PARAMETERS,
+    "origin": _ORIGIN,
+}
+_SIGNED = ("difference", "difference_low", "difference_high")
+
+
+def _format(name: str, value) -> str:
+    if isinstance(value, str):
+        return value
+    if pd.isna(value):
+        return "–"
+    if name == "n_seeds" or name.endswith("parameters"):
+        return f"{value:,.0f}"
+    if name == "p_corrected":
+        return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+    return f"{value:+.4f}" if name in _SIGNED else f"{value:.4f}"
+
+
+def headline_part(table: pd.DataFrame, part: str = "accuracy"):
+    """A part of the headline table that fits a page.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`qllm_helpers.headline.headline_table`.
+    part : {"accuracy", "difference", "parameters", "origin"}
+        Accuracies are fractions with their 95 % interval; differences are fractions.
+
+    Returns
+    -------
+    Styler
+        Its HTML is the same in every run.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part.
+    """
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
+    names = PARTS[part]
+    shown = pd.DataFrame(
+        {title: [_format(name, value) for value in table[name]] for name, title in names.items()},
+        index=pd.Index(table["label"], name=None),
+    )
+    align = "left" if part == "origin" else "right"
+    return shown.style.set_uuid(f"headline-{part}").set_properties(**{"text-align": align})
+
+
+@dataclass(frozen=True)
+class CsvLink:
+    """A table as a link that downloads it; shows as a link in a notebook and on a page.
+
+    Attributes
+    ----------
+    table : DataFrame
+    name : str
+        File name for the reader, ending in ``.csv``.
+    digits : int
+        Decimal places of fractions.
+    """
+
+    table: pd.DataFrame
+    name: str
+    digits: int = 6
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {len(self.table)} lines"
+
+    def _repr_html_(self) -> str:
+        content = self.table.to_csv(index=False, float_format=f"%.{self.digits}f")
+        data = base64.b64encode(content.encode()).decode()
+        link = f'<a download="{self.name}" href="data:text/csv;base64,{data}">{self.name}</a>'
+        return f"<p>{link} ({len(self.table)} lines)</p>"
