@@ -15,8 +15,8 @@ from qllm_helpers.bench import (
     with_ratios,
 )
 from qllm_helpers.bench_bounds import machine_limits, with_bounds
-from qllm_helpers.measurements import load_measurements
 from qllm_helpers.cli import main
+from qllm_helpers.measurements import load_measurements
 
 
 def test_standard_cases_cover_every_circuit_engine_and_size():
