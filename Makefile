@@ -1,13 +1,14 @@
 # make book     install, execute the notebooks, render the pages
 # make test     install, run the tests and compare every notebook with its committed outputs
 # make study    recompute the stored rows; of one study alone:  make study STUDY=few_shot
+# make check    compute a few stored rows again, drawn anew each time, and compare
 # make bench    measure training steps on this machine
 # make notebooks  execute the notebooks in place, so that their outputs can be committed
 # make address  carry the repository address of _config.yml to every other file that names it
 # make format   put the code into the house style
 # make clean    delete what make book built
 .DELETE_ON_ERROR:
-.PHONY: book test study bench notebooks address format clean install
+.PHONY: book test study check bench notebooks address format clean install
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= quick
@@ -39,11 +40,16 @@ book: $(INSTALLED)
 # The tests read no model and no corpus from the network, so that they say the same everywhere.
 test: export HF_HUB_OFFLINE ?= 1
 test: $(INSTALLED)
-	$(BIN)/python -m pytest tests --nbval notebooks --nbval-current-env \
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests --nbval notebooks --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 study: $(INSTALLED)
 	for name in $(STUDY); do $(BIN)/qllm study $$name || exit 1; done
+
+# The draw is printed, so that a failure can be repeated: make check DRAW=...
+DRAW ?= $(shell date +%s)
+check: $(INSTALLED)
+	for name in $(STUDY); do $(BIN)/qllm study $$name --check 3 --draw $(DRAW) --quiet || exit 1; done
 
 bench: $(INSTALLED)
 	$(BIN)/qllm bench

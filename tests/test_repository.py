@@ -41,7 +41,7 @@ LAYERS = (
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
 SIMULATORS = {"merlin", "perceval"}
 # The bridge speaks to them, the benchmark measures them.
-WITH_SIMULATORS = ("photonics", "merlin_bridge", "bench", "measurements")
+WITH_SIMULATORS = ("photonics", "merlin_bridge", "bench")
 
 
 @cache
