@@ -98,7 +98,9 @@ def _measure(label: str, chosen: pd.DataFrame, rows: pd.DataFrame) -> dict:
     n_heads = _matching(rows, label)["head"].nunique()
     note = f"best of {n_heads} heads on validation, per seed" if n_heads > 1 else ""
     body = f"{chosen['encoder'].iloc[0]}, {'tuned' if tuned else 'frozen'}"
-    measured = {name: summary[name] for name in (*_MEASURED, *_COUNTS)}
+    # the median of a count that some rows lack would be of other heads than the rest
+    known = [name for name in _COUNTS if chosen[name].notna().all()]
+    measured = {name: summary[name] for name in (*_MEASURED, *known)}
     return {"label": label, "body": body, "note": note} | measured
 
 
@@ -106,7 +108,10 @@ def _protocol(labels: list[str], rows: pd.DataFrame) -> pd.DataFrame:
     """What was measured here for the published lines of one protocol."""
     chosen = [_choose(rows, label) for label in labels]
     measured = [_measure(*line, rows) for line in zip(labels, chosen, strict=True)]
-    return pd.DataFrame(measured).merge(_differences(chosen, rows), on="label", how="left")
+    measured = pd.DataFrame(measured).reindex(
+        columns=["label", "body", "note", *_MEASURED, *_COUNTS]
+    )
+    return measured.merge(_differences(chosen, rows), on="label", how="left")
 
 
 def reported_lines() -> pd.DataFrame:
@@ -150,8 +155,9 @@ def headline_table(
     DataFrame
         The columns of :func:`reported_lines`; ``body`` (sentence encoder here), ``mean``,
         ``low``, ``high`` (test accuracy, fraction, 95 % t interval over seeds), ``n_seeds``, the
-        three parameter counts (median over seeds), the paired ``difference`` to logistic
-        regression with ``difference_low`` and ``difference_high`` (uncorrected 95 % interval),
+        three parameter counts (median over seeds; missing if a chosen head has none), the
+        paired ``difference`` to logistic regression with ``difference_low`` and
+        ``difference_high`` (uncorrected 95 % interval),
         ``p_value`` (paired t-test), ``p_equivalence`` (two one-sided tests, margin one point),
         ``p_corrected`` and ``p_equivalence_corrected`` (each by Holm over the whole table),
         ``verdict`` and ``note`` (what was chosen, or why nothing was run).
@@ -205,7 +211,7 @@ def verdicts(table: pd.DataFrame) -> str:
     Returns
     -------
     str
-        One line for each verdict that occurs, with the lines of the table that it is about.
+        One line for each verdict, with the lines of the table that it is about.
     """
     wording = {
         "above": "above logistic regression",
@@ -216,9 +222,8 @@ def verdicts(table: pd.DataFrame) -> str:
     }
     named = {key: table.loc[table["verdict"] == key, "label"].tolist() for key in wording}
     return "\n".join(
-        f"{wording[key]} ({len(labels)}): {'; '.join(labels)}"
+        f"{wording[key]} ({len(labels)}): {'; '.join(labels) or 'none'}"
         for key, labels in named.items()
-        if labels
     )
 
 
