@@ -7,6 +7,8 @@ validation accuracy, never on a test accuracy.
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
 
@@ -211,7 +213,7 @@ def verdicts(table: pd.DataFrame) -> str:
     Returns
     -------
     str
-        One line for each verdict, with the lines of the table that it is about.
+        A paragraph for each verdict, with the lines of the table that it is about.
     """
     wording = {
         "above": "above logistic regression",
@@ -221,10 +223,11 @@ def verdicts(table: pd.DataFrame) -> str:
         "not run": "not run here",
     }
     named = {key: table.loc[table["verdict"] == key, "label"].tolist() for key in wording}
-    return "\n".join(
+    sentences = [
         f"{wording[key]} ({len(labels)}): {'; '.join(labels) or 'none'}"
         for key, labels in named.items()
-    )
+    ]
+    return "\n".join(fill(line, 76, subsequent_indent="    ") for line in sentences)
 
 
 def photon_table(few_shot: pd.DataFrame | None = None, *, fine_tuned: bool = True) -> pd.DataFrame:

@@ -77,10 +77,11 @@ def headline_part(table: pd.DataFrame, part: str = "accuracy"):
     names = PARTS[part]
     shown = pd.DataFrame(
         {title: [_format(name, value) for value in table[name]] for name, title in names.items()},
-        index=pd.Index(table["label"], name=None),
+        index=table["label"].tolist(),
     )
     align = "left" if part == "origin" else "right"
-    return shown.style.set_uuid(f"headline-{part}").set_properties(**{"text-align": align})
+    look = {"text-align": align, "padding": "0.2em 0.4em"}
+    return shown.style.set_uuid(f"headline-{part}").set_properties(**look)
 
 
 @dataclass(frozen=True)
