@@ -48,8 +48,10 @@ study: $(INSTALLED)
 
 # The draw is printed, so that a failure can be repeated: make check DRAW=...
 DRAW ?= $(shell date +%s)
+# Studies whose rows are shipped.
+CHECKED ?= $(filter $(basename $(notdir $(wildcard qllm_helpers/data/results/*.csv))),$(STUDY))
 check: $(INSTALLED)
-	for name in $(STUDY); do $(BIN)/qllm study $$name --check 3 --draw $(DRAW) --quiet || exit 1; done
+	for name in $(CHECKED); do $(BIN)/qllm study $$name --check 3 --draw $(DRAW) --quiet || exit 1; done
 
 bench: $(INSTALLED)
 	$(BIN)/qllm bench
