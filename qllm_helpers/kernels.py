@@ -205,23 +205,24 @@ class _ProductOfForms(torch.autograd.Function):
         context.save_for_backward(forms)
         context.tables = tables
         values = _as_kernel_input(forms)
-        output = np.empty((len(values), len(tables.states)), values.dtype)
-        _product_forward(values, tables.arrays, output, _lane_type(forms.dtype))
-        return torch.from_numpy(output)
+        # Memory from torch: NumPy's alignment varies, and with it the rounding of later products.
+        output = torch.empty(len(values), len(tables.states), dtype=forms.dtype)
+        _product_forward(values, tables.arrays, output.numpy(), _lane_type(forms.dtype))
+        return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, output_gradient):
         (forms,) = context.saved_tensors
-        gradient = np.empty(forms.shape, _as_kernel_input(forms).dtype)
+        gradient = torch.empty(forms.shape, dtype=forms.dtype)
         _product_backward(
             _as_kernel_input(forms),
             context.tables.arrays,
             _as_kernel_input(output_gradient),
-            gradient,
+            gradient.numpy(),
             _lane_type(forms.dtype),
         )
-        return torch.from_numpy(gradient), None
+        return gradient, None
 
 
 def product_of_forms(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:

@@ -95,7 +95,7 @@ class _MeshUnitary(torch.autograd.Function):
         unitaries = np.empty((len(angles), n_modes, n_modes), np.complex128)
         _mesh_forward(angles, mesh_layout(n_modes), unitaries)
         context.angles, context.unitaries, context.dtype = angles, unitaries, phases.dtype
-        return torch.from_numpy(unitaries.copy()).to(phases.dtype.to_complex())
+        return torch.from_numpy(unitaries).to(phases.dtype.to_complex(), copy=True)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -104,7 +104,7 @@ class _MeshUnitary(torch.autograd.Function):
         slopes = np.empty_like(context.angles)
         layout = mesh_layout(gradients.shape[1])
         _mesh_backward(context.angles, layout, context.unitaries.copy(), gradients, slopes)
-        return torch.from_numpy(slopes).to(context.dtype), None
+        return torch.from_numpy(slopes).to(context.dtype, copy=True), None
 
 
 def mesh_unitary(phases: torch.Tensor, n_modes: int) -> torch.Tensor:
