@@ -3,6 +3,7 @@
 Features are used as given, in float32: nothing is standardised.
 """
 
+import copy
 from collections.abc import Sequence
 from numbers import Integral
 
@@ -95,14 +96,17 @@ class ReplicatedClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def decision_logits(self, X) -> np.ndarray:
-        """Logits, float32 (n, C), of samples X (n, d), computed in chunks."""
+        """Logits, float64 (n, C), of samples X (n, d), computed in chunks.
+
+        In double precision, so that a prediction does not depend on how single products round.
+        """
         check_is_fitted(self, "module_")
         X = validate_data(self, X, dtype=np.float32, reset=False)
-        return compute_logits(self.module_, X)[0].cpu().numpy()
+        return compute_logits(copy.deepcopy(self.module_).double(), X)[0].cpu().numpy()
 
     def predict_proba(self, X) -> np.ndarray:
         """Class probabilities, float32 (n, C), in the order of ``classes_``."""
-        return torch.from_numpy(self.decision_logits(X)).softmax(-1).numpy()
+        return torch.from_numpy(self.decision_logits(X)).softmax(-1).float().numpy()
 
     def predict(self, X) -> np.ndarray:
         """Predicted labels (n,) of samples X (n, d)."""
