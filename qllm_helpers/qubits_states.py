@@ -41,7 +41,7 @@ class _RunCircuit(torch.autograd.Function):
         circuit_forward(
             circuit.arrays, *tables, amplitudes.detach().flatten(0, 1).contiguous().numpy(), B,
             states.numpy(), _scratch(circuit, amplitudes.dtype, 1, 2),
-            expectations.view(R * B, -1).numpy(),
+            expectations.flatten(0, 1).numpy(),
         )  # fmt: skip
         context.circuit, context.tables, context.states = circuit, tables, states
         context.shapes = angles.shape, given.shape, amplitudes.shape
@@ -52,7 +52,7 @@ class _RunCircuit(torch.autograd.Function):
     def backward(context, weights):
         circuit, shapes = context.circuit, context.shapes
         samples = shapes[2][0] * shapes[2][1]
-        weights = weights.flip(-1).reshape(samples, -1).contiguous()
+        weights = weights.flip(-1).flatten(0, 1).contiguous()
         by_angle = torch.empty(shapes[0], dtype=torch.float64)
         # Without a column where nobody asks: the embeddings are often data.
         given, amplitude = context.needs_input_grad[2:]
