@@ -5,9 +5,9 @@ runs the circuits of R replicas on B samples each. Qubit 0 is the most significa
 of an amplitude, as in PennyLane. The circuits are in `qubits_circuits`, what runs them in
 `qubits_states`.
 
-Two choices that the paper (Kim et al., arXiv 2504.08732) leaves open are made here: `angle_scale`,
-the radians of RY for one unit of the latent vector, and `start`, the distribution of the angles
-before training.
+Three choices that the paper (Kim et al., arXiv 2504.08732) leaves open are made here: `padding`,
+what stands in the amplitudes behind the last value; `angle_scale`, the radians of RY for one unit
+of the latent vector; and `start`, the distribution of the angles before training.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .qubits_states import expectations_of, final_state, run_circuit
 
 __all__ = [
     "BOUNDARIES",
+    "PADDINGS",
     "REUPLOADS",
     "STARTS",
     "Circuit",
@@ -43,6 +44,7 @@ __all__ = [
     "run_circuit",
 ]
 
+PADDINGS = ("zeros", "repeat")
 STARTS = ("uniform", "small")
 #: Standard deviation (radians) of a "small" start.
 SMALL_ANGLE = 0.1
@@ -86,6 +88,8 @@ class SimulatedEncoder(_TrainedCircuit):
     ----------
     n_qubits, connectivity, n_layers, boundary
         As in `qubits_circuits.ansatz`.
+    padding : {"zeros", "repeat"}
+        What the amplitudes behind the last value are: zero, or the values again from the first.
     start : {"uniform", "small"}
         Angles before training: uniform over the circle, or normal with deviation `SMALL_ANGLE`.
     n_replicas : int
@@ -106,22 +110,29 @@ class SimulatedEncoder(_TrainedCircuit):
         connectivity: int = 1,
         n_layers: int = 1,
         boundary: str = "ring",
+        padding: str = "zeros",
         start: str = "uniform",
         n_replicas: int = 1,
     ) -> None:
         circuit = encoder_circuit(n_qubits, connectivity, n_layers, boundary)
+        if padding not in PADDINGS:
+            raise ValueError(f"padding must be one of {PADDINGS}, not {padding!r}.")
         super().__init__(circuit, start, n_replicas)
+        self.padding = padding
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Map vectors (R, B, d), d at most 2^Q, to expectations (R, B, Q).
 
-        Amplitudes behind the d-th are zero. A vector of zeros, which is no state, gives zeros.
+        A vector of zeros, which is no state, gives zeros.
         """
-        if X.shape[-1] > 2**self.circuit.n_qubits:
+        width, size = X.shape[-1], 2**self.circuit.n_qubits
+        if width > size:
             raise ValueError(
-                f"{X.shape[-1]} values do not fit into the {2**self.circuit.n_qubits} amplitudes "
-                f"of {self.circuit.n_qubits} qubits: use more qubits, or reduce the vectors first."
+                f"{width} values do not fit into the {size} amplitudes of "
+                f"{self.circuit.n_qubits} qubits: use more qubits, or reduce the vectors first."
             )
+        if self.padding == "repeat":
+            X = X[..., torch.arange(size, device=X.device) % width]
         norm = torch.linalg.vector_norm(X, dim=-1, keepdim=True)
         amplitudes = X / norm.clamp_min(torch.finfo(X.dtype).tiny)
         return run_circuit(self.circuit, self.angles, amplitudes=amplitudes)

@@ -175,6 +175,8 @@ def test_padding_is_zeros_and_a_vector_of_zeros_gives_zeros():
     x = draw(8, 2, 3, 11, dtype=torch.float32)
     padded = torch.nn.functional.pad(x, (0, 5))
     torch.testing.assert_close(encoder(x), encoder(padded))
+    repeated = SimulatedEncoder(4, n_replicas=2, padding="repeat")
+    torch.testing.assert_close(repeated(x), encoder(torch.cat([x, x[..., :5]], -1)))
     zeros = torch.zeros(2, 3, 11, requires_grad=True)
     value = encoder(zeros)
     value.sum().backward()
@@ -218,6 +220,7 @@ BAD_CIRCUITS = [
     (lambda: SimulatedEncoder(4, 4), "connectivity 4 reaches beyond a register of 4 qubits"),
     (lambda: SimulatedEncoder(4, 0), "connectivity must be an integer of at least 1"),
     (lambda: SimulatedEncoder(4, 1, 1, "torus"), "boundary must be one of"),
+    (lambda: SimulatedEncoder(4, padding="noise"), "padding must be one of"),
     (lambda: SimulatedEncoder(4, start="hot"), "start must be one of"),
     (lambda: ReuploadingCircuit(4, 1, -1), "n_reuploads must be an integer of at least 0"),
     (lambda: ReuploadingCircuit(4, reuploads="all"), "reuploads must be one of"),
