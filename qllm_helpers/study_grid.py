@@ -86,7 +86,9 @@ class Unit:
         """Rough relative work, to start the largest units first and for the remaining time."""
         fits = len(self.seeds) * len(self.settings)
         n_train = 1.7 * self.samples_per_class
-        modes, photons = self.parameters.get("n_modes", 0), self.parameters.get("n_photons", 0)
+        # of two stages, the second with as many modes as all encoders together is the larger one
+        modes = self.parameters.get("n_modes", 0) * self.parameters.get("n_encoders", 1)
+        photons = self.parameters.get("n_photons", 0)
         states = comb(modes + photons - 1, photons) * photons if modes else 0
         width = sum(self.parameters.get("hidden_dims", ())) + 100
         epochs = self.parameters.get("epochs", 60 if states else 1)
