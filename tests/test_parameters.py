@@ -8,10 +8,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from qllm_helpers import parameters
 from qllm_helpers.estimators import MLPClassifier
 from qllm_helpers.heads import Head, MLPHead, ReplicaLinear
 from qllm_helpers.parameters import PartCount, count_parameters, live_parameters
+from qllm_helpers.parameters_rank import dimensions, generic_ranks, matrix_rank, ranks_on_data
 from qllm_helpers.photonic_heads import PhotonicHead
 
 # Unbunched outputs, 768 inputs, 100 hidden features: printed by the earlier reproduction.
@@ -88,6 +88,56 @@ def test_a_constant_zero_feature_is_dead():
     assert live.any(axis=1).tolist() == [True, True, False, True, True, False, True, True]
 
 
+ANALYTIC = [
+    dict(n_modes=2, n_photons=1),
+    dict(n_modes=3, n_photons=2, input_state=(1, 0, 1)),
+    dict(n_modes=4, n_photons=2, space="unbunched"),
+    dict(n_modes=4, n_photons=2, n_classes=3),
+    dict(n_modes=4, n_photons=2, readout="occupation"),
+    dict(n_modes=3, n_photons=1, n_encoders=1),
+    dict(n_modes=4, n_photons=2, encoding="subset", hidden_dim=3),
+    *(
+        dict(n_modes=3, n_photons=2, twin=twin)
+        for twin in ("cosine", "linear", "frozen", "distinguishable", "identity")
+    ),
+]
+
+
+@pytest.mark.parametrize("options", ANALYTIC, ids=str)
+def test_rank_of_an_analytic_head_is_that_of_its_jacobian_for_every_seed(options):
+    X = 3 * samples(200, 9)
+    for seed in (5, 6):
+        head = PhotonicHead(9, **{"n_classes": 2} | options)
+        head.reset_parameters([seed])
+        exact = ranks_on_data(head.double(), torch.from_numpy(X), live_parameters(head, X))
+        assert generic_ranks(head, 10) == exact
+        assert count_parameters(head, X).effective == PartCount(**exact)
+
+
+def test_rank_of_an_analytic_head_follows_the_dimensions_of_the_data():
+    X = samples(200, 9)
+    X[:, 4:] = X[:, :5] @ samples(5, 5, seed=1)
+    assert dimensions(torch.from_numpy(X)) == 6
+    head = PhotonicHead(9, 2, 4, 2)
+    exact = ranks_on_data(head.double(), torch.from_numpy(X), live_parameters(head, X))
+    assert count_parameters(head, X).effective == PartCount(**exact)
+
+
+def test_few_samples_limit_the_rank():
+    count = count_parameters(PhotonicHead(9, 2, 4, 2), samples(10, 9))
+    assert count.effective.total == 20 < count.live.total
+
+
+@pytest.mark.parametrize("photons, expected", [(1, 1168), (2, 1185), (3, 1207), (4, 1231)])
+def test_rank_does_not_depend_on_the_number_of_threads(photons, expected):
+    head, before = PhotonicHead(382, 2, 4, photons), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert generic_ranks(head, 383)["total"] == expected
+    finally:
+        torch.set_num_threads(before)
+
+
 class Bottleneck(Head):
     """Two linear maps in a row: rank k(n + m - k) counts the redundancy between them."""
 
@@ -123,7 +173,7 @@ def test_any_torch_module_gives_the_same_as_the_head():
 def test_chunks_do_not_change_the_count(monkeypatch):
     head, X = PhotonicHead(6, 2, 4, 1), samples(40, 6)
     whole = count_parameters(head, X)
-    monkeypatch.setattr("qllm_helpers.parameters._EXPANDED_NUMBERS", 7 * 90)
+    monkeypatch.setattr("qllm_helpers.parameters_rank._EXPANDED_NUMBERS", 7 * 90)
     assert count_parameters(head, X) == whole
 
 
@@ -189,5 +239,5 @@ def test_rank_of_a_large_matrix_is_that_of_its_singular_values():
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(n, 641, generator=generator).double() for n in (900, 700))
     matrix = left @ right.T * torch.logspace(0, -8, 700, dtype=torch.float64)
-    assert parameters._rank(matrix) == 641
-    assert parameters._rank(matrix[:, :300]) == 300
+    assert matrix_rank(matrix) == 641
+    assert matrix_rank(matrix[:, :300]) == 300
