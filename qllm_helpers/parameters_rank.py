@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from qllm_helpers.heads import Head, ReplicaLinear, expand_replica
 from qllm_helpers.photonic_heads import SubsetEncoder
 from qllm_helpers.photonics import PhotonicLayer
+from qllm_helpers.twins import ClassicalTwin
 
 PARTS = ("encoder", "quantum", "readout")
 #: A gradient that is zero by construction (a phase behind the last beam splitter) comes out as
@@ -23,8 +24,8 @@ LIVE_TOLERANCE = 1e-12
 # largest, those that are zero by construction come out below 1e-13, and after mixing, which now
 # and then is ill-conditioned, up to 2e-12. The cut lies between.
 _RANK_TOLERANCE = 1e-11
-# At inputs and phases that are chosen for it the gap is wider: 3e-9 and above are genuine (all
-# circuits of the studies, two seeds), 1e-11 and below are rounding.
+# At inputs and weights that are chosen for it the gap is wider: in all heads of the studies the
+# genuine ones are above 6e-9, the others below 1e-12.
 _GENERIC_TOLERANCE = 1e-10
 # Matrices up to this many rows or columns: singular values, in a second.
 _SMALL = 600
@@ -161,13 +162,14 @@ def _spread_copy(head: Head, n_inputs: int) -> Head:
     copy.n_features = n_inputs
     generator = torch.Generator().manual_seed(1)
     for layer in copy.modules():
+        # Interferometers near balance mix all modes; with phases from the whole circle, twelve
+        # modes have directions of 1e-13 of the largest. Twins turn phases without stretching.
         if isinstance(layer, PhotonicLayer):
-            # Interferometers near balance mix all modes; with phases from the whole circle,
-            # twelve modes have directions of 1e-13 of the largest.
-            with torch.no_grad():
-                for phases in (layer.left, layer.right):
-                    draw = torch.rand(phases.shape, generator=generator, dtype=torch.float64)
-                    phases.copy_(1 + draw)
+            for phases in (layer.left.data, layer.right.data):
+                phases.uniform_(1.0, 2.0, generator=generator)
+        if isinstance(layer, ClassicalTwin):
+            for matrix in (layer.first.data, layer.second.data):
+                matrix.copy_(torch.linalg.qr(matrix.normal_(generator=generator)).Q)
     copy.readout.requires_grad_(False)
     return copy
 
@@ -224,7 +226,8 @@ def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
     n_inputs = max(1, min(_input_map(head).n_out, n_dimensions - 1))
     head = _spread_copy(head, n_inputs)
     live = _live_on_probes(head, n_inputs)
-    X = _gaussian(head.readout.n_in + int(live.sum()) // head.n_classes + 32, n_inputs)
+    # rows of two classes may be multiples of each other, so every class alone has enough
+    X = _gaussian(head.readout.n_in + int(live.sum()) + 32, n_inputs)
     basis = _readout_basis(_features(head, X))
     columns = _jacobian_by_class(head, X)[:, :, live]
     names = np.repeat(list(trainable(head)), [p.numel() for p in trainable(head).values()])

@@ -95,6 +95,7 @@ ANALYTIC = [
     dict(n_modes=4, n_photons=2, n_classes=3),
     dict(n_modes=4, n_photons=2, readout="occupation"),
     dict(n_modes=3, n_photons=1, n_encoders=1),
+    dict(n_modes=2, n_photons=1, encoding="subset", hidden_dim=5),
     dict(n_modes=4, n_photons=2, encoding="subset", hidden_dim=3),
     *(
         dict(n_modes=3, n_photons=2, twin=twin)
