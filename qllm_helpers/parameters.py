@@ -10,10 +10,12 @@ The distinction is ours; the earlier reproduction prints nominal counts, of whic
 
 import copy
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.metrics import pairwise_kernels
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from torch import Tensor, nn
@@ -177,17 +179,38 @@ def _count_linear(coefficients: np.ndarray, n_outputs: int, X) -> ParameterCount
     return ParameterCount(*(PartCount(n, readout=n) for n in (nominal, live, rank)))
 
 
+def _count_kernel_machine(svc: SVC, X) -> ParameterCount:
+    """Count the numbers that fitting a kernel SVC determines.
+
+    They are the dual coefficients of the support vectors (one per other class) and an intercept
+    per pair of classes; the vectors themselves are training data. The decision value of a pair is
+    linear in its own: its gradients are the kernel values of the pair's support vectors, and one.
+    """
+    number = svc.dual_coef_.size + svc.intercept_.size
+    nominal = PartCount(number, readout=number)
+    if X is None:
+        return ParameterCount(nominal)
+    if svc.kernel == "precomputed":
+        kernel = np.asarray(X, dtype=np.float64)[:, svc.support_]
+    else:
+        options = {"gamma": svc._gamma, "degree": svc.degree, "coef0": svc.coef0}
+        kernel = pairwise_kernels(
+            X, svc.support_vectors_, metric=svc.kernel, filter_params=True, **options
+        )
+    vectors_of = np.split(np.arange(len(svc.support_)), np.cumsum(svc.n_support_)[:-1])
+    ones = np.ones((len(kernel), 1))
+    designs = (
+        np.hstack([kernel[:, np.concatenate(pair)], ones]) for pair in combinations(vectors_of, 2)
+    )
+    rank = sum(matrix_rank(torch.from_numpy(design)) for design in designs)
+    return ParameterCount(nominal, effective=PartCount(rank, readout=rank))
+
+
 def _count_estimator(estimator: BaseEstimator, X) -> ParameterCount:
     """Count a fitted scikit-learn classifier."""
-    if (
-        isinstance(estimator, SVC)
-        and estimator.kernel != "linear"
-        and hasattr(estimator, "dual_coef_")
-    ):
-        # Numbers that fitting determines: dual coefficients of the support vectors (one per other
-        # class) and an intercept per pair of classes. The vectors themselves are training data.
-        number = estimator.dual_coef_.size + estimator.intercept_.size
-        return ParameterCount(PartCount(number, readout=number))
+    kernel_machine = isinstance(estimator, SVC) and estimator.kernel != "linear"
+    if kernel_machine and hasattr(estimator, "dual_coef_"):
+        return _count_kernel_machine(estimator, X)
     if hasattr(estimator, "coef_") and hasattr(estimator, "intercept_"):
         coefficients = np.atleast_2d(estimator.coef_)
         return _count_linear(coefficients, len(coefficients), X)
@@ -207,7 +230,8 @@ def count_parameters(model, X=None) -> ParameterCount:
         not count. Any linear scikit-learn model counts as its coefficients and intercepts (a linear
         SVC in its primal form). An SVC with another kernel counts as its dual coefficients and
         intercepts; the paper counts its support vectors instead (``n_support_.sum()``), although a
-        support vector is data and no parameter.
+        support vector is data and no parameter. For a precomputed kernel, X holds the kernel
+        values of data with all training samples.
     X : array (n, d), optional
         Data on which parameters are live and effective. As many logits (n times C) as parameters
         are needed for the rank not to be limited by the data. Unless the head is photonic or a
@@ -216,7 +240,8 @@ def count_parameters(model, X=None) -> ParameterCount:
     Returns
     -------
     ParameterCount
-        Live and effective are None without X, and for kernel SVCs.
+        Live and effective are None without X. Live is None for kernel SVCs: all that is counted
+        of them is live.
 
     Raises
     ------

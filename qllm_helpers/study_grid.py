@@ -25,7 +25,7 @@ STUDY_NAMES = (
     *("finetune", "multiclass", "sample_efficiency", "noise"),
 )
 #: Raise it when a change of the code changes results: stored rows of older versions are ignored.
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 PROTOCOLS = {"paper": 256, "few_shot": 8}
 _STUDY_FIELDS = {
     *("title", "dataset", "encoder", "protocol", "fine_tuned", "samples_per_class"),

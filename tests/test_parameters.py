@@ -213,9 +213,23 @@ def test_multiclass_logistic_regression_and_pipelines():
 def test_kernel_machine_counts_dual_coefficients(task):
     X, y = task
     model = SVC(C=1).fit(X, y)
-    count = count_parameters(model, X)
-    assert count.nominal.total == model.n_support_.sum() + 1
-    assert count.live is None and count.effective is None
+    assert count_parameters(model).effective is None
+    count = count_parameters(model, samples(90, 768, seed=1))
+    assert count.nominal.total == model.n_support_.sum() + 1 == count.effective.total
+    assert count.live is None
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_rank_of_a_kernel_machine_is_that_of_its_features(n_classes):
+    X = samples(300, 3)
+    model = SVC(kernel="poly", degree=2, coef0=1.0).fit(X[:60], np.arange(60) % n_classes)
+    # polynomials of degree 2 in three variables, the constant among them
+    pairs = n_classes * (n_classes - 1) // 2
+    assert count_parameters(model, X).effective.total == 10 * pairs
+    gamma = 1 / (3 * X[:60].var())
+    kernel = (gamma * X @ X[:60].T + 1) ** 2
+    given = SVC(kernel="precomputed").fit(kernel[:60], np.arange(60) % n_classes)
+    assert count_parameters(given, kernel) == count_parameters(model, X)
 
 
 def test_what_cannot_be_counted_is_refused(task):
