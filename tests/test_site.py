@@ -58,12 +58,13 @@ BAD_IMAGES = """async () => {
   return bad;
 }"""
 
-# The checker looks at every element: rows and words of code that repeat tell it nothing new, and
-# colours that are still fading from one theme to the other would mislead it.
+# The checker looks at every element: rows, entries and words of code that repeat tell it nothing
+# new, and colours that are still fading from one theme to the other would mislead it.
 THIN_OUT = """() => {
   document.head.append(Object.assign(document.createElement('style'),
     {textContent: '* { transition: none !important }'}));
-  document.querySelectorAll('article tbody tr:nth-child(n+4)').forEach(row => row.remove());
+  const repeats = ['article tbody tr:nth-child(n+4)', 'article dl.py ~ dl.py ~ dl.py'];
+  document.querySelectorAll(repeats).forEach(element => element.remove());
   const seen = new Set();
   document.querySelectorAll('article .highlight span[class]').forEach(word =>
     seen.has(word.className) ? word.replaceWith(...word.childNodes) : seen.add(word.className));
