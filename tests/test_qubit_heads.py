@@ -15,6 +15,8 @@ from qllm_helpers.qubit_heads import (
     QuadraticFormHead,
     QubitHead,
 )
+from qllm_helpers.registry import registered
+from qllm_helpers.study_grid import load_units
 
 SMALL = QubitClassifier(n_qubits=5, epochs=8, lr=3e-2)
 SMALL_FORMS = QuadraticFormClassifier(n_forms=3, epochs=8, lr=3e-2)
@@ -234,3 +236,36 @@ def test_bad_parameters_and_data_are_refused_before_training(estimator, message,
         clone(SMALL).fit(np.full_like(X, np.nan), y)
     with pytest.raises(ValueError, match="2 classes"):
         clone(SMALL).fit(X, np.zeros(len(X)))
+
+
+@pytest.fixture(scope="module")
+def units():
+    """The study's units by label."""
+    return {unit.head: unit for unit in load_units("qubits")}
+
+
+def test_every_head_of_the_study_can_be_built(units):
+    sizes = {}
+    for name, unit in units.items():
+        if unit.estimator == "LogisticRegression":
+            continue
+        for setting in unit.settings:
+            estimator = registered(unit.estimator).build(unit.parameters | setting)
+            estimator._options()
+        sizes[name] = size(estimator._build_head(384, 2, 1))
+        assert estimator.epochs == 25
+        assert len(unit.seeds) >= (10 if name.startswith("14 qubits") else 20)
+    assert sizes["10 qubits, single"] == expected_count(C=3, M=4)
+    assert sizes["10 qubits, multi"] == expected_count(C=3, M=4, E=2)
+    assert 224 < sizes["10 qubits, single, quadratic"] <= sizes["10 qubits, single"] == 234
+    assert sizes["quadratic forms, rank 10"] == 384 * 10 + 22
+
+
+def test_the_study_trains_both_readings_of_the_published_head(units):
+    names = [name for name in units if "886" in name and "quadratic" not in name]
+    assert len(names) == 2
+    given = [units[name].parameters for name in names]
+    for reading in PAPER_READINGS.values():
+        assert reading | {"epochs": 25} in given
+    largest = max(units.values(), key=lambda unit: unit.cost())
+    assert largest.head == "14 qubits, multi, 886 parameters"
