@@ -14,6 +14,7 @@ from qllm_helpers.heads import (
     expand_replica,
     select_replica,
 )
+from qllm_helpers.published import published_table
 
 
 def n_parameters(head):
@@ -22,11 +23,12 @@ def n_parameters(head):
 
 
 @pytest.mark.parametrize(
-    "hidden_dims, expected",
-    [((100, 50), 82_052), ((), 1_538), ((96,), 74_018)],
+    "hidden_dims, line",
+    [((100, 50), "MLP"), ((), "NN[0] (five-fold)"), ((96,), "NN[96] (five-fold)")],
 )
-def test_published_parameter_counts(hidden_dims, expected):
-    assert n_parameters(MLPHead(768, 2, hidden_dims, n_replicas=3)) == expected
+def test_published_parameter_counts(hidden_dims, line):
+    published = published_table().set_index("label").loc[line, "reported_parameters"]
+    assert n_parameters(MLPHead(768, 2, hidden_dims, n_replicas=3)) == published
 
 
 def test_linear_head_has_only_a_readout():

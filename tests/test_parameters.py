@@ -13,20 +13,7 @@ from qllm_helpers.heads import Head, MLPHead, ReplicaLinear
 from qllm_helpers.parameters import PartCount, count_parameters, live_parameters
 from qllm_helpers.parameters_rank import dimensions, generic_ranks, matrix_rank, ranks_on_data
 from qllm_helpers.photonic_heads import PhotonicHead
-
-# Unbunched outputs, 768 inputs, 100 hidden features: printed by the earlier reproduction.
-PUBLISHED = {
-    (2, 1): 76_914,
-    (4, 1): 76_942,
-    (4, 2): 76_946,
-    (6, 1): 76_986,
-    (6, 2): 77_004,
-    (6, 3): 77_014,
-    (8, 1): 77_046,
-    (8, 2): 77_086,
-    (8, 3): 77_142,
-    (8, 4): 77_170,
-}
+from qllm_helpers.published import published_photons
 
 
 def samples(n, d, seed=0):
@@ -34,13 +21,15 @@ def samples(n, d, seed=0):
     return np.random.default_rng(seed).normal(size=(n, d))
 
 
-@pytest.mark.parametrize("circuit", PUBLISHED)
-def test_published_counts_of_the_photonic_heads(circuit):
-    head = PhotonicHead(768, 2, *circuit, encoding="subset", space="unbunched", n_replicas=2)
-    count = count_parameters(head)
-    assert count.nominal.total == PUBLISHED[circuit]
-    assert count.nominal.encoder == 76_900
-    assert count.nominal.quantum == 2 * circuit[0] ** 2
+@pytest.mark.parametrize(
+    "row", list(published_photons().itertuples()), ids=lambda r: f"{r[1]}m{r[2]}p"
+)
+def test_published_counts_of_the_photonic_heads(row):
+    options = {"encoding": "subset", "space": "unbunched", "n_replicas": 2}
+    count = count_parameters(PhotonicHead(768, 2, row.n_modes, row.n_photons, **options))
+    assert count.nominal.total == row.reported_parameters
+    assert count.nominal.encoder == 100 * (768 + 1)
+    assert count.nominal.quantum == 2 * row.n_modes**2
     assert count.live is None and count.effective is None
 
 
