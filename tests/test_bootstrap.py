@@ -20,6 +20,7 @@ from qllm_helpers import __version__
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 IN_COLAB = "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
 LOOK = """
 import qllm_helpers
@@ -37,8 +38,10 @@ CELL = setup_cell(NOTEBOOKS[0])
 
 
 def git(*words, cwd):
-    options = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    subprocess.run(["git", *options, *words], cwd=cwd, check=True, capture_output=True)
+    """Run git and return what it prints."""
+    who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    command = ["git", *who, *words]
+    return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture
@@ -47,9 +50,7 @@ def published(tmp_path):
     copy = tmp_path / "published.git"
     git("clone", "--bare", "--quiet", ROOT.as_uri(), str(copy), cwd=tmp_path)
     git("branch", "--force", "main", "HEAD", cwd=copy)
-    for tag in subprocess.run(
-        ["git", "tag"], cwd=copy, capture_output=True, text=True
-    ).stdout.split():
+    for tag in git("tag", cwd=copy).split():
         git("tag", "--delete", tag, cwd=copy)
     return copy
 
@@ -90,13 +91,6 @@ def run(python, code, folder, published, **variables):
     )  # fmt: skip
 
 
-def assert_installed(result, tmp_path):
-    assert result.returncode == 0, result.stderr[-3000:]
-    where, found = result.stdout.splitlines()[-2:]
-    assert Path(where).is_relative_to(tmp_path / "fresh")
-    assert found == "(9613, 384) True"
-
-
 def test_every_notebook_has_the_same_setup_cell_of_this_version():
     assert [path.name for path in NOTEBOOKS if setup_cell(path) != CELL] == []
     assert f"v{__version__}" in CELL
@@ -105,38 +99,33 @@ def test_every_notebook_has_the_same_setup_cell_of_this_version():
 
 def test_setup_in_colab_before_the_version_is_tagged(tmp_path, fresh, published):
     result = run(fresh, IN_COLAB + CELL + LOOK, tmp_path, published)
-    assert_installed(result, tmp_path)
+    assert result.returncode == 0, result.stderr[-3000:]
+    where, found = result.stdout.splitlines()[-2:]
+    assert Path(where).is_relative_to(tmp_path / "fresh")
+    assert found == "(9613, 384) True"
 
 
-def test_setup_in_colab_takes_the_tagged_version(tmp_path, fresh, published):
-    git("tag", f"v{__version__}", "HEAD", cwd=published)
-    # What the branch has become since cannot be installed.
-    git("update-ref", "refs/heads/main", empty_commit(published), cwd=published)
-    result = run(fresh, IN_COLAB + CELL + LOOK, tmp_path, published)
-    assert_installed(result, tmp_path)
+def test_setup_takes_the_tagged_version_or_another_source(tmp_path, fresh, published):
+    """What the branch has become cannot be installed; pip only tries, with what it is told."""
+    tag = f"v{__version__}"
+    git("tag", tag, "main", cwd=published)
+    git("branch", "good", "main", cwd=published)
+    empty = git("commit-tree", EMPTY_TREE, "-m", "empty", cwd=published)
+    git("update-ref", "refs/heads/main", empty.strip(), cwd=published)
+    attempt = {"PIP_DRY_RUN": "1"}
+    tagged = run(fresh, IN_COLAB + CELL, tmp_path, published, **attempt)
+    assert tagged.returncode == 0, tagged.stderr[-3000:]
+    git("tag", "--delete", tag, cwd=published)
+    assert run(fresh, IN_COLAB + CELL, tmp_path, published, **attempt).returncode != 0
+    attempt["QLLM_BOOTSTRAP_SOURCE"] = f"git+{published.as_uri()}@good"
+    other = run(fresh, CELL, tmp_path, published, **attempt)
+    assert other.returncode == 0, other.stderr[-3000:]
 
 
-def empty_commit(repository):
-    tree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
-    who = {
-        f"GIT_{role}_{part}": "test"
-        for role in ("AUTHOR", "COMMITTER")
-        for part in ("NAME", "EMAIL")
-    }
-    result = subprocess.run(
-        ["git", "commit-tree", tree, "-m", "empty"], cwd=repository,
-        env=os.environ | who, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return result.stdout.strip()
-
-
-def test_setup_takes_another_source_and_is_silent_elsewhere(tmp_path, fresh, published):
-    elsewhere = run(fresh, CELL + "\nimport qllm_helpers", tmp_path, published)
-    assert "No module named 'qllm_helpers'" in elsewhere.stderr
-    assert elsewhere.stdout == ""
-    source = f"git+{published.as_uri()}"
-    result = run(fresh, CELL + LOOK, tmp_path, published, QLLM_BOOTSTRAP_SOURCE=source)
-    assert_installed(result, tmp_path)
+def test_setup_is_silent_outside_of_colab(tmp_path, fresh, published):
+    result = run(fresh, CELL + "\nimport qllm_helpers", tmp_path, published)
+    assert "No module named 'qllm_helpers'" in result.stderr
+    assert result.stdout == ""
 
 
 def test_setup_does_nothing_where_the_package_is_installed():
