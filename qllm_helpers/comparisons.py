@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
-from qllm_helpers.intervals import interval, paired_values
+from qllm_helpers.intervals import paired_values
+from qllm_helpers.statistics import LEVEL, MARGIN, difference_tests
 
 __all__ = [
     "MARGIN",
@@ -20,13 +20,8 @@ __all__ = [
     "paired_table",
     "pooled_table",
     "study_rows",
-    "difference_tests",
     "verdict",
 ]
-
-#: Largest difference (fraction) that counts as none: one point.
-MARGIN = 0.01
-_LEVEL = 0.05
 
 
 def study_rows(study: str, *, recompute: bool = False, n_jobs: int = -1) -> pd.DataFrame:
@@ -130,60 +125,6 @@ def _differences(rows: pd.DataFrame, pairs, value: str) -> pd.DataFrame:
     return pd.concat([wide[head] - wide[reference] for head, reference in pairs], axis=1)
 
 
-def _tests(values: np.ndarray, margin: float) -> dict:
-    """Mean, 95 % interval, p-values of a paired t-test and of two one-sided ones."""
-    from scipy import stats
-
-    if values.size < 2:
-        raise ValueError("a pair shares fewer than two seeds; compute more rows")
-    low, high = interval(values, confidence=1 - _LEVEL)
-    row = {"difference": values.mean(), "low": low, "high": high, "std": values.std(ddof=1)}
-    row["n_seeds"] = values.size
-    if np.ptp(values) == 0:  # no spread: the statistics would divide by zero
-        return row | {
-            "p_value": float(values[0] == 0),
-            "p_equivalence": float(abs(values[0]) >= margin),
-        }
-    above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
-    below = stats.ttest_1samp(values, margin, alternative="less").pvalue
-    both_sides = stats.ttest_1samp(values, 0.0).pvalue
-    return row | {"p_value": float(both_sides), "p_equivalence": float(max(above, below))}
-
-
-def difference_tests(groups: dict, *, margin: float = MARGIN) -> pd.DataFrame:
-    """Test several sets of paired differences, and correct for their number.
-
-    Parameters
-    ----------
-    groups : dict of key to array-like
-        Differences (fractions), one per seed.
-    margin : float
-        Largest difference (fraction) that counts as none.
-
-    Returns
-    -------
-    DataFrame
-        One row per key, in order: ``difference``, ``low`` and ``high`` (95 % t interval, not
-        corrected), ``std``, ``n_seeds``, ``p_value`` (paired t), ``p_corrected``,
-        ``p_equivalence`` (two one-sided tests, corrected), ``equivalent``. Corrections are
-        Holm's, over the table.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to test, or fewer than two seeds.
-    """
-    from statsmodels.stats.multitest import multipletests
-
-    if not groups:
-        raise ValueError("nothing to compare")
-    table = pd.DataFrame([_tests(np.asarray(v, dtype=float), margin) for v in groups.values()])
-    table["p_corrected"] = multipletests(table["p_value"], method="holm")[1]
-    table["p_equivalence"] = multipletests(table["p_equivalence"], method="holm")[1]
-    table["equivalent"] = table["p_equivalence"] < _LEVEL
-    return table
-
-
 def paired_table(
     rows: pd.DataFrame,
     pairs: Sequence[tuple[str, str]],
@@ -207,7 +148,8 @@ def paired_table(
     Returns
     -------
     DataFrame
-        ``head``, ``reference``, and the columns of :func:`difference_tests`.
+        ``head``, ``reference``, and the columns of
+        :func:`qllm_helpers.statistics.difference_tests`.
 
     Raises
     ------
@@ -275,7 +217,7 @@ def verdict(row: pd.Series, *, margin: float = MARGIN) -> str:
         Difference and interval in points, and a conclusion in words.
     """
     direction = "better" if row["difference"] > 0 else "worse"
-    real = row["p_corrected"] < _LEVEL
+    real = row["p_corrected"] < LEVEL
     bound = f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
     if row["equivalent"]:
         words = f"the same within {bound}" + (f", though measurably {direction}" if real else "")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from qllm_helpers.comparisons import MARGIN, difference_tests, kinds
+from qllm_helpers.comparisons import kinds
 from qllm_helpers.intervals import paired_values, summarise
 from qllm_helpers.selection import reported_gain
+from qllm_helpers.statistics import MARGIN, difference_tests
 
 __all__ = ["CLASSICAL", "budget_gain", "front_stability"]
 
@@ -49,7 +50,7 @@ def budget_gain(
     -------
     DataFrame
         ``budget``, ``n_candidates``, ``n_references``, and the columns of
-        :func:`qllm_helpers.comparisons.difference_tests`.
+        :func:`qllm_helpers.statistics.difference_tests`.
 
     Raises
     ------

@@ -15,11 +15,10 @@ import pandas as pd
 from qllm_helpers.intervals import summarise
 from qllm_helpers.published import published_photons, published_table
 from qllm_helpers.selection import select_best
-from qllm_helpers.statistics import equivalence, paired_differences
+from qllm_helpers.statistics import LEVEL, MARGIN, equivalence, paired_differences
 
 __all__ = [
     "COUNTERPARTS",
-    "MARGIN",
     "headline_markdown",
     "headline_table",
     "photon_table",
@@ -29,9 +28,6 @@ __all__ = [
 
 #: Every difference is taken to this head, on the same protocol, body and seeds.
 REFERENCE = "LogisticRegression"
-#: Largest difference (fraction) that counts as none: one point.
-MARGIN = 0.01
-_LEVEL = 0.05
 #: Published line -> pattern (whole name) of the heads here that can stand for it.
 COUNTERPARTS = {
     "LogisticRegression": REFERENCE,
@@ -194,10 +190,10 @@ def _corrected(table: pd.DataFrame) -> pd.DataFrame:
     for name, target in _CORRECTED.items():
         table[target] = np.nan
         table.loc[known, target] = multipletests(table.loc[known, name], method="holm")[1]
-    different = table["p_corrected"] < _LEVEL
+    different = table["p_corrected"] < LEVEL
     verdict = np.where(table["difference"] > 0, "above", "below").astype(object)
     verdict[~different] = "not settled"
-    verdict[table["p_equivalence_corrected"] < _LEVEL] = "within one point"
+    verdict[table["p_equivalence_corrected"] < LEVEL] = "within one point"
     verdict[~known] = np.where(table["mean"].isna()[~known], "not run", "reference")
     return table.assign(verdict=verdict)
 

@@ -9,32 +9,37 @@ The distinction is ours; the earlier reproduction prints nominal counts, of whic
 """
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.metrics import pairwise_kernels
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from qllm_helpers.heads import Head, expand_replica
+from qllm_helpers.parameters_rank import (
+    LIVE_TOLERANCE,
+    PARTS,
+    dimensions,
+    generic_ranks,
+    has_generic_ranks,
+    jacobian_chunks,
+    matrix_rank,
+    ranks_on_data,
+    trainable,
+)
 
-__all__ = ["ParameterCount", "PartCount", "count_parameters", "live_parameters"]
-
-PARTS = ("encoder", "quantum", "readout")
-# A gradient that is zero by construction (a phase behind the last beam splitter) comes out as
-# float64 rounding, some 1e-16 of the largest one; real ones are far above 1e-12 of it.
-_LIVE_TOLERANCE = 1e-12
-# Measured gap for photonic heads: genuine singular values reach down to 1e-10 of the largest, those
-# that are zero by construction come out below 1e-13, and after mixing, which now and then is
-# ill-conditioned, up to 2e-12. The cut lies between.
-_RANK_TOLERANCE = 1e-11
-# Matrices up to this many rows or columns: singular values, in a second.
-_SMALL = 600
-# Numbers in the weights of one expanded head: 160 MB in float64.
-_EXPANDED_NUMBERS = 20_000_000
+__all__ = [
+    "ParameterCount",
+    "PartCount",
+    "count_parameters",
+    "effective_parameters",
+    "live_parameters",
+]
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,6 @@ class ParameterCount:
     effective: PartCount | None = None
 
 
-def _trainable(module: nn.Module) -> dict[str, Tensor]:
-    """Trainable parameters by name."""
-    return {name: p for name, p in module.named_parameters() if p.requires_grad}
-
-
 def _by_part(names: list[str], counts) -> PartCount:
     """Add up counts of named parameters by the first component of the name."""
     parts = dict.fromkeys(PARTS, 0)
@@ -72,32 +72,6 @@ def _by_part(names: list[str], counts) -> PartCount:
         if (part := name.split(".")[0]) in parts:
             parts[part] += int(count)
     return PartCount(int(sum(counts)), **parts)
-
-
-def _jacobian_chunks(module: nn.Module, X: Tensor) -> Iterator[list[Tensor]]:
-    """Gradients of every logit of a few samples: per parameter a matrix (logits, numbers).
-
-    A head is expanded to one replica per sample, so one backward pass per class gives the gradients
-    of all samples. Any other module is asked sample by sample.
-    """
-    expandable = isinstance(module, Head)
-    numbers = sum(parameter.numel() for parameter in module.parameters())
-    chunk = max(1, min(256, _EXPANDED_NUMBERS // max(1, numbers))) if expandable else 1
-    for samples in X.split(chunk):
-        copies = expand_replica(module, 0, len(samples)) if expandable else module
-        logits = copies(samples[:, None] if expandable else samples).reshape(len(samples), -1)
-        parameters = list(_trainable(copies).values())
-        rows = []
-        for column in range(logits.shape[1]):
-            gradients = torch.autograd.grad(
-                logits[:, column].sum(),
-                parameters,
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            rows.append([gradient.reshape(len(samples), -1) for gradient in gradients])
-        yield [torch.cat(columns) for columns in zip(*rows, strict=True)]
 
 
 def _as_double(module: nn.Module, X) -> tuple[nn.Module, Tensor]:
@@ -130,62 +104,62 @@ def live_parameters(module: nn.Module, X) -> dict[str, np.ndarray]:
         If X is not finite or has the wrong shape.
     """
     module, X = _as_double(module, X)
-    shapes = {name: parameter.shape for name, parameter in _trainable(module).items()}
+    shapes = {name: parameter.shape for name, parameter in trainable(module).items()}
     if isinstance(module, Head):
         shapes = {name: shape[1:] for name, shape in shapes.items()}
     largest = None
-    for chunk in _jacobian_chunks(module, X):
+    for chunk in jacobian_chunks(module, X):
         peaks = [block.abs().amax(0) for block in chunk]
         largest = peaks if largest is None else list(map(torch.maximum, largest, peaks))
-    threshold = _LIVE_TOLERANCE * max((float(peak.max()) for peak in largest), default=0.0)
+    threshold = LIVE_TOLERANCE * max((float(peak.max()) for peak in largest), default=0.0)
     return {
         name: (peak > threshold).reshape(shape).numpy()
         for (name, shape), peak in zip(shapes.items(), largest, strict=True)
     }
 
 
-def _rank(matrix: Tensor) -> int:
-    """Number of singular values above the tolerance, columns scaled to one length first.
+def effective_parameters(module: nn.Module, X, live: dict[str, np.ndarray]) -> PartCount:
+    """Rank of the Jacobian, in total and of each part's columns.
 
-    Scaling changes no rank, but features that are nearly zero for every sentence would otherwise
-    sink genuine directions into the rounding. A large matrix is mixed with a Gaussian one and
-    factorised as Q R, whose diagonal drops from the singular values' scale to rounding at the rank
-    (Demmel, Dumitriu and Holtz, Numer. Math. 108, 2007), at a fifth of the time.
+    Of an analytic head (a photonic one, any of its twins) it is the same for all weights and data
+    but exceptional ones, and is found without a large matrix
+    (:func:`qllm_helpers.parameters_rank.generic_ranks`); so all seeds of a head have one count. Of
+    any other module, and on fewer logits than live parameters, the Jacobian itself is factorised.
+
+    Parameters
+    ----------
+    module : Head (its first replica), or a module that maps (n, d) to logits (n, C)
+    X : array (n, d)
+    live : dict of bool arrays
+        From :func:`live_parameters`.
+
+    Returns
+    -------
+    PartCount
+
+    Raises
+    ------
+    ValueError
+        If X is not finite or has the wrong shape.
     """
-    if matrix.numel() == 0:
-        return 0
-    lengths = matrix.norm(dim=0)
-    scaled = matrix / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
-    if min(scaled.shape) <= _SMALL:
-        values = torch.linalg.svdvals(scaled)
-    else:
-        shape, generator = (scaled.shape[1],) * 2, torch.Generator().manual_seed(0)
-        mixing = torch.randn(shape, generator=generator, dtype=scaled.dtype)
-        values = torch.linalg.qr(scaled @ mixing, mode="r").R.diagonal().abs()
-    return int((values > _RANK_TOLERANCE * values.max()).sum())
-
-
-def _effective(module: nn.Module, X, live: dict[str, np.ndarray]) -> PartCount:
-    """Rank of the Jacobian, in total and of each part's columns; dead columns are left out."""
     module, X = _as_double(module, X)
-    keep = torch.from_numpy(np.concatenate([mask.reshape(-1) for mask in live.values()]))
-    part_of = np.repeat([name.split(".")[0] for name in live], [m.sum() for m in live.values()])
-    jacobian = torch.cat([torch.cat(chunk, 1)[:, keep] for chunk in _jacobian_chunks(module, X)])
-    ranks = {part: _rank(jacobian[:, torch.from_numpy(part_of == part)]) for part in PARTS}
-    return PartCount(_rank(jacobian), **ranks)
+    number = sum(int(mask.sum()) for mask in live.values())
+    if has_generic_ranks(module) and len(X) * module.n_classes >= number:
+        return PartCount(**generic_ranks(module, dimensions(X)))
+    return PartCount(**ranks_on_data(module, X, live))
 
 
 def _count_module(module: nn.Module, X) -> ParameterCount:
     """Count a torch module."""
     replicas = module.n_replicas if isinstance(module, Head) else 1
-    trainable = _trainable(module)
-    names = list(trainable)
-    nominal = _by_part(names, [p.numel() // replicas for p in trainable.values()])
+    weights = trainable(module)
+    names = list(weights)
+    nominal = _by_part(names, [p.numel() // replicas for p in weights.values()])
     if X is None or not names:
         return ParameterCount(nominal)
     live = live_parameters(module, X)
     counts = _by_part(names, [mask.sum() for mask in live.values()])
-    return ParameterCount(nominal, counts, _effective(module, X, live))
+    return ParameterCount(nominal, counts, effective_parameters(module, X, live))
 
 
 def _count_linear(coefficients: np.ndarray, n_outputs: int, X) -> ParameterCount:
@@ -200,22 +174,43 @@ def _count_linear(coefficients: np.ndarray, n_outputs: int, X) -> ParameterCount
     # The gradient of an output is the sample itself, and one for the intercept.
     design = np.hstack([X, np.ones((len(X), 1))])
     peaks = np.abs(design).max(0)
-    live = n_outputs * int((peaks > _LIVE_TOLERANCE * peaks.max()).sum())
-    rank = n_outputs * _rank(torch.from_numpy(design))
+    live = n_outputs * int((peaks > LIVE_TOLERANCE * peaks.max()).sum())
+    rank = n_outputs * matrix_rank(torch.from_numpy(design))
     return ParameterCount(*(PartCount(n, readout=n) for n in (nominal, live, rank)))
+
+
+def _count_kernel_machine(svc: SVC, X) -> ParameterCount:
+    """Count the numbers that fitting a kernel SVC determines.
+
+    They are the dual coefficients of the support vectors (one per other class) and an intercept
+    per pair of classes; the vectors themselves are training data. The decision value of a pair is
+    linear in its own: its gradients are the kernel values of the pair's support vectors, and one.
+    """
+    number = svc.dual_coef_.size + svc.intercept_.size
+    nominal = PartCount(number, readout=number)
+    if X is None:
+        return ParameterCount(nominal)
+    if svc.kernel == "precomputed":
+        kernel = np.asarray(X, dtype=np.float64)[:, svc.support_]
+    else:
+        options = {"gamma": svc._gamma, "degree": svc.degree, "coef0": svc.coef0}
+        kernel = pairwise_kernels(
+            X, svc.support_vectors_, metric=svc.kernel, filter_params=True, **options
+        )
+    vectors_of = np.split(np.arange(len(svc.support_)), np.cumsum(svc.n_support_)[:-1])
+    ones = np.ones((len(kernel), 1))
+    designs = (
+        np.hstack([kernel[:, np.concatenate(pair)], ones]) for pair in combinations(vectors_of, 2)
+    )
+    rank = sum(matrix_rank(torch.from_numpy(design)) for design in designs)
+    return ParameterCount(nominal, effective=PartCount(rank, readout=rank))
 
 
 def _count_estimator(estimator: BaseEstimator, X) -> ParameterCount:
     """Count a fitted scikit-learn classifier."""
-    if (
-        isinstance(estimator, SVC)
-        and estimator.kernel != "linear"
-        and hasattr(estimator, "dual_coef_")
-    ):
-        # Numbers that fitting determines: dual coefficients of the support vectors (one per other
-        # class) and an intercept per pair of classes. The vectors themselves are training data.
-        number = estimator.dual_coef_.size + estimator.intercept_.size
-        return ParameterCount(PartCount(number, readout=number))
+    kernel_machine = isinstance(estimator, SVC) and estimator.kernel != "linear"
+    if kernel_machine and hasattr(estimator, "dual_coef_"):
+        return _count_kernel_machine(estimator, X)
     if hasattr(estimator, "coef_") and hasattr(estimator, "intercept_"):
         coefficients = np.atleast_2d(estimator.coef_)
         return _count_linear(coefficients, len(coefficients), X)
@@ -235,16 +230,18 @@ def count_parameters(model, X=None) -> ParameterCount:
         not count. Any linear scikit-learn model counts as its coefficients and intercepts (a linear
         SVC in its primal form). An SVC with another kernel counts as its dual coefficients and
         intercepts; the paper counts its support vectors instead (``n_support_.sum()``), although a
-        support vector is data and no parameter.
+        support vector is data and no parameter. For a precomputed kernel, X holds the kernel
+        values of data with all training samples.
     X : array (n, d), optional
         Data on which parameters are live and effective. As many logits (n times C) as parameters
-        are needed for the rank not to be limited by the data. Needs memory for n times C times
-        live parameters in float64.
+        are needed for the rank not to be limited by the data. Unless the head is photonic or a
+        twin, needs memory for n times C times live parameters in float64.
 
     Returns
     -------
     ParameterCount
-        Live and effective are None without X, and for kernel SVCs.
+        Live and effective are None without X. Live is None for kernel SVCs: all that is counted
+        of them is live.
 
     Raises
     ------

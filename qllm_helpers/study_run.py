@@ -25,8 +25,10 @@ from qllm_helpers.parameters import (
     ParameterCount,
     PartCount,
     count_parameters,
+    effective_parameters,
     live_parameters,
 )
+from qllm_helpers.parameters_rank import has_generic_ranks
 from qllm_helpers.registry import registered
 from qllm_helpers.replicated import ReplicatedClassifier, fit_many
 from qllm_helpers.study_grid import Unit
@@ -37,10 +39,9 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation", "test")
 #: Sentences (without their labels) on which a parameter with a gradient counts as live.
 LIVE_SAMPLES = 512
-#: Heads with more live parameters get no effective count: its matrix is this number squared.
+#: Networks with more live parameters get no effective count: its matrix is this number squared,
+#: and the sentences have no more than 19,226 logits. Other heads need no such matrix.
 MAX_RANK = 6000
-#: The same for classical twins, whose rank is of less interest than the head's own.
-MAX_RANK_TWIN = 2000
 _CONFIGURATION = ("n_modes", "n_photons", "n_qubits", "encoding", "space", "readout", "twin")
 
 
@@ -224,7 +225,7 @@ def _counts(unit: Unit, fit, data: UnitData) -> dict:
     """Parameter counts of the first seed's fit, taken as those of all seeds."""
     split = data.splits[0]
     index = np.concatenate([getattr(split, part) for part in PARTS])
-    count = registered(unit.estimator).count or _count_within_memory
+    count = registered(unit.estimator).count or _count_on_sentences
     counted = count(fit, data.features(0, index))
     names = {"nominal": "n_parameters", "live": "n_live_parameters"}
     names["effective"] = "n_effective_parameters"
@@ -232,16 +233,17 @@ def _counts(unit: Unit, fit, data: UnitData) -> dict:
     return {name: None if part is None else int(part.total) for name, part in totals.items()}
 
 
-def _count_within_memory(fit, X: np.ndarray) -> ParameterCount:
-    """Count on as many samples as the rank needs; no rank for heads with too many parameters."""
+def _count_on_sentences(fit, X: np.ndarray) -> ParameterCount:
+    """Count on as many samples as the rank needs; no rank for networks with many parameters."""
     if not hasattr(fit, "module_"):
         return count_parameters(fit, X)
-    live = sum(int(mask.sum()) for mask in live_parameters(fit.module_, X[:LIVE_SAMPLES]).values())
-    limit = MAX_RANK_TWIN if fit.get_params().get("twin") else MAX_RANK
-    if live <= limit:
-        samples = max(LIVE_SAMPLES, 8 + live // len(fit.classes_))
-        return count_parameters(fit, X[:samples])
-    return replace(count_parameters(fit), live=PartCount(live))
+    live = live_parameters(fit.module_, X[:LIVE_SAMPLES])
+    number = sum(int(mask.sum()) for mask in live.values())
+    count = replace(count_parameters(fit), live=PartCount(number))
+    if number > MAX_RANK and not has_generic_ranks(fit.module_):
+        return count
+    samples = X[: max(LIVE_SAMPLES, 8 + number // len(fit.classes_))]
+    return replace(count, effective=effective_parameters(fit.module_, samples, live))
 
 
 def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict:

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from qllm_helpers.comparisons import (
-    difference_tests,
     kinds,
     match_heads,
     paired_table,
@@ -17,7 +16,13 @@ from qllm_helpers.comparisons import (
 )
 from qllm_helpers.comparisons_baselines import NEAREST, beside_published_heads, seed_noise
 from qllm_helpers.comparisons_budget import budget_gain, front_stability
-from qllm_helpers.statistics import equivalence, paired_differences, pareto_front, summarise
+from qllm_helpers.statistics import (
+    difference_tests,
+    equivalence,
+    paired_differences,
+    pareto_front,
+    summarise,
+)
 
 SEEDS = range(12)
 NOISE = {name: np.random.default_rng(k).normal(0, 0.004, 12) for k, name in enumerate("abcdef")}

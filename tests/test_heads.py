@@ -14,6 +14,7 @@ from qllm_helpers.heads import (
     expand_replica,
     select_replica,
 )
+from qllm_helpers.published import published_table
 
 
 def n_parameters(head):
@@ -22,11 +23,12 @@ def n_parameters(head):
 
 
 @pytest.mark.parametrize(
-    "hidden_dims, expected",
-    [((100, 50), 82_052), ((), 1_538), ((96,), 74_018)],
+    "hidden_dims, line",
+    [((100, 50), "MLP"), ((), "NN[0] (five-fold)"), ((96,), "NN[96] (five-fold)")],
 )
-def test_published_parameter_counts(hidden_dims, expected):
-    assert n_parameters(MLPHead(768, 2, hidden_dims, n_replicas=3)) == expected
+def test_published_parameter_counts(hidden_dims, line):
+    published = published_table().set_index("label").loc[line, "reported_parameters"]
+    assert n_parameters(MLPHead(768, 2, hidden_dims, n_replicas=3)) == published
 
 
 def test_linear_head_has_only_a_readout():
@@ -143,3 +145,16 @@ def test_seeds_and_replicas_must_match():
         head.reset_parameters([1])
     with pytest.raises(IndexError, match="replica must be"):
         select_replica(head, 2)
+
+
+@pytest.mark.parametrize("n_out", [1, 3, 16, 17])
+def test_thin_and_shared_products_are_the_plain_ones(n_out):
+    layer = ReplicaLinear(3, 7, n_out).double()
+    X = torch.randn(3, 5, 7, dtype=torch.float64, requires_grad=True)
+    plain = torch.baddbmm(layer.bias, X, layer.weight)
+    torch.testing.assert_close(layer(X), plain)
+    inputs = (X, layer.weight, layer.bias)
+    ours = torch.autograd.grad(layer(X).square().sum(), inputs)
+    torch.testing.assert_close(ours, torch.autograd.grad(plain.square().sum(), inputs))
+    shared = X.detach()[:1].expand(3, -1, -1)
+    torch.testing.assert_close(layer(shared), layer(shared.contiguous()))

@@ -8,25 +8,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from qllm_helpers import parameters
 from qllm_helpers.estimators import MLPClassifier
 from qllm_helpers.heads import Head, MLPHead, ReplicaLinear
 from qllm_helpers.parameters import PartCount, count_parameters, live_parameters
+from qllm_helpers.parameters_rank import dimensions, generic_ranks, matrix_rank, ranks_on_data
 from qllm_helpers.photonic_heads import PhotonicHead
-
-# Unbunched outputs, 768 inputs, 100 hidden features: printed by the earlier reproduction.
-PUBLISHED = {
-    (2, 1): 76_914,
-    (4, 1): 76_942,
-    (4, 2): 76_946,
-    (6, 1): 76_986,
-    (6, 2): 77_004,
-    (6, 3): 77_014,
-    (8, 1): 77_046,
-    (8, 2): 77_086,
-    (8, 3): 77_142,
-    (8, 4): 77_170,
-}
+from qllm_helpers.published import published_photons
 
 
 def samples(n, d, seed=0):
@@ -34,20 +21,23 @@ def samples(n, d, seed=0):
     return np.random.default_rng(seed).normal(size=(n, d))
 
 
-@pytest.mark.parametrize("circuit", PUBLISHED)
-def test_published_counts_of_the_photonic_heads(circuit):
-    head = PhotonicHead(768, 2, *circuit, encoding="subset", space="unbunched", n_replicas=2)
-    count = count_parameters(head)
-    assert count.nominal.total == PUBLISHED[circuit]
-    assert count.nominal.encoder == 76_900
-    assert count.nominal.quantum == 2 * circuit[0] ** 2
+@pytest.mark.parametrize(
+    "row", list(published_photons().itertuples()), ids=lambda r: f"{r[1]}m{r[2]}p"
+)
+def test_published_counts_of_the_photonic_heads(row):
+    options = {"encoding": "subset", "space": "unbunched", "n_replicas": 2}
+    count = count_parameters(PhotonicHead(768, 2, row.n_modes, row.n_photons, **options))
+    assert count.nominal.total == row.reported_parameters
+    assert count.nominal.encoder == 100 * (768 + 1)
+    assert count.nominal.quantum == 2 * row.n_modes**2
     assert count.live is None and count.effective is None
 
 
 @pytest.mark.parametrize("n_modes, live_rows", [(2, 1), (4, 2), (6, 3), (8, 3)])
 def test_most_rows_of_the_subset_encoding_are_dead(n_modes, live_rows):
     head = PhotonicHead(20, 2, n_modes, 1, encoding="subset")
-    weight = live_parameters(head, samples(5, 20))["encoder.linear.weight"]
+    live = live_parameters(head, samples(5, 20))
+    weight = np.hstack([live[f"encoder.{part}.weight"] for part in ("read", "unread")])
     assert weight.shape == (20, 100)
     assert weight.any(axis=0).sum() == live_rows
     assert weight[:, :live_rows].all()
@@ -87,6 +77,57 @@ def test_a_constant_zero_feature_is_dead():
     assert live.any(axis=1).tolist() == [True, True, False, True, True, False, True, True]
 
 
+ANALYTIC = [
+    dict(n_modes=2, n_photons=1),
+    dict(n_modes=3, n_photons=2, input_state=(1, 0, 1)),
+    dict(n_modes=4, n_photons=2, space="unbunched"),
+    dict(n_modes=4, n_photons=2, n_classes=3),
+    dict(n_modes=4, n_photons=2, readout="occupation"),
+    dict(n_modes=3, n_photons=1, n_encoders=1),
+    dict(n_modes=2, n_photons=1, encoding="subset", hidden_dim=5),
+    dict(n_modes=4, n_photons=2, encoding="subset", hidden_dim=3),
+    *(
+        dict(n_modes=3, n_photons=2, twin=twin)
+        for twin in ("cosine", "linear", "frozen", "distinguishable", "identity")
+    ),
+]
+
+
+@pytest.mark.parametrize("options", ANALYTIC, ids=str)
+def test_rank_of_an_analytic_head_is_that_of_its_jacobian_for_every_seed(options):
+    X = 3 * samples(200, 9)
+    for seed in (5, 6):
+        head = PhotonicHead(9, **{"n_classes": 2} | options)
+        head.reset_parameters([seed])
+        exact = ranks_on_data(head.double(), torch.from_numpy(X), live_parameters(head, X))
+        assert generic_ranks(head, 10) == exact
+        assert count_parameters(head, X).effective == PartCount(**exact)
+
+
+def test_rank_of_an_analytic_head_follows_the_dimensions_of_the_data():
+    X = samples(200, 9)
+    X[:, 4:] = X[:, :5] @ samples(5, 5, seed=1)
+    assert dimensions(torch.from_numpy(X)) == 6
+    head = PhotonicHead(9, 2, 4, 2)
+    exact = ranks_on_data(head.double(), torch.from_numpy(X), live_parameters(head, X))
+    assert count_parameters(head, X).effective == PartCount(**exact)
+
+
+def test_few_samples_limit_the_rank():
+    count = count_parameters(PhotonicHead(9, 2, 4, 2), samples(10, 9))
+    assert count.effective.total == 20 < count.live.total
+
+
+@pytest.mark.parametrize("photons, expected", [(1, 1168), (2, 1185), (3, 1207), (4, 1231)])
+def test_rank_does_not_depend_on_the_number_of_threads(photons, expected):
+    head, before = PhotonicHead(382, 2, 4, photons), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert generic_ranks(head, 383)["total"] == expected
+    finally:
+        torch.set_num_threads(before)
+
+
 class Bottleneck(Head):
     """Two linear maps in a row: rank k(n + m - k) counts the redundancy between them."""
 
@@ -122,7 +163,7 @@ def test_any_torch_module_gives_the_same_as_the_head():
 def test_chunks_do_not_change_the_count(monkeypatch):
     head, X = PhotonicHead(6, 2, 4, 1), samples(40, 6)
     whole = count_parameters(head, X)
-    monkeypatch.setattr("qllm_helpers.parameters._EXPANDED_NUMBERS", 7 * 90)
+    monkeypatch.setattr("qllm_helpers.parameters_rank._EXPANDED_NUMBERS", 7 * 90)
     assert count_parameters(head, X) == whole
 
 
@@ -161,9 +202,23 @@ def test_multiclass_logistic_regression_and_pipelines():
 def test_kernel_machine_counts_dual_coefficients(task):
     X, y = task
     model = SVC(C=1).fit(X, y)
-    count = count_parameters(model, X)
-    assert count.nominal.total == model.n_support_.sum() + 1
-    assert count.live is None and count.effective is None
+    assert count_parameters(model).effective is None
+    count = count_parameters(model, samples(90, 768, seed=1))
+    assert count.nominal.total == model.n_support_.sum() + 1 == count.effective.total
+    assert count.live is None
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_rank_of_a_kernel_machine_is_that_of_its_features(n_classes):
+    X = samples(300, 3)
+    model = SVC(kernel="poly", degree=2, coef0=1.0).fit(X[:60], np.arange(60) % n_classes)
+    # polynomials of degree 2 in three variables, the constant among them
+    pairs = n_classes * (n_classes - 1) // 2
+    assert count_parameters(model, X).effective.total == 10 * pairs
+    gamma = 1 / (3 * X[:60].var())
+    kernel = (gamma * X @ X[:60].T + 1) ** 2
+    given = SVC(kernel="precomputed").fit(kernel[:60], np.arange(60) % n_classes)
+    assert count_parameters(given, kernel) == count_parameters(model, X)
 
 
 def test_what_cannot_be_counted_is_refused(task):
@@ -188,5 +243,5 @@ def test_rank_of_a_large_matrix_is_that_of_its_singular_values():
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.randn(n, 641, generator=generator).double() for n in (900, 700))
     matrix = left @ right.T * torch.logspace(0, -8, 700, dtype=torch.float64)
-    assert parameters._rank(matrix) == 641
-    assert parameters._rank(matrix[:, :300]) == 300
+    assert matrix_rank(matrix) == 641
+    assert matrix_rank(matrix[:, :300]) == 300

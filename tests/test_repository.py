@@ -40,7 +40,7 @@ LAYERS = (
     "cli",
 )
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
-SIMULATORS = {"merlin", "perceval"}
+SIMULATORS = {"merlin", "perceval", "pennylane"}
 # The bridge speaks to them, the benchmark measures them.
 WITH_SIMULATORS = ("photonics", "merlin_bridge", "bench")
 

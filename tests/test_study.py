@@ -120,13 +120,33 @@ def test_grid_expands_in_the_order_of_the_file(units):
     assert units[0].seeds == (0, 1, 2)
 
 
+def test_a_head_may_have_fewer_seeds_than_its_study(grid):
+    text = grid.read_text().replace('label = "LogisticRegression"', 'label = "LR"\nseeds = 2')
+    grid.write_text(text)
+    units = load_units("toy", path=grid)
+    assert [unit.seeds for unit in units[-2:]] == [(0, 1, 2), (0, 1)]
+
+
 def test_shipped_grids_have_the_sizes_of_the_published_tables():
     few_shot = load_units("few_shot")
     photonic = [unit for unit in few_shot if unit.family == "photonic" and not unit.fine_tuned]
-    assert len(few_shot) == 2 * 13
+    assert len(few_shot) == 2 * 20
     assert len(photonic) == 10
     assert all(len(unit.seeds) >= 20 for unit in few_shot)
     assert photonic[0].head == "2 modes, 1 photon"
+
+
+def test_every_circuit_of_the_paper_study_has_its_four_twins():
+    dense = [unit for unit in load_units("paper") if unit.estimator == "PhotonicClassifier"]
+    extras = {"readout", "n_encoders"}
+    plain = [unit.parameters for unit in dense if not extras & set(unit.parameters)]
+    circuits = {}
+    for parameters in plain:
+        key = parameters["n_modes"], parameters["n_photons"]
+        circuits.setdefault(parameters.get("twin"), set()).add(key)
+    assert len(circuits[None]) == 24
+    for twin in ("cosine", "linear", "frozen", "distinguishable"):
+        assert circuits[twin] == circuits[None]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +158,7 @@ def test_shipped_grids_have_the_sizes_of_the_published_tables():
         ('label = "width {width}"', 'label = "toy"', "same label"),
         ('"Centroid"', '"Centroids"', "unknown estimator 'Centroids'"),
         ("[1.0, 10.0]", "1.0", "must be a list"),
+        ('label = "width {width}"', 'label = "w"\nseeds = 4', "'w' needs 1 to 3 seeds"),
     ],
 )
 def test_bad_grids_are_refused(grid, old, new, message):
