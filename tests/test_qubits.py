@@ -170,6 +170,14 @@ def test_several_derivatives_of_one_forward_pass():
     assert torch.equal(first, again)
 
 
+def test_memory_for_the_backward_pass_does_not_grow_with_depth():
+    X = draw(6, 1, 40, 16, dtype=torch.float32)
+    kept = [SimulatedEncoder(4, 3, layers)(X).grad_fn.states.nbytes for layers in (1, 20)]
+    assert kept[0] == kept[1] == 3 * 16 * 16 * 4
+    with torch.no_grad():
+        assert SimulatedEncoder(4)(X).grad_fn is None
+
+
 def test_padding_is_zeros_and_a_vector_of_zeros_gives_zeros():
     encoder = SimulatedEncoder(4, n_replicas=2)
     x = draw(8, 2, 3, 11, dtype=torch.float32)
