@@ -103,7 +103,10 @@ def bench(
     from qllm_helpers.measurements import write_measurements
 
     if qubits:
-        require_pennylane()
+        try:
+            require_pennylane()
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{error} (--no-qubits)") from error
     threads = threads or os.cpu_count() or 1
     limits = machine_limits()
     table = run_benchmark(standard_cases(), n_threads=threads, min_seconds=seconds, progress=True)
