@@ -34,7 +34,8 @@ LAYERS = (
     "estimators kernel_classifier",
     "registry study landscape",
     "measurements bench",
-    "published intervals selection statistics comparisons sweeps explorer headline gain",
+    "published intervals selection statistics comparisons sweeps",
+    "explorer headline gain reproducibility",
     "figures",
     "cli",
 )
