@@ -9,7 +9,10 @@ from pathlib import Path
 from execute import EXECUTED, ROOT, digest, list_files
 
 BUILD = ROOT / "_build"
-INPUTS = ("_config.yml", "_toc.yml", "book", "notebooks", "CITATION.cff", "constraints.txt")
+INPUTS = (
+    *("_config.yml", "_toc.yml", "book", "notebooks", "constraints.txt"),
+    *("CITATION.cff", "CONTRIBUTING.md", "qllm_helpers"),
+)
 
 
 def discard_stale_copies():

@@ -16,6 +16,7 @@ _HOME = {
     "encode": "encoders",
     "PhotonicLayer": "photonics",
     "PhotonicClassifier": "estimators",
+    "QubitClassifier": "estimators",
     "MLPClassifier": "estimators",
     "fit_many": "estimators",
     "count_parameters": "parameters",

@@ -47,6 +47,12 @@ class ReplicaData:
         flat = (index + self.offsets).flatten()
         return self.rows.index_select(0, flat).unflatten(0, index.shape)
 
+    def take_shared(self, index: Tensor) -> Tensor:
+        """`take`, as one array that the replicas share if their samples are the same."""
+        if len(self.rows) == len(self.labels) and bool((index == index[:1]).all()):
+            return self.rows[index[0]].expand(len(index), -1, -1)
+        return self.take(index)
+
 
 def as_index(name: str, index, n_replicas: int, n_samples: int) -> Tensor:
     """Check an (R, n) index array and return it as an int64 tensor."""

@@ -50,25 +50,60 @@ def _growth(frame: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def _qubit_table(frame: pd.DataFrame) -> str:
+    """The qubit circuits' rows as text."""
+    columns = {
+        "n_qubits": "qubits",
+        "n_blocks": "blocks",
+        "engine": "engine",
+        "n_replicas": "R",
+        "ms": "ms per replica",
+        "ratio": "x PennyLane",
+        "peak_mebibytes": "peak MiB",
+        "over_memory": "time / memory bound",
+        "over_cache": "time / cache bound",
+    }
+    shown = frame.assign(ms=1e3 * frame["seconds_per_replica"])[list(columns)]
+    return shown.rename(columns=columns).to_string(
+        index=False, float_format=lambda value: f"{value:.3g}", na_rep=""
+    )
+
+
+def _qubits(threads: int, seconds: float) -> pd.DataFrame:
+    """Measure the qubit circuits, and show them."""
+    from qllm_helpers.bench_qubits import run_qubit_benchmark, standard_cases
+
+    cases = standard_cases()
+    table = run_qubit_benchmark(cases, n_threads=threads, min_seconds=seconds, progress=True)
+    click.echo("\nTraining steps of the qubit circuits:\n" + _qubit_table(table))
+    return table
+
+
 @click.command()
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.  [default: all cores]")
 @click.option("--seconds", default=1.0, show_default=True, help="Least time for each measurement.")
 @click.option("--sweep/--no-sweep", default=True, help="Also time the whole mode sweep.")
+@click.option("--qubits/--no-qubits", default=True, help="Also time the qubit circuits.")
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for benchmark.csv and benchmark_sweep.csv.  [default: the package's results]",
+    help="Folder for the tables benchmark*.csv.  [default: the package's results]",
 )
-def bench(threads: int | None, seconds: float, sweep: bool, output: Path | None) -> None:
-    """Measure training steps and inference beside MerLin and Perceval.
+def bench(
+    threads: int | None, seconds: float, sweep: bool, qubits: bool, output: Path | None
+) -> None:
+    """Measure training steps and inference beside MerLin, Perceval and PennyLane.
 
     Takes about ten minutes on two cores. Keep the machine otherwise idle; quote ratios, not times.
     """
     from qllm_helpers.bench import run_benchmark, standard_cases
     from qllm_helpers.bench_bounds import machine_limits, with_bounds
+    from qllm_helpers.bench_qubits import require_pennylane
     from qllm_helpers.bench_sweep import sweep_benchmark
     from qllm_helpers.measurements import write_measurements
 
+    if qubits:
+        require_pennylane()
     threads = threads or os.cpu_count() or 1
     limits = machine_limits()
     table = run_benchmark(standard_cases(), n_threads=threads, min_seconds=seconds, progress=True)
@@ -76,6 +111,8 @@ def bench(threads: int | None, seconds: float, sweep: bool, output: Path | None)
     click.echo(_table(table))
     click.echo("\nOne training step of ours, by size:\n" + _growth(table))
     tables = {"benchmark": table}
+    if qubits:
+        tables["benchmark_qubits"] = _qubits(threads, seconds)
     if sweep:
         tables["benchmark_sweep"] = sweep_benchmark(threads, progress=True)
         totals = tables["benchmark_sweep"][["ours_seconds_per_seed", "merlin_seconds"]].sum()

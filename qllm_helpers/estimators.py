@@ -4,10 +4,19 @@ All share `ReplicatedClassifier`; each only says which head it builds. Features 
 in float32: nothing is standardised.
 """
 
+from dataclasses import dataclass
+
 from qllm_helpers.heads import Head, MLPHead
 from qllm_helpers.replicated import ReplicatedClassifier, fit_many
 
-__all__ = ["MLPClassifier", "PhotonicClassifier", "ReplicatedClassifier", "fit_many"]
+__all__ = [
+    "MLPClassifier",
+    "PhotonicClassifier",
+    "QuadraticFormClassifier",
+    "QubitClassifier",
+    "ReplicatedClassifier",
+    "fit_many",
+]
 
 _SHARED_PARAMETERS = """epochs : int
         Passes over the training data.
@@ -40,13 +49,13 @@ _SHARED_PARAMETERS = """epochs : int
         At that epoch; NaN without validation data."""
 
 
-def _document(cls):
-    """Fill the parameters that all classifiers share into a class docstring."""
+def _classifier(cls):
+    """Make a class a dataclass, and fill the shared parameters into its docstring."""
     cls.__doc__ = cls.__doc__.replace("{shared}", _SHARED_PARAMETERS)
-    return cls
+    return dataclass(eq=False, repr=False)(cls)
 
 
-@_document
+@_classifier
 class MLPClassifier(ReplicatedClassifier):
     """Fully connected network with ReLU and dropout; ``hidden_dims=()`` is the linear head.
 
@@ -61,36 +70,15 @@ class MLPClassifier(ReplicatedClassifier):
     {shared}
     """
 
-    def __init__(
-        self,
-        hidden_dims=(100, 50),
-        dropout=0.2,
-        epochs=60,
-        lr=5e-3,
-        batch_size=32,
-        weight_decay=0.0,
-        patience=None,
-        device="cpu",
-        progress=False,
-        random_state=None,
-    ):
-        self.hidden_dims = hidden_dims
-        self.dropout = dropout
-        self.epochs = epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.patience = patience
-        self.device = device
-        self.progress = progress
-        self.random_state = random_state
+    hidden_dims: tuple = (100, 50)
+    dropout: float = 0.2
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return the network, untrained."""
         return MLPHead(n_features, n_classes, self.hidden_dims, self.dropout, n_replicas)
 
 
-@_document
+@_classifier
 class PhotonicClassifier(ReplicatedClassifier):
     """Photonic head: encoder to phases, interferometer, photon counts, linear readout.
 
@@ -115,43 +103,15 @@ class PhotonicClassifier(ReplicatedClassifier):
     {shared}
     """
 
-    def __init__(
-        self,
-        n_modes=8,
-        n_photons=2,
-        encoding="dense",
-        hidden_dim=None,
-        space="fock",
-        readout="probabilities",
-        twin=None,
-        n_encoders=None,
-        input_state=None,
-        epochs=60,
-        lr=5e-3,
-        batch_size=32,
-        weight_decay=0.0,
-        patience=None,
-        device="cpu",
-        progress=False,
-        random_state=None,
-    ):
-        self.n_modes = n_modes
-        self.n_photons = n_photons
-        self.encoding = encoding
-        self.hidden_dim = hidden_dim
-        self.space = space
-        self.readout = readout
-        self.twin = twin
-        self.n_encoders = n_encoders
-        self.input_state = input_state
-        self.epochs = epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.patience = patience
-        self.device = device
-        self.progress = progress
-        self.random_state = random_state
+    n_modes: int = 8
+    n_photons: int = 2
+    encoding: str = "dense"
+    hidden_dim: int | None = None
+    space: str = "fock"
+    readout: str = "probabilities"
+    twin: str | None = None
+    n_encoders: int | None = None
+    input_state: tuple | None = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return the photonic head, untrained."""
@@ -167,3 +127,114 @@ class PhotonicClassifier(ReplicatedClassifier):
             n_replicas=n_replicas,
             **{name: getattr(self, name) for name in names},
         )
+
+
+class _EvenClassifier(ReplicatedClassifier):
+    """Base of heads that see x only through quadratic forms: x and -x get the same class."""
+
+    def __sklearn_tags__(self):
+        """Tell scikit-learn's checks that blobs on both sides of the origin look alike to it."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True
+        return tags
+
+
+@_classifier
+class QubitClassifier(_EvenClassifier):
+    """The paper's head: simulated quantum encoders, re-uploading circuit, linear output layer.
+
+    Amplitudes have no overall sign: x and -x are the same state and get the same class.
+
+    Parameters
+    ----------
+    n_qubits : int
+        Qubits of each encoder; 2^n_qubits amplitudes must hold the embedding.
+    n_encoders : int
+        Encoders side by side.
+    connectivity : int
+        Largest distance of the CNOT + RY blocks.
+    n_layers : int
+        Layers of each encoder.
+    n_reuploads : int
+        Re-uploading blocks of the second module.
+    n_main_layers : int
+        Layers of its main circuit.
+    n_latent : int or None
+        Latent values, which are the qubits of the second module; None for ``n_qubits``.
+    module1 : {"circuit", "linear", "none"}
+        Ablation of the encoders: a linear map, or the first values of the embedding.
+    module2 : {"circuit", "none"}
+        Ablation of the re-uploading circuit.
+    reduction : {None, "truncate", "linear"}
+        What to do with more values than amplitudes; None refuses them.
+    merge : {"concatenate", "mean"}
+        How several encoders make one latent vector.
+    boundary : {"ring", "open"}
+        Whether a layer of blocks closes around the register.
+    padding : {"zeros", "repeat"}
+        What stands in the amplitudes behind the last value.
+    reuploads : {"own", "shared"}
+        Whether re-uploading blocks have angles of their own.
+    angle_scale : float
+        Radians of RY for one unit of the latent vector.
+    start : {"uniform", "small"}
+        Angles before training.
+    twin : {None, "frozen", "quadratic"}
+        Stand-in: angles that stay at their random start, or classical quadratic forms with as many
+        parameters as this head (`qllm_helpers.twins_quadratic`).
+    {shared}
+    """
+
+    n_qubits: int = 10
+    n_encoders: int = 1
+    connectivity: int = 1
+    n_layers: int = 1
+    n_reuploads: int = 2
+    n_main_layers: int = 1
+    n_latent: int | None = None
+    module1: str = "circuit"
+    module2: str = "circuit"
+    reduction: str | None = None
+    merge: str = "concatenate"
+    boundary: str = "ring"
+    padding: str = "zeros"
+    reuploads: str = "own"
+    angle_scale: float = 1.0
+    start: str = "uniform"
+    twin: str | None = None
+
+    def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
+        """Return the head or its twin, untrained."""
+        # Here, because numba takes a second to import and the classical heads need none of it.
+        from qllm_helpers.qubit_heads import TWINS, QuadraticFormHead, QubitHead, QubitOptions
+
+        if self.twin not in TWINS:
+            raise ValueError(f"twin must be one of {TWINS}, not {self.twin!r}.")
+        options = {name: getattr(self, name) for name in QubitOptions.__dataclass_fields__}
+        if self.twin == "quadratic":
+            return QuadraticFormHead.like(QubitHead(n_features, n_classes, **options), n_replicas)
+        options["frozen"] = self.twin == "frozen"
+        return QubitHead(n_features, n_classes, n_replicas=n_replicas, **options)
+
+
+@_classifier
+class QuadraticFormClassifier(_EvenClassifier):
+    """Classical quadratic forms x^T A x / x^T x of low rank, and a linear map.
+
+    Parameters
+    ----------
+    n_forms : int
+        Forms of rank one.
+    n_inputs : int or None
+        Fixed random directions of the embedding that the forms see; None for the whole embedding.
+    {shared}
+    """
+
+    n_forms: int = 10
+    n_inputs: int | None = None
+
+    def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
+        """Return the head, untrained."""
+        from qllm_helpers.twins_quadratic import QuadraticFormHead
+
+        return QuadraticFormHead(n_features, n_classes, self.n_forms, self.n_inputs, n_replicas)

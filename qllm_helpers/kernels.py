@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numba import njit
 
-# Samples that one block carries: 16 float32 values fill an AVX-512 register, two AVX2 ones. A row
-# holds the real parts of the block's samples, then their imaginary parts.
-LANES = 16
+# Samples that one block carries: a usual mini-batch, two AVX-512 registers of float32. A row holds
+# the real parts of the block's samples, then their imaginary parts.
+LANES = 32
 
 _jit = njit(cache=True, nogil=True, fastmath={"contract"})
 

@@ -15,6 +15,7 @@ from .artifacts import DATA_DIR, UnknownNameError, read_verified, write_atomic, 
 TABLES = {
     "benchmark": "qllm bench",
     "benchmark_sweep": "qllm bench",
+    "benchmark_qubits": "qllm bench",
     "landscape": "qllm landscape",
 }
 
@@ -57,9 +58,9 @@ def load_measurements(name: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    name : {"benchmark", "benchmark_sweep", "landscape"}
-        See `bench.run_benchmark`, `bench_sweep.sweep_benchmark` and `landscape.landscape` for the
-        columns.
+    name : {"benchmark", "benchmark_sweep", "benchmark_qubits", "landscape"}
+        See `bench.run_benchmark`, `bench_sweep.sweep_benchmark`, `bench_qubits.run_qubit_benchmark`
+        and `landscape.landscape` for the columns.
 
     Returns
     -------

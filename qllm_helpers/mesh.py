@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numba import njit
 
-_jit = njit(cache=True, nogil=True)
+_jit = njit(cache=True, nogil=True, fastmath={"contract"})
+_BALANCED = float(np.sqrt(0.5))
 
 
+@lru_cache(maxsize=64)
 def mesh_layout(n_modes: int) -> np.ndarray:
     """Upper mode of each Mach-Zehnder interferometer of a rectangular mesh, in light's order.
 
@@ -16,98 +21,123 @@ def mesh_layout(n_modes: int) -> np.ndarray:
     -------
     ndarray of int64, shape (m (m - 1) / 2,)
         As in Perceval's `GenericInterferometer` with `InterferometerShape.RECTANGLE` (Clements et
-        al. 2016): columns start at mode 0 and at mode 1 in turn.
+        al. 2016): columns start at mode 0 and at mode 1 in turn. Read only.
     """
     columns = (range(column % 2, n_modes - 1, 2) for column in range(n_modes))
-    return np.array([mode for column in columns for mode in column], dtype=np.int64)
+    layout = np.array([mode for column in columns for mode in column], dtype=np.int64)
+    layout.setflags(write=False)
+    return layout
+
+
+# Real and imaginary parts lie in separate planes, so that a gate is a handful of vector operations
+# on two rows.
+@_jit
+def _turn(real, imaginary, cosine, sine):
+    """Multiply a row by exp(i phase)."""
+    for column in range(real.shape[0]):
+        x, y = real[column], imaginary[column]
+        real[column] = cosine * x - sine * y
+        imaginary[column] = cosine * y + sine * x
 
 
 @_jit
-def _rotate_phase(unitary, row, phase):
-    factor = complex(np.cos(phase), np.sin(phase))
-    for column in range(unitary.shape[1]):
-        unitary[row, column] *= factor
-
-
-@_jit
-def _split_beam(unitary, row, sign):
+def _split_beam(planes, row, sign):
     """A balanced beam splitter on rows `row`, `row + 1` (`sign` -1: its inverse)."""
-    cross = complex(0.0, sign * np.sqrt(0.5))
-    bar = np.sqrt(0.5)
-    for column in range(unitary.shape[1]):
-        upper, lower = unitary[row, column], unitary[row + 1, column]
-        unitary[row, column] = bar * upper + cross * lower
-        unitary[row + 1, column] = cross * upper + bar * lower
+    upper_real, lower_real = planes[0, row], planes[0, row + 1]
+    upper_imaginary, lower_imaginary = planes[1, row], planes[1, row + 1]
+    cross = sign * _BALANCED
+    for column in range(upper_real.shape[0]):
+        a, b = upper_real[column], upper_imaginary[column]
+        c, d = lower_real[column], lower_imaginary[column]
+        upper_real[column] = _BALANCED * a - cross * d
+        upper_imaginary[column] = _BALANCED * b + cross * c
+        lower_real[column] = _BALANCED * c - cross * b
+        lower_imaginary[column] = _BALANCED * d + cross * a
 
 
 @_jit
-def _mesh_forward(phases, layout, unitaries):
-    n_modes = unitaries.shape[1]
-    for replica in range(len(phases)):
-        unitary, phase = unitaries[replica], phases[replica]
-        unitary[:] = 0
-        for mode in range(n_modes):
-            unitary[mode, mode] = 1
-        for j in range(len(layout)):
-            for which in range(2):
-                _split_beam(unitary, layout[j], 1.0)
-                _rotate_phase(unitary, layout[j], phase[2 * j + which])
-        for mode in range(n_modes):
-            _rotate_phase(unitary, mode, phase[2 * len(layout) + mode])
+def mesh_forward(turns, layout, columns, planes):
+    """Fill `planes` (R, 2, m, k) with columns of the meshes; `turns` (2, R, m * m): cos, sin."""
+    n_gates = len(layout)
+    planes[:] = 0
+    for replica in range(len(planes)):
+        light, cosine, sine = planes[replica], turns[0, replica], turns[1, replica]
+        for k in range(len(columns)):
+            light[0, columns[k], k] = 1
+        for j in range(n_gates):
+            row = layout[j]
+            for index in range(2 * j, 2 * j + 2):
+                _split_beam(light, row, 1.0)
+                _turn(light[0, row], light[1, row], cosine[index], sine[index])
+        for row in range(light.shape[1]):
+            index = 2 * n_gates + row
+            _turn(light[0, row], light[1, row], cosine[index], sine[index])
 
 
 @_jit
-def _undo_phase(unitary, gradient, row, phase):
-    """Take a phase shifter off `unitary` and `gradient`; return the phase's own derivative."""
+def _undo_phase(light, gradient, row, cosine, sine):
+    """Take a phase shifter off `light` and `gradient`; return the phase's own derivative."""
     slope = 0.0
-    for column in range(unitary.shape[1]):
-        # Re(conj(gradient) * i * unitary), summed over the row that the phase turns
-        slope -= (gradient[row, column].conjugate() * unitary[row, column]).imag
-    _rotate_phase(unitary, row, -phase)
-    _rotate_phase(gradient, row, -phase)
+    for column in range(light.shape[2]):
+        # Re(conj(gradient) * i * light), summed over the row that the phase turns
+        slope += gradient[1, row, column] * light[0, row, column]
+        slope -= gradient[0, row, column] * light[1, row, column]
+    _turn(light[0, row], light[1, row], cosine, -sine)
+    _turn(gradient[0, row], gradient[1, row], cosine, -sine)
     return slope
 
 
 @_jit
-def _mesh_backward(phases, layout, unitaries, gradients, phase_gradients):
+def mesh_backward(turns, layout, planes, gradients, slopes):
     """Walk the mesh backwards, undoing each unitary element: no intermediate is stored."""
-    n_modes = unitaries.shape[1]
-    for replica in range(len(phases)):
-        unitary, gradient = unitaries[replica], gradients[replica]
-        phase, slopes = phases[replica], phase_gradients[replica]
-        for mode in range(n_modes):
-            index = 2 * len(layout) + mode
-            slopes[index] = _undo_phase(unitary, gradient, mode, phase[index])
-        for j in range(len(layout) - 1, -1, -1):
-            for which in range(1, -1, -1):
-                index = 2 * j + which
-                slopes[index] = _undo_phase(unitary, gradient, layout[j], phase[index])
-                _split_beam(unitary, layout[j], -1.0)
-                _split_beam(gradient, layout[j], -1.0)
+    n_gates = len(layout)
+    for replica in range(len(planes)):
+        light, gradient = planes[replica], gradients[replica]
+        cosine, sine, slope = turns[0, replica], turns[1, replica], slopes[replica]
+        for row in range(light.shape[1]):
+            index = 2 * n_gates + row
+            slope[index] = _undo_phase(light, gradient, row, cosine[index], sine[index])
+        for j in range(n_gates - 1, -1, -1):
+            row = layout[j]
+            for index in range(2 * j + 1, 2 * j - 1, -1):
+                slope[index] = _undo_phase(light, gradient, row, cosine[index], sine[index])
+                _split_beam(light, row, -1.0)
+                _split_beam(gradient, row, -1.0)
 
 
-class _MeshUnitary(torch.autograd.Function):
+def _planes(matrices: torch.Tensor) -> torch.Tensor:
+    """Complex (R, m, k) as float64 (R, 2, m, k): a fresh copy, real parts first."""
+    parts = torch.view_as_real(matrices.detach().to(torch.complex128).resolve_conj())
+    return parts.movedim(-1, 1).clone(memory_format=torch.contiguous_format)
+
+
+class _MeshColumns(torch.autograd.Function):
+    # In float64 throughout: the mesh costs microseconds, and a single replica's rounding must not
+    # depend on how many others are built beside it.
     @staticmethod
-    def forward(context, phases, n_modes):
-        # In float64 throughout: the mesh costs microseconds, and a single replica's rounding
-        # must not depend on how many others are built beside it.
-        angles = phases.detach().to(torch.float64).contiguous().numpy()
-        unitaries = np.empty((len(angles), n_modes, n_modes), np.complex128)
-        _mesh_forward(angles, mesh_layout(n_modes), unitaries)
-        context.angles, context.unitaries, context.dtype = angles, unitaries, phases.dtype
-        return torch.from_numpy(unitaries).to(phases.dtype.to_complex(), copy=True)
+    def forward(context, phases, n_modes, columns):
+        angles = phases.detach().to(torch.float64)
+        turns = torch.stack([angles.cos(), angles.sin()])
+        planes = torch.empty(len(angles), 2, n_modes, len(columns), dtype=torch.float64)
+        mesh_forward(turns.numpy(), mesh_layout(n_modes), np.array(columns), planes.numpy())
+        context.turns, context.planes, context.dtype = turns, planes, phases.dtype
+        return torch.complex(planes[:, 0], planes[:, 1]).to(phases.dtype.to_complex())
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient):
-        gradients = gradient.detach().to(torch.complex128).resolve_conj().numpy().copy()
-        slopes = np.empty_like(context.angles)
-        layout = mesh_layout(gradients.shape[1])
-        _mesh_backward(context.angles, layout, context.unitaries.copy(), gradients, slopes)
-        return torch.from_numpy(slopes).to(context.dtype, copy=True), None
+        gradients, planes = _planes(gradient), context.planes.clone()
+        slopes = torch.empty_like(context.turns[0])
+        mesh_backward(
+            context.turns.numpy(), mesh_layout(planes.shape[2]),
+            planes.numpy(), gradients.numpy(), slopes.numpy(),
+        )  # fmt: skip
+        return slopes.to(context.dtype), None, None
 
 
-def mesh_unitary(phases: torch.Tensor, n_modes: int) -> torch.Tensor:
+def mesh_unitary(
+    phases: torch.Tensor, n_modes: int, columns: Sequence[int] | None = None
+) -> torch.Tensor:
     """Unitaries of rectangular meshes with a last column of phase shifters.
 
     Parameters
@@ -116,10 +146,14 @@ def mesh_unitary(phases: torch.Tensor, n_modes: int) -> torch.Tensor:
         Per replica: inner and outer phase of each Mach-Zehnder interferometer in the order of
         `mesh_layout`, then the m output phases.
     n_modes : int
+    columns : sequence of int, optional
+        The input modes that are needed; default all m. A mode may occur several times.
 
     Returns
     -------
-    complex tensor, shape (R, m, m)
-        `U[r, i, j]`: amplitude from input mode j to output mode i; on the device of `phases`.
+    complex tensor, shape (R, m, k)
+        `U[r, i, j]`: amplitude from input mode `columns[j]` to output mode i; on the device of
+        `phases`.
     """
-    return _MeshUnitary.apply(phases.cpu(), n_modes).to(phases.device)
+    columns = list(range(n_modes) if columns is None else columns)
+    return _MeshColumns.apply(phases.cpu(), n_modes, columns).to(phases.device)

@@ -131,7 +131,7 @@ def _input_map(module: nn.Module) -> ReplicaLinear | None:
     if not analytic or any(isinstance(part, nn.ReLU) for part in module.modules()):
         return None
     encoder = getattr(module, "encoder", None)
-    first = encoder.linear if isinstance(encoder, SubsetEncoder) else encoder
+    first = encoder.read if isinstance(encoder, SubsetEncoder) else encoder
     ends = (first, getattr(module, "readout", None))
     return first if all(isinstance(e, ReplicaLinear) and e.bias is not None for e in ends) else None
 

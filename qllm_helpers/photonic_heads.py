@@ -22,7 +22,9 @@ class SubsetEncoder(nn.Module):
     Linear(d -> h), sigmoid, and phase j = pi * (sum of the features in subset j), where subset j
     has feature i if bit i of the integer j + 1 is set: {0}, {1}, {0, 1}, {2}, ... The last mode
     gets no phase. With 8 modes only features 0, 1 and 2 of the 100 are ever read: MerLin 0.1's
-    SERIES encoder does this, and it is kept to reproduce the published parameter counts.
+    SERIES encoder does this, and it is kept to reproduce the published parameter counts. The rows
+    of the linear map that no phase reads are parameters, but their products would be multiplied by
+    zero and are not computed.
 
     Parameters
     ----------
@@ -44,16 +46,17 @@ class SubsetEncoder(nn.Module):
                 f"The subset encoding of {n_modes} modes reads {needed} features: hidden_dim must "
                 f"be at least {needed}, not {hidden_dim}."
             )
-        self.linear = ReplicaLinear(n_replicas, n_features, hidden_dim)
+        self.read = ReplicaLinear(n_replicas, n_features, needed)
+        if hidden_dim > needed:
+            self.unread = ReplicaLinear(n_replicas, n_features, hidden_dim - needed)
+        member = torch.zeros(needed, n_modes)
         subset = torch.arange(1, n_modes)
-        bits = subset[None, :] >> torch.arange(hidden_dim).clamp(max=62)[:, None] & 1
-        member = torch.zeros(hidden_dim, n_modes)
-        member[:, : n_modes - 1] = bits
+        member[:, : n_modes - 1] = subset[None, :] >> torch.arange(needed)[:, None] & 1
         self.register_buffer("_member", math.pi * member, persistent=False)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Map embeddings (R, B, d) to phases (R, B, m) in radians."""
-        return torch.sigmoid(self.linear(X)) @ self._member
+        return torch.sigmoid(self.read(X)) @ self._member
 
 
 class Occupation(nn.Module):

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from .kernels import fock_tables, product_of_forms
+from .kernels_probabilities import Sandwich, output_probabilities
 from .mesh import mesh_unitary
 
 SPACES = ("fock", "unbunched")
@@ -166,10 +167,10 @@ class PhotonicLayer(nn.Module):
         complex tensor, shape (R, B, n, m)
             Amplitude of photon k (in the order of the input modes) to leave in each mode.
         """
-        entered = mesh_unitary(self.left, self.n_modes)[:, :, self._photon_modes].mT
+        entered = mesh_unitary(self.left, self.n_modes, self._photon_modes).mT
+        right = mesh_unitary(self.right, self.n_modes).mT
         turned = torch.polar(torch.ones_like(phases), phases).unsqueeze(2) * entered.unsqueeze(1)
         R, B, n, m = turned.shape
-        right = mesh_unitary(self.right, self.n_modes).mT
         return torch.bmm(turned.reshape(R, B * n, m), right).view(R, B, n, m)
 
     def _check_phases(self, phases: torch.Tensor) -> None:
@@ -225,6 +226,15 @@ class PhotonicLayer(nn.Module):
             For a wrong shape or type.
         """
         self._check_phases(phases)
+        if phases.device.type != "cpu":
+            return self._reference_probabilities(phases)
+        weights, modes = self._weights.to(phases.dtype).numpy(), np.array(self._photon_modes)
+        unbunched = self.space == "unbunched"
+        circuit = Sandwich(self._tables, modes, weights, self.distinguishable, unbunched)
+        return output_probabilities(phases, self.left, self.right, circuit)
+
+    def _reference_probabilities(self, phases: torch.Tensor) -> torch.Tensor:
+        """Compute `forward` by torch's own operations, on any device."""
         columns = self.transfer(phases)
         if self.distinguishable:
             each = torch.view_as_real(columns).square().sum(-1)

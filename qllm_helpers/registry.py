@@ -58,6 +58,9 @@ _REGISTRY = {
         "qllm_helpers.kernel_classifier:PhotonicKernelClassifier", "photonic", count=_count_svc
     ),
     "QubitClassifier": Registered("qllm_helpers.estimators:QubitClassifier", "qubit"),
+    "QuadraticFormClassifier": Registered(
+        "qllm_helpers.estimators:QuadraticFormClassifier", "twin"
+    ),
 }
 
 

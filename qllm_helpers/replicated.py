@@ -5,6 +5,7 @@ Features are used as given, in float32: nothing is standardised.
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -28,12 +29,23 @@ def _seed_of(random_state) -> int:
     return int(generator.randint(2**31 - 1))
 
 
+# A dataclass, so that the parameters that all share are written once: its constructor does nothing
+# but store, which is what scikit-learn asks for.
+@dataclass(eq=False, repr=False, kw_only=True)
 class ReplicatedClassifier(ClassifierMixin, BaseEstimator):
     """Base class: fits a head with `train` and predicts with it.
 
-    A subclass stores its parameters in the constructor (among them epochs, lr, batch_size,
-    weight_decay, patience, device, progress and random_state) and implements `_build_head`.
+    A subclass is a dataclass whose fields are its own parameters, and implements `_build_head`.
     """
+
+    epochs: int = 60
+    lr: float = 5e-3
+    batch_size: int = 32
+    weight_decay: float = 0.0
+    patience: int | None = None
+    device: str = "cpu"
+    progress: bool = False
+    random_state: object = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return an untrained head; raise ValueError if the parameters describe none."""

@@ -31,7 +31,7 @@ _STUDY_FIELDS = {
     *("title", "dataset", "encoder", "protocol", "fine_tuned", "samples_per_class"),
     *("seeds", "budget", "heads"),
 }
-_HEAD_FIELDS = {"label", "estimator", "fixed", "vary", "tune"}
+_HEAD_FIELDS = {"label", "estimator", "fixed", "vary", "tune", "seeds"}
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,22 @@ class Unit:
         photons = self.parameters.get("n_photons", 0)
         states = comb(modes + photons - 1, photons) * photons if modes else 0
         width = sum(self.parameters.get("hidden_dims", ())) + 100
+        gates = _gate_work(self.parameters)
         epochs = self.parameters.get("epochs", 60 if states else 1)
-        return fits * epochs * max(n_train, 32) * (width + 4 * modes**2 + states) / 1e6
+        return fits * epochs * max(n_train, 32) * (width + 4 * modes**2 + states + gates) / 1e6
+
+
+def _gate_work(parameters: dict) -> float:
+    """Work of a qubit head for one sample: gates times amplitudes, in the units of `Unit.cost`."""
+    qubits = parameters.get("n_qubits", 0)
+    if not qubits or parameters.get("twin") == "quadratic":
+        return 0.0
+    latent, distance = parameters.get("n_latent", qubits), parameters.get("connectivity", 1)
+    blocks = parameters.get("n_encoders", 1) * parameters.get("n_layers", 1) * distance
+    first = qubits * blocks * 2**qubits * (parameters.get("module1", "circuit") == "circuit")
+    again = parameters.get("n_reuploads", 2) + 1
+    second = latent * (1 + distance) * again * 2**latent * (parameters.get("module2") != "none")
+    return (first + second) / 256
 
 
 def _product(grid: dict) -> list[dict]:
@@ -105,7 +119,7 @@ def _product(grid: dict) -> list[dict]:
 
 def _label(template: str, parameters: dict) -> str:
     words = dict(parameters)
-    for name in ("mode", "photon"):
+    for name in ("mode", "photon", "qubit"):
         if f"n_{name}s" in parameters:
             count = parameters[f"n_{name}s"]
             words[f"{name}s"] = f"{count} {name}{'' if count == 1 else 's'}"
@@ -117,6 +131,10 @@ def _head_units(head: dict, common: dict) -> list[Unit]:
     if unknown:
         raise ValueError(f"unknown field {sorted(unknown)[0]!r} of the head {head.get('label')!r}")
     registered(head["estimator"])
+    if "seeds" in head:  # fewer than the study's, for a head that would take too long
+        if not 0 < head["seeds"] <= len(common["seeds"]):
+            raise ValueError(f"{head['label']!r} needs 1 to {len(common['seeds'])} seeds")
+        common = common | {"seeds": tuple(range(head["seeds"]))}
     variants = [one for grid in head.get("vary", [{}]) for one in _product(grid)]
     settings = tuple(_product(head.get("tune", {})))
     units = []

@@ -53,10 +53,9 @@ class BestWeights:
         self.accuracy[improved] = accuracy[improved]
         self.loss[improved] = loss[improved]
         if improved.any():
-            mask = torch.from_numpy(improved).to(self.copies[0].device)
+            replicas = torch.from_numpy(np.flatnonzero(improved)).to(self.copies[0].device)
             for best, parameter in zip(self.copies, self.parameters, strict=True):
-                shaped = mask.view(-1, *[1] * (best.ndim - 1))
-                torch.where(shaped, parameter, best, out=best)
+                best[replicas] = parameter[replicas]
         if self.patience is not None:
             self.active &= epoch - self.epoch < self.patience
 

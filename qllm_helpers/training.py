@@ -132,12 +132,10 @@ def compute_logits(head: Head, X) -> Tensor:
 
 
 @torch.no_grad()
-def _validate(head: Head, data: ReplicaData, index: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Cross-entropy and accuracy (fraction), both float64 (R,), on the samples `index` (R, n)."""
+def _validate(head: Head, samples: list[Tensor], labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Cross-entropy and accuracy (fraction), both float64 (R,), of chunks of samples (R, n, d)."""
     head.eval()
-    chunk = max(1, _EVALUATION_ROWS // head.n_replicas)
-    logits = torch.cat([head(data.take(part)) for part in index.split(chunk, dim=1)], dim=1)
-    labels = data.labels[index]
+    logits = torch.cat([head(part) for part in samples], dim=1)
     losses = _replica_losses(logits, labels).double()
     accuracies = (logits.argmax(-1) == labels).double().mean(1)
     return losses.cpu().numpy(), accuracies.cpu().numpy()
@@ -244,20 +242,33 @@ def train(
     return TrainingResult(history.frame(), best.epoch, best.accuracy, best.loss)
 
 
+def _reached_parameters(head: Head, X: Tensor) -> list[Tensor]:
+    """Trainable parameters that the logits depend on; the others keep their first values."""
+    parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    head.eval()  # so that no dropout mask is drawn
+    gradients = torch.autograd.grad(head(X).sum(), parameters, allow_unused=True)
+    return [p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
+
+
 def _run(head, data, order, validation_index, seeds, options) -> tuple[History, BestWeights]:
     """Run the epochs of `train` on checked inputs; the head holds the last weights afterwards."""
-    parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    parameters = _reached_parameters(head, data.take(order.train_index[:, :1].to(data.rows.device)))
     optimizer = torch.optim.Adam(
         parameters, lr=options.lr, weight_decay=options.weight_decay, fused=True
     )
     history, best = History(), BestWeights(parameters, options.patience)
+    if validation_index is not None:
+        # Gathered once: they are the same in every epoch.
+        chunk = max(1, _EVALUATION_ROWS // head.n_replicas)
+        samples = [data.take_shared(part) for part in validation_index.split(chunk, dim=1)]
+        labels = data.labels[validation_index]
     loss = accuracy = np.full(len(seeds), np.nan)
     for epoch in _epochs(options):
         active = best.active.copy()
         train_loss = _train_epoch(head, data, order.epoch(), optimizer).double().cpu().numpy()
         _require_finite("training", train_loss, active, seeds, epoch)
         if validation_index is not None:
-            loss, accuracy = _validate(head, data, validation_index)
+            loss, accuracy = _validate(head, samples, labels)
             _require_finite("validation", loss, active, seeds, epoch)
             best.update(epoch, loss, accuracy)
         history.add(

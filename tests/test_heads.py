@@ -145,3 +145,16 @@ def test_seeds_and_replicas_must_match():
         head.reset_parameters([1])
     with pytest.raises(IndexError, match="replica must be"):
         select_replica(head, 2)
+
+
+@pytest.mark.parametrize("n_out", [1, 3, 16, 17])
+def test_thin_and_shared_products_are_the_plain_ones(n_out):
+    layer = ReplicaLinear(3, 7, n_out).double()
+    X = torch.randn(3, 5, 7, dtype=torch.float64, requires_grad=True)
+    plain = torch.baddbmm(layer.bias, X, layer.weight)
+    torch.testing.assert_close(layer(X), plain)
+    inputs = (X, layer.weight, layer.bias)
+    ours = torch.autograd.grad(layer(X).square().sum(), inputs)
+    torch.testing.assert_close(ours, torch.autograd.grad(plain.square().sum(), inputs))
+    shared = X.detach()[:1].expand(3, -1, -1)
+    torch.testing.assert_close(layer(shared), layer(shared.contiguous()))

@@ -36,7 +36,8 @@ def test_published_counts_of_the_photonic_heads(row):
 @pytest.mark.parametrize("n_modes, live_rows", [(2, 1), (4, 2), (6, 3), (8, 3)])
 def test_most_rows_of_the_subset_encoding_are_dead(n_modes, live_rows):
     head = PhotonicHead(20, 2, n_modes, 1, encoding="subset")
-    weight = live_parameters(head, samples(5, 20))["encoder.linear.weight"]
+    live = live_parameters(head, samples(5, 20))
+    weight = np.hstack([live[f"encoder.{part}.weight"] for part in ("read", "unread")])
     assert weight.shape == (20, 100)
     assert weight.any(axis=0).sum() == live_rows
     assert weight[:, :live_rows].all()

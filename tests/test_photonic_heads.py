@@ -21,11 +21,26 @@ def test_subset_encoding_reads_the_bits_of_the_phase_number():
 
 
 def test_subset_encoding_leaves_97_of_100_rows_dead():
+    """With the whole linear map written out, as in the earlier reproduction, 97 rows do nothing."""
     head = PhotonicHead(384, 2, 8, 2, encoding="subset", space="unbunched")
-    generator = torch.Generator().manual_seed(0)
-    head(torch.randn(1, 32, 384, generator=generator)).square().sum().backward()
-    alive = head.encoder.linear.weight.grad[0].abs().amax(dim=0) > 0
+    encoder = head.encoder
+    X = torch.randn(1, 32, 384, generator=torch.Generator().manual_seed(0))
+    weight = torch.cat([encoder.read.weight, encoder.unread.weight], dim=2).detach()
+    bias = torch.cat([encoder.read.bias, encoder.unread.bias], dim=2).detach()
+    assert weight.shape == (1, 384, 100)
+    weight.requires_grad_()
+    features = torch.sigmoid(X @ weight + bias)
+    member = [[float(phase >> i & 1) for phase in range(1, 8)] + [0.0] for i in range(100)]
+    phases = features @ (torch.pi * torch.tensor(member))
+    assert torch.allclose(phases, encoder(X), atol=1e-6)
+    head.readout(head.quantum(phases)).square().sum().backward()
+    alive = weight.grad[0].abs().amax(dim=0) > 0
     assert alive.nonzero()[:, 0].tolist() == [0, 1, 2]
+
+
+def test_a_subset_encoding_that_reads_every_feature_has_no_others():
+    encoder = PhotonicHead(5, 2, 4, 1, encoding="subset", hidden_dim=2).encoder
+    assert [name for name, _ in encoder.named_parameters()] == ["read.weight", "read.bias"]
 
 
 @pytest.mark.parametrize("readout", ["probabilities", "occupation"])

@@ -246,3 +246,21 @@ def test_default_input_state_is_the_earlier_reproductions():
     assert default_input_state(8, 1) == (1, 0, 0, 0, 0, 0, 0, 0)
     assert default_input_state(8, 4) == (1, 0, 1, 0, 1, 0, 1, 0)
     assert default_input_state(4, 3) == (1, 1, 1, 0)
+
+
+@pytest.mark.parametrize("distinguishable", [False, True])
+@pytest.mark.parametrize("space", ["fock", "unbunched"])
+@pytest.mark.parametrize("n_samples", [3, 32, 45])
+def test_compiled_pass_equals_torchs_own_operations(space, distinguishable, n_samples):
+    options = {"space": space, "n_replicas": 2, "distinguishable": distinguishable}
+    layer = PhotonicLayer(5, 3, input_state=(2, 0, 1, 0, 0), **options).double()
+    generator = torch.Generator().manual_seed(n_samples)
+    phases = 6 * torch.rand(2, n_samples, 5, generator=generator, dtype=torch.float64)
+    inputs = (phases.requires_grad_(), layer.left, layer.right)
+    slopes = torch.randn(2, n_samples, layer.n_outputs, generator=generator, dtype=torch.float64)
+    results = []
+    for compute in (layer.forward, layer._reference_probabilities):
+        output = compute(phases)
+        results.append((output, *torch.autograd.grad((output * slopes).sum(), inputs)))
+    for compiled, reference in zip(*results, strict=True):
+        torch.testing.assert_close(compiled, reference, rtol=1e-10, atol=1e-12)

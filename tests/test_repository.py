@@ -34,12 +34,12 @@ LAYERS = (
     "estimators kernel_classifier",
     "registry study landscape",
     "measurements bench",
-    "published intervals selection statistics comparisons sweeps headline gain",
+    "published intervals selection statistics comparisons sweeps explorer headline gain",
     "figures",
     "cli",
 )
 LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
-SIMULATORS = {"merlin", "perceval"}
+SIMULATORS = {"merlin", "perceval", "pennylane"}
 # The bridge speaks to them, the benchmark measures them.
 WITH_SIMULATORS = ("photonics", "merlin_bridge", "bench")
 
@@ -283,6 +283,29 @@ def test_house_style():
             [sys.executable, "-m", "ruff", *command, "."], cwd=ROOT, capture_output=True, text=True
         )
         assert result.returncode == 0, result.stdout[-3000:] + "run `make format`"
+
+
+def test_spelling():
+    names = [name for name in tracked_texts() if not name.endswith(".ipynb")]
+    command = [sys.executable, "-m", "codespell_lib", *names]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-3000:]
+    prose = [c.source for path in NOTEBOOKS for _, c in cells(path, "markdown")]
+    command = [sys.executable, "-m", "codespell_lib", "-"]
+    result = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, input="\n".join(prose)
+    )
+    assert result.returncode == 0, result.stdout[-3000:]
+
+
+def test_checks_before_a_commit_are_those_of_the_tests():
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    hooks = [hook for repo in yaml.safe_load(text)["repos"] for hook in repo["hooks"]]
+    pins = [pin for hook in hooks for pin in hook["additional_dependencies"]]
+    assert {pin.split("==")[0] for pin in pins} == {"ruff", "codespell"}
+    assert [pin for pin in pins if pin not in constraints] == []
+    assert all("jupyter" in h["types_or"] for h in hooks if h["entry"].startswith("ruff"))
 
 
 # --- what must not be in the repository ---------------------------------------------------

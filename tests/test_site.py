@@ -6,7 +6,6 @@
 
 import os
 import shutil
-from collections import namedtuple
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
@@ -27,6 +26,7 @@ OFFLINE = (
     "--disable-component-update",
     "--disable-sync",
 )
+LOCAL = ("file", "data", "blob")
 # Messages of the theme itself, which do no harm.
 HARMLESS = ("THEBE_JS_URL", "reading 'classList'", "Got invalid theme mode")
 
@@ -58,7 +58,23 @@ BAD_IMAGES = """async () => {
   return bad;
 }"""
 
-Visit = namedtuple("Visit", "page complaints requests")
+# The checker looks at every element: rows, entries and words of code that repeat tell it nothing
+# new, and colours that are still fading from one theme to the other would mislead it.
+THIN_OUT = """() => {
+  document.head.append(Object.assign(document.createElement('style'),
+    {textContent: '* { transition: none !important }'}));
+  const repeats = ['article tbody tr:nth-child(n+4)', 'article dl.py ~ dl.py ~ dl.py'];
+  document.querySelectorAll(repeats).forEach(element => element.remove());
+  const seen = new Set();
+  document.querySelectorAll('article .highlight span[class]').forEach(word =>
+    seen.has(word.className) ? word.replaceWith(...word.childNodes) : seen.add(word.className));
+}"""
+# Style sheets are not fetched once more: a page on disk may not.
+CHECK = """axe.run({exclude: ['mjx-container']},
+  {resultTypes: ['violations'], preload: false, selectors: false})"""
+# The theme waits this long, ms, before it makes boxes that now scroll reachable by the keyboard.
+SETTLED = 400
+READY = "() => Promise.all([window.MathJax?.startup?.promise, document.fonts.ready])"
 
 
 def require(condition, reason):
@@ -100,56 +116,87 @@ def chromium(site):
         browser.close()
 
 
-def open_page(browser, url, width, theme):
-    """Open a page with the network refused; note what it asks for and complains about."""
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=theme, offline=True
-    )
-    page, complaints, requests = context.new_page(), [], []
-    page.on("console", lambda m: m.type == "error" and complaints.append(m.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("requestfailed", lambda r: complaints.append(f"request failed: {r.url}"))
-    page.on("request", lambda r: requests.append(r.url))
-    page.goto(url, wait_until="load")
-    page.evaluate("() => Promise.all([window.MathJax?.startup?.promise, document.fonts.ready])")
-    return Visit(page, complaints, requests)
+class Tab:
+    """One browser tab that stays open, with what the page in it asks for and complains about."""
+
+    def __init__(self, chromium):
+        self.context = chromium.new_context(offline=True)
+        self.page, self.complaints, self.requests = self.context.new_page(), [], []
+        self.page.on("console", lambda m: m.type == "error" and self.complaints.append(m.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("requestfailed", lambda r: self.complaints.append(f"failed: {r.url}"))
+        self.page.on("request", lambda r: self.requests.append(r.url))
+
+    def visit(self, url):
+        """Load a page and wait until its formulas and fonts are there."""
+        self.complaints.clear()
+        self.requests.clear()
+        self.page.goto(url, wait_until="load")
+        self.page.evaluate(READY)
+        return self.page
+
+    def look(self, width, theme):
+        """Show the page at this width to a reader who prefers this theme."""
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.emulate_media(color_scheme=theme)
+        self.page.wait_for_function("t => document.documentElement.dataset.theme === t", arg=theme)
+
+    def serious(self):
+        """Complaints that are not on the list of harmless ones; requests to elsewhere."""
+        loud = [c for c in self.complaints if not any(known in c for known in HARMLESS)]
+        return loud + [u for u in self.requests if urlsplit(u).scheme not in LOCAL]
 
 
-def serious(complaints):
-    """The complaints that are not on the list of harmless ones."""
-    return [c for c in complaints if not any(known in c for known in HARMLESS)]
+@pytest.fixture(scope="module")
+def tab(chromium):
+    opened = Tab(chromium)
+    yield opened
+    opened.context.close()
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.fixture(scope="module")
+def axe():
+    """The accessibility checker, a script to evaluate in a page."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    return Axe().axe_script
+
+
+def inaccessible(page):
+    """What the checker finds, as (rule, first elements, what to do) of every broken rule."""
+    found = page.evaluate(CHECK)
+    return [
+        (rule["id"], node["html"][:200], node["failureSummary"][:200])
+        for rule in found["violations"]
+        for node in rule["nodes"][:3]
+    ]
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_page_is_sound_in_a_browser(site, chromium, name, width, theme):
-    url = (site / f"{name}.html").as_uri()
-    page, complaints, requests = open_page(chromium, url, width, theme)
-    try:
-        outside = [u for u in requests if urlsplit(u).scheme not in ("file", "data", "blob")]
-        assert page.locator("article h1").count() == 1
-        assert page.evaluate("document.documentElement.dataset.theme") == theme
-        assert outside == []
-        assert page.evaluate(RAW_TEX) == []
-        assert page.evaluate(UNRENDERED) == []
-        assert page.evaluate(TOO_WIDE) == []
-        assert page.evaluate(BAD_IMAGES) == []
-        assert serious(complaints) == []
-    finally:
-        page.context.close()
+def test_page_is_sound_in_a_browser(site, tab, axe, name):
+    page = tab.visit((site / f"{name}.html").as_uri())
+    assert page.locator("article h1").count() == 1
+    for check in (RAW_TEX, UNRENDERED, BAD_IMAGES):
+        assert page.evaluate(check) == []
+    for theme in THEMES:
+        for width in WIDTHS:
+            tab.look(width, theme)
+            assert page.evaluate(TOO_WIDE) == [], f"scrolls sideways: {theme}, {width} px"
+    assert tab.serious() == []
+    page.evaluate(THIN_OUT)
+    page.evaluate(axe)
+    for width, theme in zip(WIDTHS[::2], THEMES, strict=True):
+        tab.look(width, theme)
+        page.wait_for_timeout(SETTLED)
+        assert inaccessible(page) == [], f"not accessible: {theme}, {width} px"
 
 
-def test_search_finds_photon(site, chromium):
-    url = (site / "search.html").as_uri() + "?q=photon"
-    page, complaints, _ = open_page(chromium, url, 1440, "light")
-    try:
-        page.wait_for_selector("#search-results li a")
-        found = page.locator("#search-results li a").all_inner_texts()
-        assert any("Glossary" in text or "photon" in text.lower() for text in found)
-        assert serious(complaints) == []
-    finally:
-        page.context.close()
+def test_search_finds_photon(site, tab):
+    page = tab.visit((site / "search.html").as_uri() + "?q=photon")
+    page.wait_for_selector("#search-results li a")
+    found = page.locator("#search-results li a").all_inner_texts()
+    assert any("Glossary" in text or "photon" in text.lower() for text in found)
+    assert tab.serious() == []
 
 
 def test_first_page_leads_to_the_introduction(site, chromium):

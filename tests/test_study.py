@@ -120,6 +120,13 @@ def test_grid_expands_in_the_order_of_the_file(units):
     assert units[0].seeds == (0, 1, 2)
 
 
+def test_a_head_may_have_fewer_seeds_than_its_study(grid):
+    text = grid.read_text().replace('label = "LogisticRegression"', 'label = "LR"\nseeds = 2')
+    grid.write_text(text)
+    units = load_units("toy", path=grid)
+    assert [unit.seeds for unit in units[-2:]] == [(0, 1, 2), (0, 1)]
+
+
 def test_shipped_grids_have_the_sizes_of_the_published_tables():
     few_shot = load_units("few_shot")
     photonic = [unit for unit in few_shot if unit.family == "photonic" and not unit.fine_tuned]
@@ -151,6 +158,7 @@ def test_every_circuit_of_the_paper_study_has_its_four_twins():
         ('label = "width {width}"', 'label = "toy"', "same label"),
         ('"Centroid"', '"Centroids"', "unknown estimator 'Centroids'"),
         ("[1.0, 10.0]", "1.0", "must be a list"),
+        ('label = "width {width}"', 'label = "w"\nseeds = 4', "'w' needs 1 to 3 seeds"),
     ],
 )
 def test_bad_grids_are_refused(grid, old, new, message):

@@ -1,0 +1,123 @@
+"""What CONTRIBUTING.md tells a newcomer works as it stands there, without touching the library."""
+
+import csv
+import hashlib
+import re
+import sys
+from importlib import invalidate_caches
+from pathlib import Path
+
+import numpy as np
+import pytest
+import test_repository
+
+from qllm_helpers import corpora, count_parameters, embeddings, fit_many, registry
+from qllm_helpers.corpora import Corpus, load_texts
+from qllm_helpers.datasets import few_shot_split
+from qllm_helpers.embeddings import load_embeddings, write_embeddings
+from qllm_helpers.study import load_units, run_study
+
+GUIDE = (Path(__file__).resolve().parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    """The blocks of code in one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """The registry of estimators, put back afterwards."""
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+    return registry
+
+
+@pytest.fixture
+def newcomer(tmp_path, monkeypatch, known):
+    """What a newcomer has after typing in the guide: its names, and a folder with its grid."""
+    monkeypatch.chdir(tmp_path)
+    grids = [block for block in blocks("toml") if block.startswith("[waves]")]
+    Path("waves.toml").write_text(grids[0], encoding="utf-8")
+    names = {"__name__": "newcomer"}
+    for block in blocks("python"):
+        exec(compile(block, "CONTRIBUTING.md", "exec"), names)
+    return names
+
+
+def test_a_new_head_runs_through_a_study(newcomer):
+    rows, answer = newcomer["rows"], newcomer["answer"]
+    assert list(rows["head"].unique()) == ["LogisticRegression", "2 waves", "4 waves"]
+    assert (rows.groupby("head")["seed"].nunique() == 3).all()
+    assert rows["test_accuracy"].between(0.4, 0.9).all()
+    assert set(answer["head"]) == {"2 waves", "4 waves"}
+    waves = rows[rows["head"] == "4 waves"].iloc[0]
+    assert (waves["family"], waves["n_parameters"]) == ("mlp", 384 * 4 + 4 + 4 * 2 + 2)
+
+
+def test_the_study_of_a_new_head_can_be_repeated(newcomer, tmp_path):
+    units = load_units("waves", path=Path("waves.toml"), heads="2 waves")
+    again = run_study(units, store=tmp_path / "again.sqlite")
+    rows = newcomer["rows"]
+    first = rows.loc[rows["head"] == "2 waves", "test_accuracy"]
+    assert [row["test_accuracy"] for row in again] == list(first)
+
+
+def test_a_new_head_follows_the_rules_of_heads(newcomer):
+    data = load_embeddings("sst2")
+    splits = [few_shot_split(data.y, data.split, seed) for seed in (0, 1)]
+    estimator = newcomer["WaveClassifier"](n_waves=3, epochs=5)
+    together = fit_many(estimator, data.X, data.y, splits, (0, 1))
+    alone = fit_many(estimator, data.X, data.y, splits[1:], (1,))[0]
+    sample = data.X[:50]
+    assert np.allclose(together[1].predict_proba(sample), alone.predict_proba(sample), atol=1e-5)
+    counted = count_parameters(alone, sample)
+    assert counted.nominal.encoder == 384 * 3 + 3
+    assert counted.nominal.readout == 3 * 2 + 2
+    assert counted.live.total <= counted.nominal.total
+
+
+def test_an_entry_point_makes_a_head_known(newcomer, known, tmp_path, monkeypatch):
+    """An installed package is a module and a folder with metadata on the path."""
+    package = blocks("python")[0] + blocks("python")[1]
+    package += "\nfrom qllm_helpers.registry import Registered\n"
+    package += 'WAVE = Registered("my_package:WaveClassifier", "mlp")\n'
+    Path("my_package.py").write_text(package, encoding="utf-8")
+    about = tmp_path / "my_package-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
+    entry = next(block for block in blocks("toml") if "entry-points" in block)
+    value = re.search(r'= "(\S+)"', entry)[1]
+    (about / "entry_points.txt").write_text(
+        f"[qllm_helpers.estimators]\nWaveClassifier = {value}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    invalidate_caches()
+    del known._REGISTRY["WaveClassifier"]
+    try:
+        built = known.registered("WaveClassifier").build({"n_waves": 5})
+        assert (type(built).__name__, built.n_waves) == ("WaveClassifier", 5)
+    finally:
+        sys.modules.pop("my_package", None)
+
+
+def test_a_new_dataset_is_read_and_encoded(tmp_path, monkeypatch):
+    rows = [("a warm film", 1, "train"), ("a cold film", 0, "train"), ("dull", 0, "test")]
+    path = tmp_path / "toy.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([("text", "label", "split"), *rows])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    toy = Corpus("toy", "nobody/toy", ("negative", "positive"), digest)
+    monkeypatch.setitem(corpora.CORPORA, "toy", toy)
+    monkeypatch.setenv("QLLM_DATA_DIR", str(tmp_path))
+    assert load_texts("toy").texts == [text for text, _, _ in rows]
+    written = write_embeddings("toy", output=tmp_path / "toy.safetensors")
+    monkeypatch.setattr(embeddings, "read_verified", lambda *_, **__: written.read_bytes())
+    loaded = load_embeddings("toy")
+    assert loaded.X.shape == (3, 384)
+    assert (list(loaded.y), list(loaded.split)) == ([1, 0, 0], ["train", "train", "test"])
+
+
+def test_the_picture_shows_the_layers_of_the_code():
+    picture = blocks("text")[0].splitlines()
+    shown = [line.strip(" |") for line in picture if line.startswith("      |")]
+    assert [line for line in shown if line] == list(test_repository.LAYERS)
