@@ -17,6 +17,7 @@ LATER = {
     "study": ("qllm_helpers.cli_study", "study"),
     "bench": ("qllm_helpers.cli_bench", "bench"),
     "landscape": ("qllm_helpers.cli_bench", "landscape"),
+    "qubit-noise": ("qllm_helpers.cli_bench", "qubit_noise"),
     "headline": ("qllm_helpers.cli_headline", "headline"),
     "predict": ("qllm_helpers.cli_predict", "predict"),
 }

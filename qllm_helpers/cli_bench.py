@@ -103,7 +103,10 @@ def bench(
     from qllm_helpers.measurements import write_measurements
 
     if qubits:
-        require_pennylane()
+        try:
+            require_pennylane()
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{error} (--no-qubits)") from error
     threads = threads or os.cpu_count() or 1
     limits = machine_limits()
     table = run_benchmark(standard_cases(), n_threads=threads, min_seconds=seconds, progress=True)
@@ -141,4 +144,23 @@ def landscape(output: Path | None) -> None:
 
     table = measure(standard_circuits(), progress=True)
     for path in write_measurements({"landscape": table}, output):
+        click.echo(f"wrote {path}")
+
+
+@click.command()
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for qubit_noise.csv.  [default: the package's results]",
+)
+def qubit_noise(output: Path | None) -> None:
+    """Measure what shots and depolarising noise do to trained qubit heads.
+
+    Takes about five minutes on two cores.
+    """
+    from qllm_helpers.measurements import write_measurements
+    from qllm_helpers.qubit_noise import SEEDS, noise_table, standard_devices, trained_heads
+
+    table = noise_table(trained_heads(SEEDS), standard_devices(), progress=True)
+    for path in write_measurements({"qubit_noise": table}, output):
         click.echo(f"wrote {path}")

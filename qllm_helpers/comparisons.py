@@ -73,7 +73,8 @@ def kinds(rows: pd.DataFrame) -> pd.Series:
     """
     kind = rows["family"].astype(object).copy()
     kind = kind.mask(rows["readout"].eq("occupation").fillna(False), "occupation")
-    kind = kind.mask(rows["configuration"].str.contains('"n_encoders"'), "two-stage")
+    stages = rows["configuration"].str.contains('"n_encoders"') & rows["family"].eq("photonic")
+    kind = kind.mask(stages, "two-stage")
     kind = kind.mask(rows["estimator"].eq("PhotonicKernelClassifier"), "fidelity kernel")
     twin = (rows["twin"] + " twin").replace("identity twin", "linear map")
     return kind.mask(twin.notna(), twin).rename("kind")

@@ -40,6 +40,8 @@ COUNTERPARTS = {
     "SVC (paper)": "SVC .*",
     "MLP (paper)": r"NN.\d+.",
     "best classical of that size (paper)": rf"{REFERENCE}|SVC .*|NN.0.",
+    "single sQE, 10 qubits (paper)": r"10 qubits, (single|[CMN] = \d+)",
+    "multi sQE, 14 qubits (paper)": "14 qubits, multi, 886 parameters(, encoders of 10)?",
     "LogisticRegression (five-fold)": REFERENCE,
     "SVM (five-fold)": "SVC .*",
     "NN[0] (five-fold)": r"NN.0.",
@@ -66,7 +68,7 @@ def _matching(rows: pd.DataFrame, label: str) -> pd.DataFrame:
     if candidates.empty:
         raise ValueError(
             f"no rows for the line {label!r}: the study has no head {COUNTERPARTS[label]!r}. "
-            "Run `qllm study few_shot` and `qllm study paper`"
+            "Run `qllm study few_shot`, `qllm study paper` and `qllm study qubits`"
         )
     return candidates
 
@@ -135,6 +137,7 @@ def reported_lines() -> pd.DataFrame:
 def headline_table(
     few_shot: pd.DataFrame | None = None,
     paper: pd.DataFrame | None = None,
+    qubits: pd.DataFrame | None = None,
     *,
     fine_tuned: bool = True,
 ) -> pd.DataFrame:
@@ -142,8 +145,9 @@ def headline_table(
 
     Parameters
     ----------
-    few_shot, paper : DataFrame or None
-        Rows of the two studies; None for the shipped ones.
+    few_shot, paper, qubits : DataFrame or None
+        Rows of the three studies; None for the shipped ones. Without rows of ``qubits`` (none
+        shipped, or an empty table) its lines say that they were not run.
     fine_tuned : bool
         Body of the few-shot rows: contrastively tuned as in the earlier reproduction, or frozen.
         The rows of the paper's protocol have a frozen body.
@@ -165,17 +169,23 @@ def headline_table(
     ValueError
         If the rows lack a head that a line needs.
     DataError
-        If a study has not been run.
+        If another study has not been run.
     """
-    from qllm_helpers.study import load_results
+    from qllm_helpers.study import load_results, shipped_table
 
     few_shot = load_results("few_shot") if few_shot is None else few_shot
     paper = load_results("paper") if paper is None else paper
+    if qubits is None and shipped_table("qubits").is_file():
+        qubits = load_results("qubits")
     rows = {"few_shot": few_shot[few_shot["fine_tuned"] == fine_tuned], "paper": paper}
+    if qubits is not None and len(qubits):
+        rows["qubits"] = qubits
     lines = reported_lines()
-    known = lines[lines["label"].isin(COUNTERPARTS)]
+    # gate-based heads have a study of their own, with its own rows of the reference
+    study = lines["protocol"].mask(lines["family"] == "qubit", "qubits")
+    known = lines[lines["label"].isin(COUNTERPARTS) & study.isin(rows)]
     measured = [
-        _protocol(part["label"].tolist(), rows[name]) for name, part in known.groupby("protocol")
+        _protocol(part["label"].tolist(), rows[name]) for name, part in known.groupby(study)
     ]
     table = lines.merge(pd.concat(measured), on="label", how="left")
     table["note"] = table["note"].fillna(table["family"].map(_NOT_RUN))

@@ -17,6 +17,7 @@ TABLES = {
     "benchmark_sweep": "qllm bench",
     "benchmark_qubits": "qllm bench",
     "landscape": "qllm landscape",
+    "qubit_noise": "qllm qubit-noise",
 }
 
 
@@ -58,9 +59,10 @@ def load_measurements(name: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    name : {"benchmark", "benchmark_sweep", "benchmark_qubits", "landscape"}
-        See `bench.run_benchmark`, `bench_sweep.sweep_benchmark`, `bench_qubits.run_qubit_benchmark`
-        and `landscape.landscape` for the columns.
+    name : {"benchmark", "benchmark_sweep", "benchmark_qubits", "landscape", "qubit_noise"}
+        See `bench.run_benchmark`, `bench_sweep.sweep_benchmark`,
+        `bench_qubits.run_qubit_benchmark`, `landscape.landscape` and `qubit_noise.noise_table` for
+        the columns.
 
     Returns
     -------

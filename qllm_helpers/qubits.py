@@ -120,8 +120,8 @@ class SimulatedEncoder(_TrainedCircuit):
         super().__init__(circuit, start, n_replicas)
         self.padding = padding
 
-    def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Map vectors (R, B, d), d at most 2^Q, to expectations (R, B, Q).
+    def amplitudes(self, X: torch.Tensor) -> torch.Tensor:
+        """First amplitudes of the states that vectors (R, B, d), d at most 2^Q, are loaded as.
 
         A vector of zeros, which is no state, gives zeros.
         """
@@ -134,8 +134,11 @@ class SimulatedEncoder(_TrainedCircuit):
         if self.padding == "repeat":
             X = X[..., torch.arange(size, device=X.device) % width]
         norm = torch.linalg.vector_norm(X, dim=-1, keepdim=True)
-        amplitudes = X / norm.clamp_min(torch.finfo(X.dtype).tiny)
-        return run_circuit(self.circuit, self.angles, amplitudes=amplitudes)
+        return X / norm.clamp_min(torch.finfo(X.dtype).tiny)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Map vectors (R, B, d), d at most 2^Q, to expectations (R, B, Q); zeros to zeros."""
+        return run_circuit(self.circuit, self.angles, amplitudes=self.amplitudes(X))
 
 
 class ReuploadingCircuit(_TrainedCircuit):

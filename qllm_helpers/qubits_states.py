@@ -31,10 +31,10 @@ def _table(angles: torch.Tensor) -> np.ndarray:
 
 class _RunCircuit(torch.autograd.Function):
     @staticmethod
-    def forward(context, circuit, angles, given, amplitudes):
+    def forward(context, circuit, keep, angles, given, amplitudes):
         R, B, _ = amplitudes.shape
         # One block of states is enough where no backward pass will ask for them.
-        blocks = -(-R * B // LANES) if any(context.needs_input_grad) else 1
+        blocks = -(-R * B // LANES) if keep and any(context.needs_input_grad) else 1
         states = torch.empty(blocks, 2**circuit.n_qubits, LANES, dtype=amplitudes.dtype)
         tables = _table(angles), _table(given.flatten(0, 1))
         expectations = torch.empty(R, B, circuit.n_qubits, dtype=amplitudes.dtype)
@@ -55,7 +55,7 @@ class _RunCircuit(torch.autograd.Function):
         weights = weights.flip(-1).flatten(0, 1).contiguous()
         by_angle = torch.empty(shapes[0], dtype=torch.float64)
         # Without a column where nobody asks: the embeddings are often data.
-        given, amplitude = context.needs_input_grad[2:]
+        given, amplitude = context.needs_input_grad[3:]
         by_given = torch.empty(samples, shapes[1][2] * given, dtype=weights.dtype)
         by_amplitude = torch.empty(samples, shapes[2][2] * amplitude, dtype=weights.dtype)
         circuit_backward(
@@ -64,6 +64,7 @@ class _RunCircuit(torch.autograd.Function):
             by_given.numpy(), by_amplitude.numpy(),
         )  # fmt: skip
         return (
+            None,
             None,
             by_angle.to(weights.dtype),
             by_given.view(shapes[1]) if given else None,
@@ -124,7 +125,9 @@ def run_circuit(
     """
     angles, given, amplitudes = _checked(circuit, angles, given, amplitudes)
     if amplitudes.device.type == "cpu":
-        return _RunCircuit.apply(circuit, angles, given, amplitudes)
+        # Asked here, because inside of a Function gradients are always off.
+        keep = torch.is_grad_enabled()
+        return _RunCircuit.apply(circuit, keep, angles, given, amplitudes)
     state = final_state(circuit, angles, given=given, amplitudes=amplitudes)
     return expectations_of(state)
 

@@ -71,5 +71,7 @@ def test_without_pennylane_nothing_is_measured(monkeypatch):
     monkeypatch.setattr(bench_qubits, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="install the extra `test`"):
         bench_qubits.run_qubit_benchmark(standard_cases(), n_threads=1)
+    refused = CliRunner().invoke(main, ["bench"])
+    assert refused.exit_code == 1 and "--no-qubits" in refused.output
     result = CliRunner().invoke(main, ["bench", "--help"])
     assert "--no-qubits" in result.output and "PennyLane" in result.output

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qllm_helpers import qubits_states
 from qllm_helpers.qubits import (
     Circuit,
     ReuploadingCircuit,
@@ -168,6 +169,23 @@ def test_several_derivatives_of_one_forward_pass():
         torch.autograd.grad(value[..., 1].sum(), x, retain_graph=True)[0] for _ in range(2)
     )
     assert torch.equal(first, again)
+
+
+def test_memory_for_the_backward_pass_does_not_grow_with_depth(monkeypatch):
+    kept, forward = [], qubits_states.circuit_forward
+
+    def spy(gates, trained, given, amplitudes, batch, states, *rest):
+        kept.append(states.nbytes)
+        forward(gates, trained, given, amplitudes, batch, states, *rest)
+
+    monkeypatch.setattr(qubits_states, "circuit_forward", spy)
+    X = draw(6, 1, 40, 16, dtype=torch.float32)
+    shallow, deep = SimulatedEncoder(4, 3, 1), SimulatedEncoder(4, 3, 20)
+    shallow(X), deep(X)
+    with torch.no_grad():
+        deep(X)
+    block = 16 * 16 * 4
+    assert kept == [3 * block, 3 * block, block]
 
 
 def test_padding_is_zeros_and_a_vector_of_zeros_gives_zeros():

@@ -32,7 +32,7 @@ LAYERS = (
     "parameters",
     "batches tracking training replicated",
     "estimators kernel_classifier",
-    "registry study landscape",
+    "registry study landscape qubit_noise",
     "measurements bench",
     "published intervals selection statistics comparisons sweeps",
     "explorer headline gain reproducibility",
