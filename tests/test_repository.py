@@ -399,6 +399,18 @@ def test_notebook_reads_like_a_chapter(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_has_the_parts_of_a_chapter(path):
+    prose = "\n".join(cell.source for _, cell in cells(path, "markdown"))
+    for opening in ("**Question.**", "**What you need.**", "**How long.**"):
+        assert opening in cells(path, "markdown")[0][1].source
+    for part in (r"^## Summary", r"How this differs from the paper", r"^## Exercises"):
+        assert re.search(part, prose, re.MULTILINE), f"no {part}"
+    exercises = prose[prose.index("\n## Exercises") :]
+    assert len(re.findall(r"^\*\*\d\. ", exercises, re.MULTILINE)) == 2
+    assert exercises.count("Solution\n:class: dropdown") == 2
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_has_one_switch_and_no_traces_of_a_run(path):
     notebook = nbformat.read(path, as_version=4)
     switches = [c for _, c in cells(path) if "parameters" in c.metadata.get("tags", [])]

@@ -210,7 +210,7 @@ def test_explorer_answers_to_pointer_and_keyboard(site, tab):
     assert numbers.text_content() in first.get_attribute("aria-label")
     page.keyboard.press("Tab")
     assert second.locator(".qllm-told").first.is_visible()
-    first.locator("rect").hover()
+    first.locator("rect").first.hover()
     assert numbers.is_visible() and not second.locator(".qllm-told").first.is_visible()
     page.get_by_role("radio", name="few-shot, tuned body").check()
     assert page.locator(".qllm-set-2").is_visible() and not page.locator(".qllm-set-0").is_visible()
@@ -257,6 +257,27 @@ def test_internal_links_and_anchors_resolve(site):
                 broken.append(f"{name}: {target.name}#{anchor}")
     assert broken == []
     assert checked > len(PAGES)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_can_be_edited_and_explains_its_words(site, name):
+    text = (site / f"{name}.html").read_text(encoding="utf-8")
+    soup = BeautifulSoup(text, "html.parser")
+    links = [a["href"] for a in soup.find_all("a", href=True)]
+    assert any(f"/edit/main/{name}" in link for link in links)
+    terms = [a.get_text().lower() for a in soup.select("article a:has(> .std-term)")]
+    assert terms or not name.startswith("notebooks/")
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("notebooks/")])
+def test_chapter_ends_with_what_to_take_away(site, name):
+    soup = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+    ending = soup.find(id="take-this-chapter-with-you")
+    files = [a["href"] for a in ending.select("a.download")]
+    source = (ROOT / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert files[0].endswith(f"{Path(name).name}.ipynb")
+    assert "study_rows(" not in source or len(files) > 1
+    assert f"@incollection{{qllmbook:{Path(name).name}" in ending.get_text()
 
 
 def test_every_page_is_reachable_from_the_first(site):
