@@ -169,6 +169,29 @@ class MerlinHead(Head):
         phases = self.encoder(X)[0]
         return self.readout(self.quantum(phases).unsqueeze(0))
 
+    @torch.no_grad()
+    def logits_on(self, processor, X: Tensor, n_shots: int) -> Tensor:
+        """Logits with the circuit on a processor and the linear maps here.
+
+        Parameters
+        ----------
+        processor : merlin.MerlinProcessor
+            From `merlin_bridge_processor.open_processor`.
+        X : tensor, shape (B, d)
+            Embeddings; each is one circuit.
+        n_shots : int
+            Kept shots for each circuit.
+
+        Returns
+        -------
+        tensor, shape (B, C)
+        """
+        from .merlin_bridge_processor import processor_probabilities
+
+        phases = self.encoder(X.unsqueeze(0))[0]
+        seen = processor_probabilities(self.quantum.eval(), phases, processor, n_shots)
+        return self.readout(seen.to(phases.dtype).unsqueeze(0))[0]
+
     def take_replicas(self, indices: Sequence[int]) -> None:
         """Refuse to copy replicas: see the class notes."""
         raise ValueError("A MerlinHead holds one circuit: call to_photonic() on it first.")
