@@ -34,7 +34,7 @@ LAYERS = (
     "estimators kernel_classifier noisy_classifier",
     "registry study landscape",
     "measurements bench",
-    "published intervals selection statistics comparisons sweeps headline gain",
+    "published intervals selection statistics comparisons sweeps headline gain hardware",
     "figures",
     "cli",
 )
