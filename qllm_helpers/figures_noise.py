@@ -40,7 +40,7 @@ def lines_by_setting(
     references : dict of str to DataFrame, optional
         Name, and one row with mean, low and high: a line with a band across the figure.
     log : bool
-        Logarithmic horizontal axis.
+        Logarithmic horizontal axis; the lines are then set apart by a few per cent.
     height : float
         Inches.
 
@@ -54,7 +54,10 @@ def lines_by_setting(
         marker, dashes = SEQUENCE[place % len(SEQUENCE)]
         spread = np.nan_to_num([part["mean"] - part["low"], part["high"] - part["mean"]])
         look = {"marker": marker, "ls": dashes, "color": _COLORS[place % len(_COLORS)]}
-        axes.errorbar(part[setting], part["mean"], yerr=spread, capsize=2.5, label=name, **look)
+        # side by side where lines would hide each other
+        shift = 1.06 ** (place - (len(tables) - 1) / 2) if log else 1.0
+        at = part[setting] * shift
+        axes.errorbar(at, part["mean"], yerr=spread, capsize=2.5, label=name, **look)
     for place, (name, table) in enumerate((references or {}).items()):
         row = table.iloc[0]
         axes.axhline(row["mean"], color=INK, ls=("-", ":")[place % 2], label=name, zorder=1)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from qllm_helpers.datasets import Split
 from qllm_helpers.estimators import PhotonicClassifier
@@ -19,6 +20,7 @@ from qllm_helpers.photonics import PhotonicLayer
 from qllm_helpers.registry import registered
 from qllm_helpers.replicated import fit_many
 
+CHECKED = NoisyPhotonicClassifier(n_modes=4, n_photons=2, epochs=20, lr=3e-2)
 SMALL = {"n_modes": 3, "n_photons": 2, "epochs": 4, "lr": 0.02, "random_state": 5}
 MODELS = [
     {},
@@ -46,6 +48,11 @@ def data():
     draw = np.random.default_rng(0)
     X = draw.normal(size=(400, 5)).astype(np.float32)
     return X, (X[:, 0] + X[:, 1] > 0).astype(int)
+
+
+@parametrize_with_checks([CHECKED])
+def test_scikit_learn_conventions(estimator, check):
+    check(estimator)
 
 
 def generators(n=1, seed=0):
@@ -102,6 +109,24 @@ def test_rounded_phases_are_merlins(layer, phases):
         meshes = [perturb(mesh, noise, generators()) for mesh in (layer.left, layer.right)]
         ours = recorded(layer, perturb(phases, noise, generators()), noise, tuple(meshes))[0]
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-9)
+
+
+def test_phase_errors_blur_the_outputs_as_merlins_do(phases):
+    noise, n_draws = Noise(phase_error=0.5), 300
+    layer = PhotonicLayer(3, 2, n_replicas=n_draws).double()
+    with torch.no_grad():
+        layer.left[:], layer.right[:] = layer.left[:1].clone(), layer.right[:1].clone()
+        chips = generators(n_draws)
+        meshes = [perturb(mesh, noise, chips) for mesh in (layer.left, layer.right)]
+        shifted = perturb(phases.expand(n_draws, -1, -1), noise, chips)
+        draws = recorded(layer, shifted, noise, tuple(meshes))
+        options = {"noise": to_noise_model(noise), "n_phase_error_samples": n_draws}
+        theirs = layer.to_merlin(0, **options)(phases[0])
+        ideal = layer(phases.expand(n_draws, -1, -1))[0]
+    # both are means over random draws: five standard errors of their difference
+    bound = 5 * draws.std(0) * math.sqrt(2 / n_draws)
+    assert ((draws.mean(0) - theirs).abs() < bound).all()
+    assert ((draws.mean(0) - ideal).abs() > bound).any()
 
 
 def test_more_photons_and_bunched_inputs_stay_a_mixture_of_the_two_extremes(phases):
