@@ -80,7 +80,7 @@ def noise_rows(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        With the columns of :data:`PERFECT`; ideal heads have the values of a perfect machine.
+        With a column for every setting of ``PERFECT``; ideal heads have the values of a perfect machine.
         Infinitely many shots are ``inf``.
     """
     chosen = rows[rows["estimator"].isin(_ESTIMATORS)].copy()

@@ -224,6 +224,21 @@ def test_frozen_weights_are_those_of_the_ideal_head_bit_for_bit(data):
     assert count.nominal.total == nominal >= count.live.total > 0
 
 
+@pytest.mark.parametrize("post_select", [True, False])
+@pytest.mark.parametrize("model", [MODELS[2], MODELS[5]], ids=str)
+def test_a_head_that_moved_into_merlin_answers_as_the_fast_one(data, model, post_select):
+    X, y = data
+    fit = NoisyPhotonicClassifier(**SMALL, **model, post_select=post_select).fit(X[:60], y[:60])
+    head = fit.ideal().module_.double()
+    noise = to_noise_model(fit.module_.quantum.noise)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore", UserWarning)
+        moved = MerlinHead.from_photonic(head, noise=noise, post_select=post_select)
+        logits = moved(torch.from_numpy(X[60:100]).double()[None])[0]
+    np.testing.assert_allclose(fit.decision_logits(X[60:100]), logits.numpy(), atol=1e-5)
+    assert np.array_equal(fit.predict(X[60:100]), fit.classes_[logits.argmax(1).numpy()])
+
+
 @pytest.mark.parametrize("in_training", [False, True])
 def test_a_seed_gives_the_same_noisy_head_alone_and_among_others(data, in_training):
     X, y = data
