@@ -80,8 +80,8 @@ def noise_rows(rows: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        With a column for every setting of ``PERFECT``; ideal heads have the values of a perfect machine.
-        Infinitely many shots are ``inf``.
+        With a column for every setting of ``PERFECT``; ideal heads have the values of a perfect
+        machine, with infinitely many shots as ``inf``.
     """
     chosen = rows[rows["estimator"].isin(_ESTIMATORS)].copy()
     settings = [PERFECT | json.loads(text) for text in chosen["configuration"]]
