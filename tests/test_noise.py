@@ -306,3 +306,25 @@ def test_a_remote_processor_needs_a_token(monkeypatch):
         open_processor("qpu:belenos", n_modes=3, n_photons=2)
     with pytest.raises(ValueError, match="has its own noise"):
         open_processor("qpu:belenos", n_modes=3, n_photons=2, noise=Noise())
+
+
+def test_the_token_is_handed_on_and_not_shown(monkeypatch, capsys):
+    import merlin
+    import perceval
+
+    seen = {}
+
+    class Remote:
+        def __init__(self, platform, token):
+            seen.update(platform=platform, token=token)
+
+        def min_detected_photons_filter(self, n_photons):
+            seen.update(n_photons=n_photons)
+
+    monkeypatch.setenv(TOKEN_VARIABLE, "secret")
+    monkeypatch.setattr(perceval, "RemoteProcessor", Remote)
+    monkeypatch.setattr(merlin, "MerlinProcessor", lambda **options: options)
+    opened = open_processor("sim:belenos", n_modes=3, n_photons=2)
+    assert seen == {"platform": "sim:belenos", "token": "secret", "n_photons": 2}
+    assert opened["token"] == "secret"
+    assert "secret" not in "".join(capsys.readouterr())
