@@ -6,7 +6,15 @@ import pandas as pd
 
 from qllm_helpers.comparisons import paired_table
 
-__all__ = ["EQUAL_SIZE", "MAIN", "QUESTIONS", "REFERENCE", "beside_photonic", "question_table"]
+__all__ = [
+    "EQUAL_SIZE",
+    "MAIN",
+    "QUESTIONS",
+    "REFERENCE",
+    "beside_photonic",
+    "question_table",
+    "short_names",
+]
 
 REFERENCE = "LogisticRegression"
 _BASE, _MULTI, _PAPER = "10 qubits, single", "10 qubits, multi", "14 qubits, multi, 886 parameters"
@@ -104,3 +112,23 @@ def beside_photonic(rows: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     return table.assign(
         n_parameters=table["head"].map(sizes), n_parameters_reference=table["reference"].map(sizes)
     )
+
+
+def short_names(table: pd.DataFrame, prefix: str = "") -> pd.DataFrame:
+    """The table with names short enough for an axis.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`question_table`.
+    prefix : str
+        Start of names that is dropped.
+
+    Returns
+    -------
+    DataFrame
+        With another column ``head``.
+    """
+    names = table["head"].str.removeprefix(prefix)
+    names = names.str.replace("multi, 886 parameters, encoders", "encoders")
+    return table.assign(head=names.str.replace(", 886 parameters", ""))
