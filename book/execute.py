@@ -106,6 +106,8 @@ def run(notebooks, profile, in_place):
             stamp.unlink(missing_ok=True)
             execute(source, target, {"PROFILE": profile})
             stamp.write_text(wanted)
+            # For the page that says how long everything takes.
+            target.with_suffix(".seconds").write_text(f"{time.perf_counter() - start:.1f}")
         print(f"{time.perf_counter() - start:.0f} s", flush=True)
 
 

@@ -20,7 +20,8 @@ def discard_stale_copies():
     for copy in EXECUTED.glob("*.ipynb"):
         if not (ROOT / "notebooks" / copy.name).exists():
             copy.unlink()
-            copy.with_suffix(".sha256").unlink(missing_ok=True)
+            for suffix in (".sha256", ".seconds"):
+                copy.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def build():

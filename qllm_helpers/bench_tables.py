@@ -67,12 +67,13 @@ def speed_ratios(table: pd.DataFrame, task: str = "training step") -> pd.DataFra
     """
     rows = circuit_rows(table, task).assign(ms=lambda t: 1e3 * t["seconds_per_replica"])
     result = rows[[*_CIRCUIT, "n_outputs"]].drop_duplicates(ignore_index=True)
-    for engine in ("merlin", "perceval"):
-        part = rows.loc[rows["engine"] == engine, [*_CIRCUIT, "ms"]]
-        if len(part):
-            result = result.merge(part.rename(columns={"ms": f"{engine}_ms"}), "left", _CIRCUIT)
-    for replicas, part in rows[rows["engine"] == "ours"].groupby("n_replicas"):
-        names = {"ms": f"ms_{replicas}", "ratio": f"ratio_{replicas}"}
+    engines = dict(list(rows.groupby("engine")))
+    parts = [(engines[e], {"ms": f"{e}_ms"}) for e in ("merlin", "perceval") if e in engines]
+    parts += [
+        (part, {"ms": f"ms_{replicas}", "ratio": f"ratio_{replicas}"})
+        for replicas, part in engines["ours"].groupby("n_replicas")
+    ]
+    for part, names in parts:
         result = result.merge(part[[*_CIRCUIT, *names]].rename(columns=names), "left", _CIRCUIT)
     return result
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from qllm_helpers.artifacts import DataError, UnknownNameError, sha256
-from qllm_helpers.hub import require_dataset
+from qllm_helpers.hub import require_on_hub
 
 SPLIT_NAMES = ("train", "validation", "test")
 COLUMNS = ["text", "label", "split"]
@@ -162,7 +162,7 @@ def _read_hub(known: Corpus) -> list[list[str]]:
         f"Without network, set QLLM_DATA_DIR to a folder with {known.name}.csv (columns text, "
         "label, split); load_embeddings() needs no sentences and works offline"
     )
-    require_dataset(known.hub, otherwise)
+    require_on_hub("dataset", known.hub, otherwise)
     try:
         parts = load_dataset(known.hub)
     except Exception as error:  # the client raises a different type for each way to fail

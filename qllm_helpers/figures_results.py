@@ -35,10 +35,17 @@ def _lines(table) -> list[tuple]:
     return list(zip(range(len(table)), table.to_dict("records"), looks, strict=True))
 
 
-def legend_above(figure: Figure, axes, columns: int) -> None:
-    """Legend of one panel above the figure, where it hides nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, columnspacing=1.2)
+def legend_above(figure: Figure, axes, columns: int, *, extra=(), spacing: float = 1.2) -> None:
+    """Legend of one panel, or of the `extra` handles alone, above the figure: it hides nothing."""
+    handles = [] if axes is None else axes.get_legend_handles_labels()[0]
+    figure.legend(
+        handles=[*handles, *extra],
+        loc="outside upper center",
+        ncols=columns,
+        columnspacing=spacing,
+        labelcolor=INK,
+        frameon=False,
+    )
 
 
 @styled

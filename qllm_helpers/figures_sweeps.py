@@ -59,10 +59,9 @@ def published_beside_ours(tables: Mapping[str, pd.DataFrame]) -> Figure:
     axes.set_ylim(len(first) - 0.4, -0.6)
     axes.set(xlabel=AXIS["test_accuracy"], ylabel="modes, photons")
     axes.grid(axis="y", visible=False)
-    handles, labels = axes.get_legend_handles_labels()
-    handles.append(Line2D([], [], marker="o", mfc="none", mec=INK, mew=1.6, ls="none"))
-    labels.append("reported")
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, columnspacing=1.0)
+    ring = {"marker": "o", "mfc": "none", "mec": INK, "mew": 1.6, "ls": "none"}
+    reported = Line2D([], [], label="reported", **ring)
+    legend_above(figure, axes, columns=3, extra=[reported], spacing=1.0)
     return figure
 
 

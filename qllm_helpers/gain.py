@@ -16,6 +16,7 @@ import pandas as pd
 
 from qllm_helpers.gain_screen import screen_curve, standard_error
 from qllm_helpers.intervals import paired_values
+from qllm_helpers.published import published_photons, published_table
 from qllm_helpers.selection import reported_gain, seeds_needed, select_best
 from qllm_helpers.statistics import paired_differences
 
@@ -26,6 +27,7 @@ __all__ = [
     "reach",
     "reporting_rules",
     "residual_spread",
+    "rows_of_the_report",
     "screen_curve",
     "seeds_table",
     "sides",
@@ -59,6 +61,27 @@ def sides(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if photonic.empty or classical.empty:
         raise ValueError("the table needs rows of photonic and of classical heads")
     return photonic, classical
+
+
+def rows_of_the_report(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the heads whose few-shot accuracies the earlier reproduction printed.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of the study ``few_shot``.
+
+    Returns
+    -------
+    DataFrame
+        Rows of the three classical heads and of the nine circuits.
+    """
+    lines = published_table().query("source == 'reproduction'")
+    classical = rows["head"].isin(lines.loc[lines["n_modes"].isna(), "label"])
+    size = ["n_modes", "n_photons"]
+    circuits = published_photons().dropna(subset="reported")[size].itertuples(index=False)
+    sizes = pd.MultiIndex.from_frame(rows[size].fillna(0).astype(int))
+    return rows[classical | sizes.isin([tuple(circuit) for circuit in circuits])]
 
 
 def reporting_rules(

@@ -11,11 +11,12 @@ from qllm_helpers.artifacts import DataError
 TIMEOUT_SECONDS = 10.0
 
 
-def require_model(repository: str, otherwise: str) -> None:
-    """Make sure that a model is in the local cache or can be downloaded.
+def require_on_hub(kind: str, repository: str, otherwise: str) -> None:
+    """Make sure that a model or a dataset is in the local cache or can be downloaded.
 
     Parameters
     ----------
+    kind : {"model", "dataset"}
     repository : str
         Name on the Hub, with organisation.
     otherwise : str
@@ -24,35 +25,28 @@ def require_model(repository: str, otherwise: str) -> None:
     Raises
     ------
     DataError
-        If the model is neither in the cache nor reachable.
+        If it is neither in the cache nor reachable.
     """
-    from huggingface_hub import HfApi, try_to_load_from_cache
-
-    if not isinstance(try_to_load_from_cache(repository, "config.json"), str):
-        _ask(HfApi().model_info, repository, otherwise)
-
-
-def require_dataset(repository: str, otherwise: str) -> None:
-    """Make sure that a dataset is in the local cache or can be downloaded.
-
-    Parameters
-    ----------
-    repository : str
-        Name on the Hub, with organisation.
-    otherwise : str
-        What the reader can do instead; becomes part of the error message.
-
-    Raises
-    ------
-    DataError
-        If the dataset is neither in the cache nor reachable.
-    """
-    from datasets import config
     from huggingface_hub import HfApi
 
+    if not _CACHED[kind](repository):
+        _ask(getattr(HfApi(), f"{kind}_info"), repository, otherwise)
+
+
+def _model_in_cache(repository: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(repository, "config.json"), str)
+
+
+def _dataset_in_cache(repository: str) -> bool:
+    from datasets import config
+
     # The client names its folders in this way, and falls back on them when it is offline.
-    if not (Path(config.HF_DATASETS_CACHE) / repository.lower().replace("/", "___")).is_dir():
-        _ask(HfApi().dataset_info, repository, otherwise)
+    return (Path(config.HF_DATASETS_CACHE) / repository.lower().replace("/", "___")).is_dir()
+
+
+_CACHED = {"model": _model_in_cache, "dataset": _dataset_in_cache}
 
 
 def _ask(question, repository: str, otherwise: str) -> None:

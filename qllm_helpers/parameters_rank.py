@@ -31,6 +31,8 @@ _GENERIC_TOLERANCE = 1e-10
 _SMALL = 600
 # Numbers in the weights of one expanded head: 160 MB in float64.
 _EXPANDED_NUMBERS = 20_000_000
+# Numbers through which a head may read the embedding: the matrix has the square of it as columns.
+_WIDEST = 40
 # Samples on which a parameter of an analytic head shows whether it is live.
 _PROBES = 16
 
@@ -137,8 +139,9 @@ def _input_map(module: nn.Module) -> ReplicaLinear | None:
 
 
 def has_generic_ranks(module: nn.Module) -> bool:
-    """Whether :func:`generic_ranks` can count a module: an analytic head behind an affine map."""
-    return _input_map(module) is not None
+    """Whether :func:`generic_ranks` can count a module: an analytic head behind a narrow map."""
+    first = _input_map(module)
+    return first is not None and first.n_out <= _WIDEST
 
 
 def dimensions(X: Tensor) -> int:

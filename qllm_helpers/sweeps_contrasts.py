@@ -7,12 +7,14 @@ Student's t over seeds; the p-values of one table are corrected together (Holm).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from .comparisons import MARGIN, difference_tests, verdict
+from .comparisons import verdict
 from .intervals import paired_values
+from .statistics import LEVEL, MARGIN, difference_tests
 
 
 def _tested(differences: dict[tuple, np.ndarray], names: Sequence[str], margin: float):
@@ -23,17 +25,22 @@ def _tested(differences: dict[tuple, np.ndarray], names: Sequence[str], margin: 
 
 
 def _words(row: pd.Series) -> str:
-    if row["p_corrected"] < 0.05:
+    if row["p_corrected"] < LEVEL:
         word = "higher" if row["difference"] > 0 else "lower"
         return f"{word}, within the margin" if row["equivalent"] else word
     return "the same within the margin" if row["equivalent"] else "undecided"
 
 
-def _wide(rows: pd.DataFrame, size: str, fixed: str, value: str) -> pd.DataFrame:
-    """Seeds by (fixed, size), sorted."""
-    wide = paired_values(rows, by=[fixed, size], value=value).sort_index(axis=1)
-    wide.columns = pd.MultiIndex.from_tuples(wide.columns, names=[fixed, size])
-    return wide
+def _by_fixed(rows: pd.DataFrame, size: str, fixed: str, value: str) -> list[tuple]:
+    """For every value of `fixed` with two sizes or more: the value, and seeds by sizes, sorted."""
+    parts = []
+    for at, part in rows.groupby(fixed):
+        wide = paired_values(part, by=size, value=value).sort_index(axis=1)
+        if wide.shape[1] > 1:
+            parts.append((at, wide))
+    if not parts:
+        raise ValueError(f"no two values of {size} share a value of {fixed}")
+    return parts
 
 
 def size_steps(
@@ -60,7 +67,7 @@ def size_steps(
     Returns
     -------
     DataFrame
-        `fixed`, before, after, the columns of `comparisons.difference_tests`, and `conclusion` in
+        `fixed`, before, after, the columns of `statistics.difference_tests`, and `conclusion` in
         words.
 
     Raises
@@ -69,13 +76,9 @@ def size_steps(
         If no two sizes share a value of `fixed`.
     """
     changes = {}
-    for at, part in _wide(rows, size, fixed, value).T.groupby(level=0):
-        sizes = list(part.index.get_level_values(1))
-        for before, after in zip(sizes, sizes[1:], strict=False):
-            change = part.loc[(at, after)] - part.loc[(at, before)]
-            changes[at, before, after] = change.dropna()
-    if not changes:
-        raise ValueError(f"no two values of {size} share a value of {fixed}")
+    for at, part in _by_fixed(rows, size, fixed, value):
+        for before, after in pairwise(part.columns):
+            changes[at, before, after] = (part[after] - part[before]).dropna()
     return _tested(changes, [fixed, "before", "after"], margin)
 
 
@@ -108,15 +111,10 @@ def size_trends(
         If no two sizes share a value of `fixed`.
     """
     changes = {}
-    for at, part in _wide(rows, size, fixed, value).T.groupby(level=0):
-        sizes = part.index.get_level_values(1).to_numpy(float)
-        complete = part.dropna(axis=1).to_numpy(float)
-        if len(sizes) < 2:
-            continue
-        change = np.polyfit(sizes, complete, 1)[0] * np.ptp(sizes)
+    for at, part in _by_fixed(rows, size, fixed, value):
+        sizes = part.columns.to_numpy(float)
+        change = np.polyfit(sizes, part.dropna().to_numpy(float).T, 1)[0] * np.ptp(sizes)
         changes[at, int(sizes[0]), int(sizes[-1])] = change
-    if not changes:
-        raise ValueError(f"no two values of {size} share a value of {fixed}")
     return _tested(changes, [fixed, "before", "after"], margin)
 
 

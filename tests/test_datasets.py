@@ -248,7 +248,7 @@ def test_rows_from_the_hub_become_the_same_corpus(monkeypatch):
                 "label_coarse_original": [texts.label_names[texts.labels[i]] for i in chosen],
             }
         )
-    monkeypatch.setattr("qllm_helpers.corpora.require_dataset", lambda *_: None)
+    monkeypatch.setattr("qllm_helpers.corpora.require_on_hub", lambda *_: None)
     monkeypatch.setattr("datasets.load_dataset", lambda _: datasets.DatasetDict(hub))
     again = load_texts("trec")
     assert again.texts == texts.texts

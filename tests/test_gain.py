@@ -14,6 +14,7 @@ from qllm_helpers.gain import (
     reach,
     reporting_rules,
     residual_spread,
+    rows_of_the_report,
     screen_curve,
     seeds_table,
     standard_error,
@@ -73,6 +74,17 @@ def test_centred_rows_give_the_gaussian_selection_effect(rows):
     )
     points = [0.05, 0.5, 0.95]
     assert np.quantile(drawn, points) == pytest.approx(np.quantile(model, points), abs=6e-4)
+
+
+def test_only_printed_heads_are_in_the_rows_of_the_report():
+    classical = ["LogisticRegression", "SVC", "MLP", "SVC RBF, C = 1", "NN[0]"]
+    circuits = [(m, n) for m in (2, 4, 6, 8) for n in range(1, m // 2 + 1)]
+    rows = pd.DataFrame(
+        [{"head": name} for name in classical]
+        + [{"head": f"{m}, {n}", "n_modes": m, "n_photons": n} for m, n in circuits]
+    ).astype({"n_modes": "Int64", "n_photons": "Int64"})
+    kept = rows_of_the_report(rows)["head"].tolist()
+    assert kept == classical[:3] + [f"{m}, {n}" for m, n in circuits if n < 4]
 
 
 def test_rules_by_hand():

@@ -11,9 +11,16 @@ from sklearn.svm import SVC, LinearSVC
 from qllm_helpers.estimators import MLPClassifier
 from qllm_helpers.heads import Head, MLPHead, ReplicaLinear
 from qllm_helpers.parameters import PartCount, count_parameters, live_parameters
-from qllm_helpers.parameters_rank import dimensions, generic_ranks, matrix_rank, ranks_on_data
+from qllm_helpers.parameters_rank import (
+    dimensions,
+    generic_ranks,
+    has_generic_ranks,
+    matrix_rank,
+    ranks_on_data,
+)
 from qllm_helpers.photonic_heads import PhotonicHead
 from qllm_helpers.published import published_photons
+from qllm_helpers.qubit_heads import QubitHead
 
 
 def samples(n, d, seed=0):
@@ -111,6 +118,19 @@ def test_rank_of_an_analytic_head_follows_the_dimensions_of_the_data():
     head = PhotonicHead(9, 2, 4, 2)
     exact = ranks_on_data(head.double(), torch.from_numpy(X), live_parameters(head, X))
     assert count_parameters(head, X).effective == PartCount(**exact)
+
+
+def test_only_narrow_analytic_heads_have_generic_ranks():
+    assert has_generic_ranks(PhotonicHead(60, 2, 4, 2))
+    assert has_generic_ranks(PhotonicHead(60, 2, 4, 2, encoding="subset"))
+    assert not has_generic_ranks(MLPHead(60, 2, (4,)))
+    assert not has_generic_ranks(MLPHead(60, 2, ()))
+    # eight qubits behind a linear map read 256 numbers: 65,536 columns
+    assert not has_generic_ranks(QubitHead(60, 2, 8, reduction="linear"))
+    narrow = QubitHead(9, 2, 3, n_layers=1, n_reuploads=1, reduction="linear")
+    X = samples(300, 9)
+    exact = ranks_on_data(narrow.double(), torch.from_numpy(X), live_parameters(narrow, X))
+    assert generic_ranks(narrow, 10) == exact
 
 
 def test_few_samples_limit_the_rank():

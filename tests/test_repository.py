@@ -347,6 +347,15 @@ def test_every_notebook_is_a_chapter_and_every_chapter_exists():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_first_page_says_how_long_a_chapter_takes(path):
+    first = cells(path, "markdown")[0][1].source
+    minutes = re.search(r"^\*\*How long\.\*\* About (\d+) minutes to read", first, re.MULTILINE)[1]
+    table = (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
+    line = re.search(rf"^\| \[.*\]\(\.\./notebooks/{path.name}\) .*$", table, re.MULTILINE)[0]
+    assert line.endswith(f"| {minutes} |")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_outputs_are_committed_and_compared(path):
     code = cells(path)
     assert len(code) >= 5

@@ -1,11 +1,24 @@
-"""Text of pages that comes from the library: its public names, with their docstrings.
+"""Text of pages that comes from the library and its rows.
 
-Each piece is a substitution: a page says ``{{ public_names }}`` where it belongs.
+Each piece is a substitution: a page says ``{{ public_names }}`` where it belongs, so that no number
+on a page of prose is typed by hand.
 """
 
 import inspect
+import platform
+from pathlib import Path
+
+import yaml
 
 import qllm_helpers
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def write_table(rows, titles):
+    """Return a table in Markdown; ``|`` in a cell would end it."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def describe_public_names():
@@ -25,11 +38,87 @@ def describe_public_names():
     return "\n".join(lines)
 
 
+def describe_studies(results):
+    """Return tables of the studies: their size and cost, and their versions."""
+    from qllm_helpers.reproducibility import row_versions, study_overview
+
+    overview = study_overview(results)
+    sizes = [
+        (f"`{s['command']}`", s["heads"], s["seeds"], s["settings"], s["rows"], s["revision"])
+        for s in overview.to_dict("records")
+    ]
+    titles = ("command", "heads", "seeds", "settings a head", "rows", "revision of the code")
+    costs = [(f"`{s['command']}`", f"{s['core_hours']:.1f}") for s in overview.to_dict("records")]
+    versions = row_versions(results)
+    files = ", ".join(
+        f"{{download}}`{name}.csv <../qllm_helpers/data/results/{name}.csv>`" for name in results
+    )
+    return {
+        "study_sizes": write_table(sizes, titles),
+        "study_costs": write_table(costs, ("command", "hours on one core")),
+        "row_versions": write_table(versions.itertuples(index=False), versions.columns),
+        "row_files": files,
+    }
+
+
+def describe_results(results):
+    """Return the headline table, what it lacks, and the explorer."""
+    from qllm_helpers.explorer import explorer_rows, explorer_table
+    from qllm_helpers.figures_explorer import mode_photon_explorer
+    from qllm_helpers.headline import headline_markdown, headline_table
+    from qllm_helpers.reproducibility import not_reproduced
+
+    table = headline_table(results["few_shot"], results["paper"])
+    missing = not_reproduced(table).itertuples(index=False)
+    lines = [(label, f"{reported:.4f}", note) for label, reported, note in missing]
+    sets = explorer_rows(results["few_shot"], results["paper"])
+    explorer = mode_photon_explorer(explorer_table(sets))
+    return {
+        "headline_table": headline_markdown(table),
+        "not_reproduced": write_table(lines, ("published line", "reported", "why not here")),
+        "explorer": f"```{{raw}} html\n{explorer.html}\n```",
+    }
+
+
+def describe_execution():
+    """Return how long the notebooks of this build took, if they were executed for it."""
+    timed = sorted((ROOT / "_build" / "executed").glob("*.seconds"))
+    lines = [(path.stem, f"{float(path.read_text()):.0f}") for path in timed]
+    if not lines:
+        return "The notebooks of this build show their committed outputs: none was executed."
+    total = sum(float(path.read_text()) for path in timed)
+    lines.append(("all", f"{total:.0f}"))
+    return write_table(lines, ("notebook", "seconds"))
+
+
+def describe_citation(config):
+    """Return the BibTeX entry of the book, from CITATION.cff."""
+    about = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    authors = " and ".join(f"{{{author['name']}}}" for author in about["authors"])
+    entry = {
+        "title": f"{{{about['title']}}}",
+        "author": authors,
+        "year": config.copyright,
+        "version": about["version"],
+        "url": about["repository-code"],
+    }
+    fields = ",\n".join(f"  {name} = {{{value}}}" for name, value in entry.items())
+    return f"```bibtex\n@software{{qllmbook,\n{fields}\n}}\n```"
+
+
 def add_substitutions(app, config):
     """Give the pages what the library says now."""
+    from qllm_helpers.reproducibility import shipped_results
+
+    results = shipped_results()
     config.myst_substitutions = {
         **config.myst_substitutions,
+        **describe_studies(results),
+        **describe_results(results),
         "public_names": describe_public_names(),
+        "execution_times": describe_execution(),
+        "bibtex": describe_citation(config),
+        "build_platform": f"{platform.system()} on {platform.machine()}",
     }
 
 
