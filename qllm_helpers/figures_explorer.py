@@ -21,6 +21,8 @@ __all__ = ["Explorer", "mode_photon_explorer"]
 WIDTH, HEIGHT = 480, 400
 #: Edges of the plot inside the drawing: left, right, top, bottom.
 LEFT, RIGHT, TOP, BOTTOM = 68, 470, 96, 352
+#: Distance of neighbouring numbers of photons, as a share of the distance of modes.
+SPREAD = 0.19
 _TEXT = "font-family:system-ui,sans-serif;fill:currentColor"
 
 _STYLE = f"""
@@ -34,7 +36,9 @@ _STYLE = f"""
 @supports selector(:has(*)) {{ .qllm-explorer .qllm-set {{ display: none; }} }}
 .qllm-explorer .qllm-told {{ display: none; }}
 .qllm-explorer .qllm-circuit {{ cursor: pointer; outline: none; }}
-.qllm-explorer .qllm-seeds {{ visibility: hidden; }}
+.qllm-explorer .qllm-circuit > :not(rect) {{ pointer-events: none; }}
+.qllm-explorer .qllm-seeds {{ visibility: hidden; stroke: currentColor; stroke-width: 5;
+  stroke-linecap: round; opacity: 0.5; }}
 .qllm-explorer .qllm-circuit:hover .qllm-told, .qllm-explorer .qllm-circuit:focus .qllm-told
   {{ display: inline; }}
 .qllm-explorer .qllm-circuit:hover .qllm-seeds, .qllm-explorer .qllm-circuit:focus .qllm-seeds
@@ -136,10 +140,10 @@ class _Scale:
 
     def __init__(self, low: float, high: float, modes: Sequence[int]):
         self.low, self.high, self.modes = low - 0.01, high + 0.01, list(modes)
+        self.step = (RIGHT - LEFT) / len(self.modes)
 
     def x(self, modes: int, shift: float = 0.0) -> float:
-        step = (RIGHT - LEFT) / len(self.modes)
-        return LEFT + step * (self.modes.index(modes) + 0.5 + shift)
+        return LEFT + self.step * (self.modes.index(modes) + 0.5 + shift)
 
     def y(self, accuracy: float) -> float:
         return BOTTOM - (accuracy - self.low) / (self.high - self.low) * (BOTTOM - TOP)
@@ -225,8 +229,9 @@ def _mark(x: float, y: float, photons: list[int], count: int) -> str:
 def _circuit(scale: _Scale, row: dict, photons: list[int]) -> str:
     """A circuit with its interval; its seeds and its numbers appear when it is pointed at."""
     count = row["n_photons"]
-    shift = 0.17 * (photons.index(count) - (len(photons) - 1) / 2)
+    shift = SPREAD * (photons.index(count) - (len(photons) - 1) / 2)
     x, y = scale.x(row["n_modes"], shift), scale.y(row["mean"])
+    half = scale.step * SPREAD / 2
     color = FAMILY_STYLE["photonic"].color
     seeds = "".join(f"M{x:.1f} {scale.y(value):.1f}h.1" for value in sorted(row["seeds"]))
     lines = _sentences(row)
@@ -237,11 +242,12 @@ def _circuit(scale: _Scale, row: dict, photons: list[int]) -> str:
     reported = "" if pd.isna(row["reported"]) else _hollow(x, scale.y(row["reported"]))
     return (
         f'<g class="qllm-circuit" tabindex="0" role="img" aria-label="{escape("; ".join(lines))}">'
-        f'<path class="qllm-seeds" d="{seeds}" stroke="currentColor" stroke-width="5" '
-        f'stroke-linecap="round" opacity="0.5"/>'
+        # the whole column answers to a pointer or a finger
+        f'<rect x="{x - half:.1f}" y="{TOP}" width="{2 * half:.1f}" height="{BOTTOM - TOP}" '
+        f'fill="transparent"/><path class="qllm-seeds" d="{seeds}"/>'
         f'<path d="M{x:.1f} {scale.y(row["low"]):.1f}V{scale.y(row["high"]):.1f}" '
         f'stroke="{color}" stroke-width="2"/>{reported}{_mark(x, y, photons, count)}'
-        f'<circle class="qllm-ring" cx="{x:.1f}" cy="{y:.1f}" r="12" fill="transparent" '
+        f'<circle class="qllm-ring" cx="{x:.1f}" cy="{y:.1f}" r="11" fill="none" '
         f'stroke="currentColor" stroke-width="2" stroke-opacity="0"/>{told}</g>'
     )
 

@@ -199,6 +199,24 @@ def test_search_finds_photon(site, tab):
     assert tab.serious() == []
 
 
+def test_explorer_answers_to_pointer_and_keyboard(site, tab):
+    page = tab.visit((site / "book/results.html").as_uri())
+    tab.look(WIDTHS[0], THEMES[0])
+    first, second = (page.locator(".qllm-set-0 .qllm-circuit").nth(n) for n in (0, 1))
+    numbers = first.locator(".qllm-told").first
+    assert not numbers.is_visible()
+    first.focus()
+    assert numbers.is_visible()
+    assert numbers.text_content() in first.get_attribute("aria-label")
+    page.keyboard.press("Tab")
+    assert second.locator(".qllm-told").first.is_visible()
+    first.locator("rect").hover()
+    assert numbers.is_visible() and not second.locator(".qllm-told").first.is_visible()
+    page.get_by_role("radio", name="few-shot, tuned body").check()
+    assert page.locator(".qllm-set-2").is_visible() and not page.locator(".qllm-set-0").is_visible()
+    assert tab.serious() == []
+
+
 def test_first_page_leads_to_the_introduction(site, chromium):
     # Not by open_page: it asks the page questions, and this page leaves while it is asked.
     page = chromium.new_page()

@@ -16,6 +16,11 @@ CORRECTIONS = (
         r'<div class="(bd-sidebar-primary bd-sidebar[^"]*)"',
         r'<div class="\1" role="complementary" aria-label="Book"',
     ),
+    # What scrolls sideways on a phone must be reachable without a mouse.
+    (
+        r'<div class="pst-scrollable-table-container">',
+        '<div class="pst-scrollable-table-container" tabindex="0">',
+    ),
     # A list whose entries hold links beside them is none, and the role of its entries is retired.
     (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
     (r' role="doc-biblioentry"', ""),
