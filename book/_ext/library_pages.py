@@ -48,7 +48,7 @@ def describe_studies(results):
         for s in overview.to_dict("records")
     ]
     titles = ("command", "heads", "seeds", "settings a head", "rows", "revision of the code")
-    costs = [(f"`{s['command']}`", f"{s['core_hours']:.1f}") for s in overview.to_dict("records")]
+    costs = [(f"`{s['command']}`", f"{s['core_hours']:.2f}") for s in overview.to_dict("records")]
     versions = row_versions(results)
     files = ", ".join(
         f"{{download}}`{name}.csv <../qllm_helpers/data/results/{name}.csv>`" for name in results
