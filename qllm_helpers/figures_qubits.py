@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Rectangle
+from matplotlib.patches import Rectangle
 
 from qllm_helpers.figures_results import AXIS, legend_above
 from qllm_helpers.figures_style import FAMILY_STYLE, INK, SEQUENCE, new_figure, styled
@@ -31,13 +31,13 @@ def _columns(circuit: Circuit) -> list[int]:
 
 
 def _box(axes, x: float, y: float, text: str, color: str) -> None:
-    axes.add_patch(Rectangle((x - 0.4, y - 0.32), 0.8, 0.64, fc="none", ec=color, lw=1.3))
+    axes.add_patch(Rectangle((x - 0.36, y - 0.32), 0.72, 0.64, fc="none", ec=color, lw=1.3))
     axes.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
 
 
 def _wire_pieces(axes, start: float, end: float, wire: int, taken: list[float]) -> None:
     """A wire, interrupted where boxes stand on it."""
-    edges = [start, *(e for x in sorted(taken) for e in (x - 0.4, x + 0.4)), end]
+    edges = [start, *(e for x in sorted(taken) for e in (x - 0.36, x + 0.36)), end]
     for left, right in zip(edges[::2], edges[1::2], strict=True):
         axes.plot([left, right], [wire, wire], color=INK, lw=1, zorder=0)
 
@@ -55,8 +55,8 @@ def _draw(axes, circuit: Circuit, loaded: bool) -> None:
         if control >= 0:
             axes.plot([column] * 2, [control, target], color=quantum, lw=1.2)
             axes.plot(column, control, "o", ms=5, color=quantum)
-            axes.add_patch(Circle((column, target), 0.17, fc="none", ec=quantum, lw=1.2))
-            axes.plot([column] * 2, [target - 0.17, target + 0.17], color=quantum, lw=1.2)
+            axes.plot(column, target, "o", ms=9, mfc="none", mew=1.2, color=quantum)
+            axes.plot(column, target, "+", ms=9, mew=1.2, color=quantum)
     for wire, taken in boxes.items():
         _wire_pieces(axes, -0.9, end + 0.8, wire, taken)
     if loaded:

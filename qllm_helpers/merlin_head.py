@@ -33,6 +33,9 @@ class MerlinHead(Head):
         Photons per input mode; default as in `PhotonicLayer`.
     noise : perceval.NoiseModel, optional
         For `merlin.QuantumLayer`; None for ideal photons.
+    post_select : bool
+        With lost or additional photons: divide the probabilities of the head's outputs by their
+        sum. Otherwise the readout sees them as they are, with a sum below 1.
     dtype : torch.dtype, optional
         torch.float32 (default) or torch.float64. MerLin fixes it when the layer is built, so
         ``.double()`` on a finished head is not enough.
@@ -69,6 +72,7 @@ class MerlinHead(Head):
         space: str = "fock",
         input_state: Sequence[int] | None = None,
         noise=None,
+        post_select: bool = True,
         dtype: torch.dtype | None = None,
         n_replicas: int = 1,
     ) -> None:
@@ -91,11 +95,18 @@ class MerlinHead(Head):
         # The encoder comes first: the loop reads the number of replicas off the first parameter.
         self.encoder = ReplicaLinear(1, self.n_features, layer.n_modes).to(layer.left.dtype)
         self.quantum = to_merlin(layer, noise=noise)
+        # A noisy layer has outputs with photons missing or too many, which the readout never saw.
+        keys = [tuple(key) for key in self.quantum.output_keys]
+        same = keys == layer.basis
+        self._places = None if same else [keys.index(state) for state in layer.basis]
+        self._post_select = post_select
         self.readout = ReplicaLinear(1, layer.n_outputs, self.n_classes).to(layer.left.dtype)
         self.reset_parameters([0])
 
     @classmethod
-    def from_photonic(cls, head: PhotonicHead, replica: int = 0, *, noise=None) -> MerlinHead:
+    def from_photonic(
+        cls, head: PhotonicHead, replica: int = 0, *, noise=None, post_select: bool = True
+    ) -> MerlinHead:
         """The same head with MerLin's layer in the middle.
 
         Parameters
@@ -105,6 +116,8 @@ class MerlinHead(Head):
         replica : int
             Which of its replicas.
         noise : perceval.NoiseModel, optional
+        post_select : bool
+            See the class.
 
         Raises
         ------
@@ -128,6 +141,7 @@ class MerlinHead(Head):
             space=layer.space,
             input_state=layer.input_state,
             noise=noise,
+            post_select=post_select,
             dtype=layer.left.dtype,
         )
         converted._copy_weights(head, replica)
@@ -166,8 +180,36 @@ class MerlinHead(Head):
 
     def forward(self, X: Tensor) -> Tensor:
         """Map embeddings (1, B, d) to logits (1, B, C)."""
-        phases = self.encoder(X)[0]
-        return self.readout(self.quantum(phases).unsqueeze(0))
+        probabilities = self.quantum(self.encoder(X)[0])
+        if self._places is not None:
+            probabilities = probabilities[:, self._places]
+            if self._post_select:
+                total = probabilities.sum(-1, keepdim=True)
+                probabilities = probabilities / total.clamp_min(torch.finfo(total.dtype).tiny)
+        return self.readout(probabilities.unsqueeze(0))
+
+    @torch.no_grad()
+    def logits_on(self, processor, X: Tensor, n_shots: int) -> Tensor:
+        """Logits with the circuit on a processor and the linear maps here.
+
+        Parameters
+        ----------
+        processor : merlin.MerlinProcessor
+            From `merlin_bridge_processor.open_processor`.
+        X : tensor, shape (B, d)
+            Embeddings; each is one circuit.
+        n_shots : int
+            Kept shots for each circuit.
+
+        Returns
+        -------
+        tensor, shape (B, C)
+        """
+        from .merlin_bridge_processor import processor_probabilities
+
+        phases = self.encoder(X.unsqueeze(0))[0]
+        seen = processor_probabilities(self.quantum.eval(), phases, processor, n_shots)
+        return self.readout(seen.to(phases.dtype).unsqueeze(0))[0]
 
     def take_replicas(self, indices: Sequence[int]) -> None:
         """Refuse to copy replicas: see the class notes."""

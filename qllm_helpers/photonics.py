@@ -247,13 +247,16 @@ class PhotonicLayer(nn.Module):
             probabilities = probabilities / total.clamp_min(torch.finfo(phases.dtype).tiny)
         return probabilities
 
-    def to_merlin(self, replica: int = 0):
+    def to_merlin(self, replica: int = 0, **options):
         """The same circuit with the same weights as a `merlin.QuantumLayer`.
 
         Parameters
         ----------
         replica : int
             Which of the R circuits.
+        **options
+            Of `merlin.QuantumLayer`, such as ``noise``: with loss it has more outputs than this
+            layer, those with photons missing.
 
         Returns
         -------
@@ -267,7 +270,7 @@ class PhotonicLayer(nn.Module):
         """
         from .merlin_bridge import to_merlin
 
-        return to_merlin(self, replica)
+        return to_merlin(self, replica, **options)
 
     @classmethod
     def from_merlin(cls, layer) -> PhotonicLayer:

@@ -49,11 +49,21 @@ def _count_svc(fit, X):
     return count_parameters(fit.svc_)
 
 
+def _count_noisy(fit, X):
+    """Noise adds no parameter; the rank, which is slow, is that of the ideal head's rows."""
+    from qllm_helpers.noisy_classifier import count_ideal
+
+    return count_ideal(fit, X)
+
+
 _REGISTRY = {
     "LogisticRegression": Registered("sklearn.linear_model:LogisticRegression", "linear"),
     "SVC": Registered("sklearn.svm:SVC", "svc"),
     "MLPClassifier": Registered("qllm_helpers.estimators:MLPClassifier", "mlp"),
     "PhotonicClassifier": Registered("qllm_helpers.estimators:PhotonicClassifier", "photonic"),
+    "NoisyPhotonicClassifier": Registered(
+        "qllm_helpers.noisy_classifier:NoisyPhotonicClassifier", "photonic", count=_count_noisy
+    ),
     "PhotonicKernelClassifier": Registered(
         "qllm_helpers.kernel_classifier:PhotonicKernelClassifier", "photonic", count=_count_svc
     ),

@@ -31,7 +31,7 @@ def measured():
                 "peak_mebibytes": 10.0,
             }
         )
-    limits = {"flops": 2e10, "bytes_per_second": 1e10, "call_seconds": 2e-4}
+    limits = {"flops": 2e10, "bytes_per_second": 1e10}
     return with_bounds(with_ratios(pd.DataFrame(rows)), limits)
 
 

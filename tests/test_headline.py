@@ -22,8 +22,10 @@ from qllm_helpers.headline import (
     verdicts,
 )
 from qllm_helpers.headline_view import CsvLink, headline_part
-from qllm_helpers.study import load_units
+from qllm_helpers.statistics import paired_differences
+from qllm_helpers.study import load_results, load_units
 
+ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"<!-- headline:begin -->\n(.*?)<!-- headline:end -->", re.DOTALL)
 
 # Heads with fewer seeds than the others.
@@ -227,3 +229,27 @@ def test_the_link_holds_the_table(table):
     read = pd.read_csv(io.BytesIO(content))
     assert read["label"].tolist() == table.index.tolist()
     assert read["mean"].tolist() == pytest.approx(table["mean"].tolist(), abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("study", ["few_shot", "paper", "photons"])
+def test_no_photonic_head_is_shown_to_be_above_logistic_regression(study):
+    """The sentence that README and landing page begin with, checked on every stored row."""
+    for page in ("README.md", "book/intro.md"):
+        words = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+        assert "no photonic head is shown to be above logistic regression" in words
+    rows = load_results(study)
+    rows = rows[(rows["family"] == "photonic") | (rows["head"] == "LogisticRegression")]
+    for _, same_body in rows.groupby("fine_tuned"):
+        tests = paired_differences(same_body)
+        assert len(tests) >= 10
+        assert not ((tests["difference"] > 0) & (tests["p_corrected"] < 0.05)).any()
+
+
+def test_the_gate_based_heads_are_shown_to_be_below_logistic_regression():
+    """The other half of that sentence."""
+    for page in ("README.md", "book/intro.md"):
+        words = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+        assert "gate-based heads are shown to be below it" in words
+    table = headline_table().set_index("label")
+    lines = table.loc[["single sQE, 10 qubits (paper)", "multi sQE, 14 qubits (paper)"]]
+    assert (lines["verdict"] == "below").all()

@@ -1,0 +1,90 @@
+"""`PhotonicClassifier` on an imperfect machine: trained ideally or in place, tested with noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .estimators import PhotonicClassifier
+from .heads import Head, select_replica
+from .noise import Noise
+from .noisy_heads import NoisyPhotonicHead
+
+__all__ = ["NoisyPhotonicClassifier", "count_ideal"]
+
+
+@dataclass(eq=False, repr=False)
+class NoisyPhotonicClassifier(PhotonicClassifier):
+    """A photonic head that predicts with imperfections and shots, whatever it was trained with.
+
+    Unless ``noise_in_training``, training and the choice of the best epoch know nothing of the
+    noise: the frozen weights are those of a `PhotonicClassifier` with the same seed, bit for bit.
+    Errors and shots come from `random_state`; predicting twice gives the same labels.
+
+    Parameters
+    ----------
+    brightness, transmittance, indistinguishability, g2, phase_error, phase_imprecision : float
+        See `qllm_helpers.noise.Noise`.
+    detector : {"number", "threshold"}
+    post_select : bool
+    n_shots : int or None
+        Attempts for every sentence; None for infinitely many.
+    noise_in_training : bool
+        Whether training, too, sees noise and shots (with the gradient of infinitely many shots);
+        the validation accuracy is then that of the noisy head.
+    others
+        Those of `PhotonicClassifier`.
+    """
+
+    brightness: float = 1.0
+    transmittance: float = 1.0
+    indistinguishability: float = 1.0
+    g2: float = 0.0
+    phase_error: float = 0.0
+    phase_imprecision: float = 0.0
+    detector: str = "number"
+    post_select: bool = True
+    n_shots: int | None = None
+    noise_in_training: bool = False
+
+    def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
+        """Return the noisy head, untrained; its noise sleeps unless training sees it."""
+        noise = Noise(**{name: getattr(self, name) for name in Noise.__dataclass_fields__})
+        names = ("encoding", "hidden_dim", "space", "readout", "twin", "n_encoders", "input_state")
+        head = NoisyPhotonicHead(
+            n_features,
+            n_classes,
+            self.n_modes,
+            self.n_photons,
+            noise=noise,
+            n_shots=self.n_shots,
+            n_replicas=n_replicas,
+            **{name: getattr(self, name) for name in names},
+        )
+        head.quantum.active = self.noise_in_training
+        return head
+
+    def _set_fitted(self, head, classes, result, r: int) -> None:
+        """Store the outcome of replica `r`, and wake the noise."""
+        super()._set_fitted(head, classes, result, r)
+        head.quantum.active = True
+
+    def ideal(self) -> PhotonicClassifier:
+        """The fitted classifier with the same weights on a perfect machine."""
+        fields = PhotonicClassifier.__dataclass_fields__
+        twin = PhotonicClassifier(**{name: getattr(self, name) for name in fields})
+        twin.__dict__.update({k: v for k, v in self.__dict__.items() if k.endswith("_")})
+        twin.module_ = select_replica(self.module_, 0).ideal()
+        return twin
+
+
+def count_ideal(fit: NoisyPhotonicClassifier, X: np.ndarray):
+    """Nominal and live parameters of the ideal head; noise adds none."""
+    from dataclasses import replace
+
+    from .parameters import PartCount, count_parameters, live_parameters
+
+    ideal = fit.ideal()
+    live = sum(int(mask.sum()) for mask in live_parameters(ideal.module_, X[:512]).values())
+    return replace(count_parameters(ideal), live=PartCount(live))
