@@ -37,7 +37,8 @@ def _check(name: str, units, count: int, draw: int, tolerance: float, jobs: int)
     for row in checks:
         body = "tuned body" if row.fine_tuned else "frozen body"
         verdict = row.problem or f"agrees ({row.recomputed - row.shipped:+.4f})"
-        click.echo(f"  {row.head}, {body}, seed {row.seed}: {row.shipped:.4f}, {verdict}")
+        part = f"{row.dataset}, {row.samples_per_class} a label, {body}"
+        click.echo(f"  {row.head}, {part}, seed {row.seed}: {row.shipped:.4f}, {verdict}")
         wrong += bool(row.problem)
     click.echo(f"{len(checks) - wrong} of {len(checks)} rows agree within {tolerance}")
     if wrong:

@@ -28,11 +28,14 @@ class Registered:
     count : callable or None
         ``(fitted estimator, X) -> ParameterCount``; None for
         :func:`qllm_helpers.parameters.count_parameters`.
+    reads_texts : bool
+        Whether ``fit(texts, y, X_val, y_val)`` takes sentences, not their embeddings.
     """
 
     target: str | Callable
     family: str
     count: Callable | None = None
+    reads_texts: bool = False
 
     def build(self, parameters: dict):
         """Unfitted estimator with these parameters."""
@@ -75,7 +78,12 @@ _REGISTRY = {
 
 
 def register_estimator(
-    name: str, target: str | Callable, family: str, *, count: Callable | None = None
+    name: str,
+    target: str | Callable,
+    family: str,
+    *,
+    count: Callable | None = None,
+    reads_texts: bool = False,
 ) -> None:
     """Make an estimator known to the grids.
 
@@ -83,7 +91,7 @@ def register_estimator(
     ----------
     name : str
         Name used in the grid.
-    target, family, count
+    target, family, count, reads_texts
         See :class:`Registered`.
 
     Raises
@@ -91,7 +99,7 @@ def register_estimator(
     ValueError
         If the name is taken by another estimator.
     """
-    entry = Registered(target, family, count)
+    entry = Registered(target, family, count, reads_texts)
     if _REGISTRY.setdefault(name, entry) != entry:
         raise ValueError(f"an estimator is registered as {name!r} already; choose another name")
 

@@ -17,7 +17,8 @@ import pandas as pd
 from qllm_helpers.artifacts import DataError
 from qllm_helpers.registry import Registered, register_estimator, registered, remember
 from qllm_helpers.study_grid import STUDY_NAMES, Unit, load_units
-from qllm_helpers.study_run import data_digest, git_revision, run_unit, single_seed, tune_body
+from qllm_helpers.study_provenance import data_digest, git_revision
+from qllm_helpers.study_run import run_unit, single_seed, tune_body
 from qllm_helpers.study_store import ResultStore
 from qllm_helpers.study_table import export_table, load_results, shipped_table
 
@@ -36,6 +37,8 @@ __all__ = [
 #: Largest difference (fraction) of a recomputed accuracy to the shipped one that counts as the
 #: same. On one machine it is zero; other processors round differently, and training amplifies it.
 TOLERANCE = 0.02
+#: Columns that hold a unit's place.
+_PLACE = ("head", "dataset", "samples_per_class", "fine_tuned")
 
 
 def _work(unit: Unit, entry: Registered) -> tuple[Unit, list[dict]]:
@@ -146,7 +149,8 @@ class RowCheck:
 
     Attributes
     ----------
-    head : str
+    head, dataset : str
+    samples_per_class : int
     fine_tuned : bool
     seed : int
     shipped, recomputed : float
@@ -156,6 +160,8 @@ class RowCheck:
     """
 
     head: str
+    dataset: str
+    samples_per_class: int
     fine_tuned: bool
     seed: int
     shipped: float
@@ -199,23 +205,24 @@ def check_rows(
     DataError
         If a row belongs to no head of the grid.
     """
-    known = {(unit.head, unit.fine_tuned): unit for unit in units}
-    stray = [
-        key for key in zip(table["head"], table["fine_tuned"], strict=True) if key not in known
-    ]
+    known = {unit.place: unit for unit in units}
+    places = list(zip(*(table[name] for name in _PLACE), strict=True))
+    stray = [place for place in places if place not in known]
     if stray:
         raise DataError(f"the table has rows of {stray[0][0]!r}, which the grid does not")
-    sample = np.random.default_rng(draw).permutation(len(table))[:n_rows]
-    rows = table.iloc[np.sort(sample)].to_dict("records")
-    singles = [single_seed(known[row["head"], row["fine_tuned"]], row["seed"]) for row in rows]
+    sample = np.sort(np.random.default_rng(draw).permutation(len(table))[:n_rows])
+    rows = table.iloc[sample].to_dict("records")
+    singles = [
+        single_seed(known[places[i]], row["seed"]) for i, row in zip(sample, rows, strict=True)
+    ]
     fresh = {}
     for unit, (result,) in _results(singles, n_jobs):
-        fresh[unit.head, unit.fine_tuned, unit.seeds[0]] = result
+        fresh[*unit.place, unit.seeds[0]] = result
     return [_compare(row, fresh, tolerance) for row in rows]
 
 
 def _compare(row: dict, fresh: dict, tolerance: float) -> RowCheck:
-    name = (row["head"], row["fine_tuned"], row["seed"])
+    name = tuple(row[column] for column in (*_PLACE, "seed"))
     new = fresh[name]
     problems = []
     for column in ("test_accuracy", "validation_accuracy", "macro_f1"):

@@ -10,28 +10,31 @@ import hashlib
 import itertools
 import json
 import tomllib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from math import comb
 from pathlib import Path
 
 from qllm_helpers.artifacts import DATA_DIR, UnknownNameError
+from qllm_helpers.corpora import corpus
 from qllm_helpers.registry import registered
 
 #: Names that the book uses; some may not have been run yet.
 STUDY_NAMES = (
     *("few_shot", "paper", "photons", "qubits"),
-    *("finetune", "multiclass", "sample_efficiency", "noise"),
+    *("finetune", "multiclass", "sample_efficiency", "noise", "end_to_end"),
 )
 #: Raise it when a change of the code changes results: stored rows of older versions are ignored.
 RESULTS_VERSION = 2
 PROTOCOLS = {"paper": 256, "few_shot": 8}
 _STUDY_FIELDS = {
     *("title", "dataset", "encoder", "protocol", "fine_tuned", "samples_per_class"),
-    *("seeds", "budget", "heads"),
+    *("seeds", "budget", "heads", "parts"),
 }
-_HEAD_FIELDS = {"label", "estimator", "fixed", "vary", "tune", "seeds"}
+_HEAD_FIELDS = {"label", "estimator", "fixed", "vary", "tune", "seeds", "seeds_apart", "fine_tuned"}
+#: What a part of a study may say differently from the study.
+_PART_FIELDS = ("dataset", "samples_per_class", "fine_tuned")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class Unit:
     fine_tuned: bool
     samples_per_class: int
     seeds: tuple[int, ...]
+
+    @property
+    def place(self) -> tuple[str, str, int, bool]:
+        """Head and part of the study: with a seed, what a row is known by."""
+        return self.head, self.dataset, self.samples_per_class, self.fine_tuned
 
     @property
     def family(self) -> str:
@@ -126,34 +134,69 @@ def _label(template: str, parameters: dict) -> str:
     return template.format(**words)
 
 
-def _head_units(head: dict, common: dict) -> list[Unit]:
+def _seeds(head: dict, common: dict, n_seeds: int | None) -> list[tuple[int, ...]]:
+    """Seeds of each unit of a head: all in one, or one in each."""
+    seeds = common["seeds"]
+    if "seeds" in head and n_seeds is None:  # fewer than the study's: it would take too long
+        if not 0 < head["seeds"] <= len(seeds):
+            raise ValueError(f"{head['label']!r} needs 1 to {len(seeds)} seeds")
+        seeds = seeds[: head["seeds"]]
+    # a fit of minutes is a unit of its own, so that a stopped run loses no more than one
+    return [(seed,) for seed in seeds] if head.get("seeds_apart") else [seeds]
+
+
+def _head_units(head: dict, common: dict, n_seeds: int | None) -> list[Unit]:
     unknown = set(head) - _HEAD_FIELDS
     if unknown:
         raise ValueError(f"unknown field {sorted(unknown)[0]!r} of the head {head.get('label')!r}")
     registered(head["estimator"])
-    if "seeds" in head:  # fewer than the study's, for a head that would take too long
-        if not 0 < head["seeds"] <= len(common["seeds"]):
-            raise ValueError(f"{head['label']!r} needs 1 to {len(common['seeds'])} seeds")
-        common = common | {"seeds": tuple(range(head["seeds"]))}
     variants = [one for grid in head.get("vary", [{}]) for one in _product(grid)]
     settings = tuple(_product(head.get("tune", {})))
     units = []
     for variant in variants:
         parameters = head.get("fixed", {}) | variant
-        label = _label(head["label"], parameters)
-        units.append(
-            Unit(
-                head=label,
-                estimator=head["estimator"],
-                parameters=parameters,
-                settings=settings,
-                **common,
+        named = common | {"head": _label(head["label"], parameters), "parameters": parameters}
+        for seeds in _seeds(head, common, n_seeds):
+            units.append(
+                Unit(**named | {"seeds": seeds}, estimator=head["estimator"], settings=settings)
             )
-        )
     return units
 
 
-def expand(name: str, table: dict) -> list[Unit]:
+def _bodies(table: dict, default=False) -> list[bool]:
+    """States of the body (fine-tuned or not) that a study or a head asks for."""
+    tuned = table.get("fine_tuned", default)
+    return tuned if isinstance(tuned, list) else [tuned]
+
+
+def _parts(name: str, table: dict) -> list[dict]:
+    """What differs between the parts of a study: corpus, sentences of each label, body."""
+    bodies = sorted({one for head in (table, *table["heads"]) for one in _bodies(head)})
+    parts = [{"fine_tuned": body} | part for body in bodies for part in table.get("parts", [{}])]
+    for part in parts:
+        unknown = set(part) - set(_PART_FIELDS)
+        if unknown:
+            raise ValueError(f"unknown field {sorted(unknown)[0]!r} of a part of study {name!r}")
+    size = PROTOCOLS[table["protocol"]]
+    common = {"dataset": table.get("dataset"), "samples_per_class": size}
+    given = {key: table[key] for key in common if key in table}
+    return [common | given | part for part in parts]
+
+
+def _refuse_unequal(name: str, table: dict, units: list[Unit]) -> None:
+    """Raise ValueError if heads differ in their budget, or two rows would look the same."""
+    for unit in units:
+        if len(unit.settings) != table["budget"]:
+            raise ValueError(
+                f"{unit.head!r} of study {name!r} tries {len(unit.settings)} settings, but the "
+                f"budget of every head is {table['budget']}"
+            )
+    places = [(*unit.place, seed) for unit in units for seed in unit.seeds]
+    if len(set(places)) < len(places):
+        raise ValueError(f"two heads of study {name!r} have the same label")
+
+
+def expand(name: str, table: dict, n_seeds: int | None = None) -> list[Unit]:
     """Units of one study.
 
     Parameters
@@ -162,11 +205,13 @@ def expand(name: str, table: dict) -> list[Unit]:
         Name of the study.
     table : dict
         Its table in the TOML file.
+    n_seeds : int or None
+        Number of seeds of every head, instead of the table's.
 
     Returns
     -------
     list of Unit
-        In the order of the file; every body state (frozen, fine-tuned) in turn.
+        In the order of the file; every part and body state (frozen, fine-tuned) in turn.
 
     Raises
     ------
@@ -179,29 +224,15 @@ def expand(name: str, table: dict) -> list[Unit]:
     if unknown or protocol not in PROTOCOLS:
         problem = f"field {sorted(unknown)[0]!r}" if unknown else f"protocol {protocol!r}"
         raise ValueError(f"unknown {problem} in study {name!r}")
-    tuned = table.get("fine_tuned", False)
+    fixed = {"study": name, "encoder": table["encoder"], "protocol": protocol}
+    fixed["seeds"] = tuple(range(n_seeds or table["seeds"]))
     units = []
-    for body in tuned if isinstance(tuned, list) else [tuned]:
-        common = {
-            "study": name,
-            "dataset": table["dataset"],
-            "encoder": table["encoder"],
-            "protocol": protocol,
-            "fine_tuned": body,
-            "samples_per_class": table.get("samples_per_class", PROTOCOLS[protocol]),
-            "seeds": tuple(range(table["seeds"])),
-        }
+    for part in _parts(name, table):
+        corpus(part["dataset"])
         for head in table["heads"]:
-            units += _head_units(head, common)
-    for unit in units:
-        if len(unit.settings) != table["budget"]:
-            raise ValueError(
-                f"{unit.head!r} of study {name!r} tries {len(unit.settings)} settings, but the "
-                f"budget of every head is {table['budget']}"
-            )
-    labels = [(unit.head, unit.fine_tuned) for unit in units]
-    if len(set(labels)) < len(labels):
-        raise ValueError(f"two heads of study {name!r} have the same label")
+            if part["fine_tuned"] in _bodies(head, table.get("fine_tuned", False)):
+                units += _head_units(head, fixed | part, n_seeds)
+    _refuse_unequal(name, table, units)
     return units
 
 
@@ -241,11 +272,9 @@ def load_units(
     tables = _read(path, path.stat().st_mtime_ns)
     if study not in tables:
         raise UnknownNameError(f"no study {study!r} in {path.name}; it has {', '.join(tables)}")
-    units = expand(study, tables[study])
-    if n_seeds is not None:
-        if n_seeds < 1:
-            raise ValueError(f"the number of seeds must be at least 1, not {n_seeds}")
-        units = [replace(unit, seeds=tuple(range(n_seeds))) for unit in units]
+    if n_seeds is not None and n_seeds < 1:
+        raise ValueError(f"the number of seeds must be at least 1, not {n_seeds}")
+    units = expand(study, tables[study], n_seeds)
     chosen = [unit for unit in units if heads is None or fnmatchcase(unit.head, heads)]
     if not chosen:
         raise UnknownNameError(

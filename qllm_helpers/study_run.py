@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import f1_score, log_loss
 
-from qllm_helpers.datasets import Split, few_shot_split, paper_split
+from qllm_helpers.datasets import Split, few_shot_split, load_texts, paper_split
 from qllm_helpers.embeddings import load_embeddings
 from qllm_helpers.parameters import (
     ParameterCount,
@@ -32,6 +26,7 @@ from qllm_helpers.parameters_rank import has_generic_ranks
 from qllm_helpers.registry import registered
 from qllm_helpers.replicated import ReplicatedClassifier, fit_many
 from qllm_helpers.study_grid import Unit
+from qllm_helpers.study_provenance import data_digest, provenance
 
 if TYPE_CHECKING:
     from qllm_helpers.finetuning import TunedEmbeddings
@@ -51,7 +46,8 @@ class UnitData:
 
     Attributes
     ----------
-    X : ndarray of float32, shape (n, d), or (R, n, d) with a body fine-tuned for every seed
+    X : ndarray of float32, shape (n, d), or (R, n, d) with a body fine-tuned for every seed; or of
+        str, shape (n,), for an estimator that reads sentences
     y : ndarray of int64, shape (n,)
     splits : list of R Split
     """
@@ -61,8 +57,8 @@ class UnitData:
     splits: list[Split]
 
     def features(self, replica: int, index: np.ndarray) -> np.ndarray:
-        """Embeddings of some sentences as the replica sees them, (len(index), d)."""
-        return (self.X if self.X.ndim == 2 else self.X[replica])[index]
+        """Some sentences as the replica sees them: (len(index), d), or (len(index),) texts."""
+        return (self.X[replica] if self.X.ndim == 3 else self.X)[index]
 
 
 @dataclass(frozen=True)
@@ -93,16 +89,6 @@ def one_thread() -> Iterator[None]:
         numba.set_num_threads(before[1])
 
 
-@lru_cache(maxsize=4)
-def data_digest(dataset: str, encoder: str) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of embeddings, labels and official splits."""
-    data = load_embeddings(dataset, encoder)
-    digest = hashlib.sha256()
-    for array in (data.X.astype("<f4"), data.y.astype("<i8"), data.split.astype("S10")):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
-
-
 def unit_data(unit: Unit) -> UnitData:
     """Embeddings, labels and one split per seed.
 
@@ -121,6 +107,8 @@ def unit_data(unit: Unit) -> UnitData:
         splits = [paper_split(data.y, seed, samples_per_class=size) for seed in unit.seeds]
     else:
         splits = [few_shot_split(data.y, data.split, seed, size) for seed in unit.seeds]
+    if registered(unit.estimator).reads_texts:
+        return UnitData(np.array(load_texts(unit.dataset).texts, dtype=object), data.y, splits)
     if not unit.fine_tuned:
         return UnitData(data.X, data.y, splits)
     return _fine_tuned(unit, data.y, splits)
@@ -149,8 +137,11 @@ def _fine_tuned(unit: Unit, y: np.ndarray, splits: list[Split]) -> UnitData:
     return UnitData(X, y[used], moved)
 
 
-def _fit_replicas(estimator, data: UnitData, seeds) -> list[tuple]:
-    """Fits of all seeds with validation accuracy and loss: side by side where possible."""
+def _fit_replicas(estimator, data: UnitData, seeds, validates: bool) -> list[tuple]:
+    """Fits of all seeds with validation accuracy and loss: side by side where possible.
+
+    An estimator that `validates` gets the validation part, to keep the weights of its best epoch.
+    """
     if isinstance(estimator, ReplicatedClassifier):
         fits = fit_many(estimator, data.X, data.y, data.splits, seeds)
         return [(fit, fit.validation_accuracy_, fit.validation_loss_) for fit in fits]
@@ -159,7 +150,10 @@ def _fit_replicas(estimator, data: UnitData, seeds) -> list[tuple]:
         fit = clone(estimator)
         if "random_state" in fit.get_params():
             fit.set_params(random_state=seed)
-        fit.fit(data.features(replica, split.train), data.y[split.train])
+        known = [data.features(replica, split.train), data.y[split.train]]
+        if validates:
+            known += [data.features(replica, split.validation), data.y[split.validation]]
+        fit.fit(*known)
         fits.append((fit, *_validate(fit, data, replica, split)))
     return fits
 
@@ -209,8 +203,9 @@ def run_unit(unit: Unit) -> list[dict]:
         data, start = unit_data(unit), time.perf_counter()
         settings = []
         for setting in unit.settings:
-            estimator = registered(unit.estimator).build(unit.parameters | setting)
-            fits = _fit_replicas(estimator, data, unit.seeds)
+            entry = registered(unit.estimator)
+            estimator = entry.build(unit.parameters | setting)
+            fits = _fit_replicas(estimator, data, unit.seeds, entry.reads_texts)
             settings.append([Candidate(fit, setting, *scores) for fit, *scores in fits])
         seconds = (time.perf_counter() - start) / len(unit.seeds)
         chosen = [select(list(candidates)) for candidates in zip(*settings, strict=True)]
@@ -254,7 +249,7 @@ def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict
     return {
         **{name: known.get(name) for name in _CONFIGURATION},
         **{name: getattr(unit, name) for name in ("dataset", "encoder", "protocol", "estimator")},
-        **{name: getattr(unit, name) for name in ("fine_tuned", "family")},
+        **{name: getattr(unit, name) for name in ("samples_per_class", "fine_tuned", "family")},
         "configuration": json.dumps(unit.parameters, sort_keys=True),
         "seed": unit.seeds[replica],
         "hyperparameters": json.dumps(candidate.setting, sort_keys=True),
@@ -267,31 +262,6 @@ def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict
         **provenance(),
         "data_digest": data_digest(unit.dataset, unit.encoder),
     }
-
-
-@lru_cache(maxsize=1)
-def provenance() -> dict[str, str]:
-    """Versions of what computes, and the platform, of this process."""
-    packages = ("numpy", "numba", "torch", "scikit-learn", "merlinquantum")
-    versions = {name.replace("-", "_"): version(name) for name in packages}
-    machine = f"{platform.system()}-{platform.machine()}"
-    return {"python": platform.python_version(), **versions, "platform": machine}
-
-
-def git_revision() -> str:
-    """Commit of the checkout, with "+" if code was changed since; "" outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return ""
-
-    def git(*words: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True)
-
-    revision = git("rev-parse", "--short=12", "HEAD")
-    if revision.returncode != 0:
-        return ""
-    changed = git("status", "--porcelain", "--", "qllm_helpers/*.py").stdout.strip()
-    return revision.stdout.strip() + ("+" if changed else "")
 
 
 def single_seed(unit: Unit, seed: int) -> Unit:

@@ -20,15 +20,18 @@ from qllm_helpers.artifacts import (
 )
 from qllm_helpers.study_grid import STUDY_NAMES
 
-_TEXT = ("study", "dataset", "encoder", "protocol", "fine_tuned", "head", "family", "estimator")
+_TEXT = ("study", "dataset", "encoder", "protocol", "samples_per_class", "fine_tuned", "head")
+_KIND = ("family", "estimator")
 _SIZES = ("n_modes", "n_photons", "n_qubits")
 _CHOICES = ("encoding", "space", "readout", "twin")
+_INTEGERS = ("samples_per_class", "seed", "n_train", "n_test")
 _COUNTS = ("n_parameters", "n_live_parameters", "n_effective_parameters")
 _FRACTIONS = ("validation_accuracy", "validation_loss", "test_accuracy", "macro_f1")
 VERSIONS = ("python", "numpy", "numba", "torch", "scikit_learn", "merlinquantum", "platform")
 #: Columns of every table, in order.
 COLUMNS = (
-    *(*_TEXT, *_SIZES, *_CHOICES, "configuration", "seed", "hyperparameters", "n_train", "n_test"),
+    *(*_TEXT, *_KIND, *_SIZES, *_CHOICES, "configuration"),
+    *("seed", "hyperparameters", "n_train", "n_test"),
     *(*_FRACTIONS, *_COUNTS, "fit_seconds", *VERSIONS, "data_digest", "git_revision"),
 )
 
@@ -87,7 +90,7 @@ def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
     header = ",".join(COLUMNS).encode() + b"\n"
     if not content.startswith(header) or not content.endswith(b"\n"):
         raise DataError(f"{source} is not a complete table of results: it was left as it is")
-    integers = dict.fromkeys((*_SIZES, *_COUNTS, "seed", "n_train", "n_test"), "Int64")
+    integers = dict.fromkeys((*_SIZES, *_COUNTS, *_INTEGERS), "Int64")
     numbers = dict.fromkeys((*_FRACTIONS, "fit_seconds"), float)
     try:
         table = pd.read_csv(
@@ -102,7 +105,7 @@ def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
     if (table["study"] != study).any() or needed.isna().any(axis=None):
         raise DataError(f"{source} is damaged, or not of study {study!r}: it was left as it is")
     table["fine_tuned"] = table["fine_tuned"] == "true"
-    return table.astype({"seed": int, "n_train": int, "n_test": int})
+    return table.astype(dict.fromkeys(_INTEGERS, int))
 
 
 def shipped_table(study: str) -> Path:
@@ -117,7 +120,7 @@ def load_results(study: str) -> pd.DataFrame:
     ----------
     study : str
         ``"few_shot"``, ``"paper"``, ``"photons"``, ``"qubits"``, ``"finetune"``,
-        ``"multiclass"``, ``"sample_efficiency"`` or ``"noise"``.
+        ``"multiclass"``, ``"sample_efficiency"``, ``"noise"`` or ``"end_to_end"``.
 
     Returns
     -------

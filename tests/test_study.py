@@ -127,6 +127,87 @@ def test_a_head_may_have_fewer_seeds_than_its_study(grid):
     assert [unit.seeds for unit in units[-2:]] == [(0, 1, 2), (0, 1)]
 
 
+def test_seeds_of_a_slow_head_are_units_of_their_own(grid):
+    text = grid.read_text().replace(
+        'label = "LogisticRegression"', 'label = "LR"\nseeds_apart = true'
+    )
+    grid.write_text(text)
+    assert [unit.seeds for unit in load_units("toy", path=grid)[-3:]] == [(0,), (1,), (2,)]
+    assert [unit.seeds for unit in load_units("toy", path=grid, n_seeds=2)[-2:]] == [(0,), (1,)]
+
+
+HEADS_OF_ANY_CORPUS = """
+[[toy.heads]]
+label = "net"
+estimator = "MLPClassifier"
+fixed = { epochs = 1 }
+tune = { lr = [1e-3, 1e-2] }
+
+[[toy.heads]]
+label = "LogisticRegression"
+estimator = "LogisticRegression"
+tune = { C = [1.0, 10.0] }
+"""
+
+
+def test_a_head_may_have_bodies_of_its_own(grid):
+    both = 'label = "LR"\nfine_tuned = [false, true]'
+    grid.write_text(grid.read_text().replace('label = "LogisticRegression"', both))
+    tuned = [unit.head for unit in load_units("toy", path=grid) if unit.fine_tuned]
+    assert tuned == ["LR"]
+
+
+def test_parts_of_a_study_differ_in_corpus_and_size(grid, tmp_path):
+    parts = 'parts = [{ dataset = "trec", samples_per_class = 8 }, { samples_per_class = 4 }]'
+    text = grid.read_text().replace('"few_shot"', f'"paper"\n{parts}')
+    grid.write_text(text[: text.index("[[toy.heads]]")] + HEADS_OF_ANY_CORPUS)
+    units = load_units("toy", path=grid)
+    places = [("trec", 8), ("trec", 8), ("sst2", 4), ("sst2", 4)]
+    assert [(unit.dataset, unit.samples_per_class) for unit in units] == places
+    rows = run_study(units, store=tmp_path / "parts.sqlite")
+    table = parse_table(format_table(rows), "toy", "toy.csv")
+    assert table.groupby("dataset")["n_train"].first().to_dict() == {"sst2": 6, "trec": 40}
+    assert not any(row.problem for row in check_rows(table, units, len(table)))
+
+
+class Length(ClassifierMixin, BaseEstimator):
+    """Reads sentences: the longer ones are of class 1; remembers what it was given."""
+
+    def fit(self, X, y, X_val, y_val):
+        self.classes_, self.given_ = np.unique(y), (list(X), list(X_val), len(y), len(y_val))
+        self.middle_ = np.median([len(text) for text in X])
+        Length.last = self
+        return self
+
+    def predict(self, X):
+        return np.array([len(text) > self.middle_ for text in X]).astype(int)
+
+
+register_estimator(
+    "Length", Length, "linear", count=lambda fit, X: COUNT_OF_LENGTH, reads_texts=True
+)
+COUNT_OF_LENGTH = Counts(Count(1), None, None)
+
+
+def test_an_estimator_may_read_sentences(grid, tmp_path, monkeypatch):
+    from qllm_helpers.datasets import Texts
+
+    y = load_embeddings("sst2")
+    sentences = [f"sentence {number}" for number in range(len(y.y))]
+    texts = Texts(sentences, y.y, y.split, y.label_names, "digest")
+    monkeypatch.setattr(study_run, "load_texts", lambda name: texts)
+    grid.write_text(
+        grid.read_text().replace('"LogisticRegression"\ntune = { C', '"Length"\ntune = { C')
+    )
+    unit = study_run.replace(load_units("toy", path=grid)[-1], settings=({},), estimator="Length")
+    rows = study_run.run_unit(unit)
+    split = unit_data(unit).splits[-1]
+    train, validation, *sizes = Length.last.given_
+    assert train == [sentences[i] for i in split.train] and sizes == [16, 250]
+    assert validation == [sentences[i] for i in split.validation]
+    assert [row["n_parameters"] for row in rows] == [1, 1, 1]
+
+
 def test_shipped_grids_have_the_sizes_of_the_published_tables():
     few_shot = load_units("few_shot")
     photonic = [unit for unit in few_shot if unit.family == "photonic" and not unit.fine_tuned]
@@ -159,6 +240,9 @@ def test_every_circuit_of_the_paper_study_has_its_four_twins():
         ('"Centroid"', '"Centroids"', "unknown estimator 'Centroids'"),
         ("[1.0, 10.0]", "1.0", "must be a list"),
         ('label = "width {width}"', 'label = "w"\nseeds = 4', "'w' needs 1 to 3 seeds"),
+        ("seeds = 3", "seeds = 3\nparts = [{ colour = 1 }]", "unknown field 'colour' of a part"),
+        ("seeds = 3", 'seeds = 3\nparts = [{ dataset = "sst3" }]', "unknown dataset 'sst3'"),
+        ("seeds = 3", "seeds = 3\nparts = [{}, {}]", "same label"),
     ],
 )
 def test_bad_grids_are_refused(grid, old, new, message):
