@@ -70,6 +70,10 @@ class Head(nn.Module):
             if module is not self and hasattr(module, "reset_parameters"):
                 module.reset_parameters(generators)
 
+    def parameter_groups(self, parameters: list[Tensor], lr: float) -> list[dict]:
+        """Groups for the optimiser; a head may give some of its parameters another rate."""
+        return [{"params": parameters, "lr": lr}]
+
     def forward(self, X: Tensor) -> Tensor:
         """Map embeddings (R, B, d) to logits (R, B, C): encoder, then quantum, then readout."""
         for part in ("encoder", "quantum", "readout"):

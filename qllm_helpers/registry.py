@@ -59,6 +59,13 @@ def _count_noisy(fit, X):
     return count_ideal(fit, X)
 
 
+def _count_trained(fit, X):
+    """Of a language model only the trainable numbers are counted."""
+    from qllm_helpers.end_to_end import count_trained
+
+    return count_trained(fit)
+
+
 _REGISTRY = {
     "LogisticRegression": Registered("sklearn.linear_model:LogisticRegression", "linear"),
     "SVC": Registered("sklearn.svm:SVC", "svc"),
@@ -73,6 +80,19 @@ _REGISTRY = {
     "QubitClassifier": Registered("qllm_helpers.estimators:QubitClassifier", "qubit"),
     "QuadraticFormClassifier": Registered(
         "qllm_helpers.estimators:QuadraticFormClassifier", "twin"
+    ),
+    "EndToEndClassifier": Registered(
+        "qllm_helpers.end_to_end:EndToEndClassifier",
+        "photonic",
+        count=_count_trained,
+        reads_texts=True,
+    ),
+    # the same estimator without modes, in the colour of linear heads
+    "EndToEndLinear": Registered(
+        "qllm_helpers.end_to_end:EndToEndClassifier",
+        "linear",
+        count=_count_trained,
+        reads_texts=True,
     ),
 }
 

@@ -34,8 +34,7 @@ class BestWeights:
     what it "restores" are the last weights (a trap in the earlier reproduction).
     """
 
-    def __init__(self, parameters: list[Tensor], patience: int | None):
-        n_replicas = parameters[0].shape[0]
+    def __init__(self, parameters: list[Tensor], n_replicas: int, patience: int | None):
         self.parameters = parameters
         self.patience = patience
         self.copies = [parameter.detach().clone() for parameter in parameters]
@@ -52,7 +51,11 @@ class BestWeights:
         self.epoch[improved] = epoch
         self.accuracy[improved] = accuracy[improved]
         self.loss[improved] = loss[improved]
-        if improved.any():
+        if improved.all():
+            # also the way for a single replica, whose weights need no dimension for it
+            for best, parameter in zip(self.copies, self.parameters, strict=True):
+                best.copy_(parameter)
+        elif improved.any():
             replicas = torch.from_numpy(np.flatnonzero(improved)).to(self.copies[0].device)
             for best, parameter in zip(self.copies, self.parameters, strict=True):
                 best[replicas] = parameter[replicas]

@@ -253,10 +253,9 @@ def _reached_parameters(head: Head, X: Tensor) -> list[Tensor]:
 def _run(head, data, order, validation_index, seeds, options) -> tuple[History, BestWeights]:
     """Run the epochs of `train` on checked inputs; the head holds the last weights afterwards."""
     parameters = _reached_parameters(head, data.take(order.train_index[:, :1].to(data.rows.device)))
-    optimizer = torch.optim.Adam(
-        parameters, lr=options.lr, weight_decay=options.weight_decay, fused=True
-    )
-    history, best = History(), BestWeights(parameters, options.patience)
+    groups = head.parameter_groups(parameters, options.lr)
+    optimizer = torch.optim.Adam(groups, weight_decay=options.weight_decay, fused=True)
+    history, best = History(), BestWeights(parameters, head.n_replicas, options.patience)
     if validation_index is not None:
         # Gathered once: they are the same in every epoch.
         chunk = max(1, _EVALUATION_ROWS // head.n_replicas)

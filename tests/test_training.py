@@ -76,7 +76,7 @@ def test_reported_accuracy_is_that_of_the_final_head(data):
 
 def test_ties_and_age():
     parameter = torch.nn.Parameter(torch.zeros(2, 1))
-    best = BestWeights([parameter], patience=None)
+    best = BestWeights([parameter], len(parameter), patience=None)
     steps = [  # loss and accuracy per replica; the weight is the epoch
         ((1.0, 1.0), (0.5, 0.5)),
         ((0.9, 1.0), (0.5, 0.5)),
@@ -94,7 +94,10 @@ def test_ties_and_age():
 def test_a_shallow_copy_of_the_weights_would_keep_the_last_ones(data):
     """The earlier reproduction's trap: ``state_dict().copy()`` shares the live tensors."""
     head = MLPHead(D, 2, ())
-    shallow, kept = head.state_dict().copy(), BestWeights(list(head.parameters()), None)
+    shallow, kept = (
+        head.state_dict().copy(),
+        BestWeights(list(head.parameters()), head.n_replicas, None),
+    )
     kept.update(1, np.array([0.5]), np.array([0.9]))
     first = head.readout.weight.detach().clone()
     with torch.no_grad():
