@@ -17,7 +17,7 @@ from qllm_helpers.parameters import ParameterCount, count_parameters
 from qllm_helpers.text_heads import BODIES, Body, TextHead, make_head
 from qllm_helpers.training import TrainingOptions, TrainingResult, compute_logits, train
 
-__all__ = ["EndToEndClassifier", "count_trained"]
+__all__ = ["EndToEndClassifier", "EndToEndLinear", "count_trained"]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -164,6 +164,14 @@ class EndToEndClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X) -> np.ndarray:
         """Predicted labels (n,) of n sentences."""
         return self.classes_[self.predict_proba(X).argmax(1)]
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class EndToEndLinear(EndToEndClassifier):
+    """The same with a linear map from the embedding to the logits instead of a photonic head."""
+
+    n_modes: int | None = None
+    n_photons: int | None = None
 
 
 def count_trained(fit: EndToEndClassifier, X=None) -> ParameterCount:

@@ -87,9 +87,8 @@ _REGISTRY = {
         count=_count_trained,
         reads_texts=True,
     ),
-    # the same estimator without modes, in the colour of linear heads
     "EndToEndLinear": Registered(
-        "qllm_helpers.end_to_end:EndToEndClassifier",
+        "qllm_helpers.end_to_end:EndToEndLinear",
         "linear",
         count=_count_trained,
         reads_texts=True,
