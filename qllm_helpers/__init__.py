@@ -21,6 +21,8 @@ _HOME = {
     "fit_many": "estimators",
     "count_parameters": "parameters",
     "load_results": "study",
+    "save_head": "saved_heads",
+    "load_head": "saved_heads",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -32,6 +32,7 @@ LAYERS = (
     "parameters",
     "batches tracking training replicated",
     "estimators kernel_classifier noisy_classifier end_to_end",
+    "saved_heads labelling",
     "registry study landscape qubit_noise",
     "measurements bench",
     "published intervals selection statistics comparisons sweeps",
