@@ -144,7 +144,8 @@ def _description(estimator, label_names: list[str], encoder: str) -> str:
         "n_features": estimator.n_features_in_,
         "classes": estimator.classes_.tolist(),
         "scores": {name: getattr(estimator, name) for name in _SCORES},
-        "history": estimator.history_.to_dict("list"),
+        # pairs, because sorted keys would put the columns into another order
+        "history": list(estimator.history_.to_dict("list").items()),
         "label_names": label_names,
         "encoder": encoder,
     }
@@ -205,7 +206,7 @@ def _rebuilt(described: dict, tensors: dict[str, torch.Tensor]) -> ReplicatedCla
     head.load_state_dict(tensors)
     estimator.module_, estimator.classes_ = head.eval(), classes
     estimator.n_features_in_ = described["n_features"]
-    estimator.history_ = pd.DataFrame(described["history"])
+    estimator.history_ = pd.DataFrame(dict(described["history"]))
     for name in _SCORES:
         setattr(estimator, name, described["scores"][name])
     estimator.label_names_ = tuple(described["label_names"])
