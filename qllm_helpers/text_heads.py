@@ -68,14 +68,14 @@ class Body(nn.Module):
             Their positions.
         """
         tokens = self.model.preprocess(list(texts))
-        lengths = tokens["attention_mask"].sum(1).tolist()
+        # by the mask, since some tokenisers fill up on the left
+        masks = tokens["attention_mask"].bool()
         fields = {name: rows for name, rows in tokens.items() if isinstance(rows, Tensor)}
         self.rest = {name: value for name, value in tokens.items() if name not in fields}
         self.sentences = [
-            {name: rows[i, :length] for name, rows in fields.items()}
-            for i, length in enumerate(lengths)
+            {name: rows[i, mask] for name, rows in fields.items()} for i, mask in enumerate(masks)
         ]
-        return torch.arange(len(lengths), dtype=torch.float32)[:, None]
+        return torch.arange(len(masks), dtype=torch.float32)[:, None]
 
     def forward(self, positions: Tensor) -> Tensor:
         """Embeddings (1, B, d) of the sentences at positions (1, B, 1)."""
@@ -127,6 +127,10 @@ class TextHead(Head):
     def reset_parameters(self, seeds: Sequence[int]) -> None:
         """Refused: fresh random weights would destroy the language model."""
         raise TypeError("a TextHead starts from the weights that it was made of.")
+
+    def take_replicas(self, indices: Sequence[int]) -> None:
+        """Refused: weights of the language model have no replica dimension."""
+        raise ValueError("a TextHead is one head and not a stack: copy it with copy.deepcopy.")
 
     def parameter_groups(self, parameters: list[Tensor], lr: float) -> list[dict]:
         """The body's parameters with a learning rate of their own."""

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from qllm_helpers.contrastive import isolated_randomness
 from qllm_helpers.encoders import encode, load_encoder
 from qllm_helpers.end_to_end import EndToEndClassifier, count_trained
+from qllm_helpers.heads import select_replica
 from qllm_helpers.registry import registered
 from qllm_helpers.study_grid import load_units
 from qllm_helpers.text_heads import Body, TextHead, make_head
@@ -173,6 +174,22 @@ def test_a_text_head_never_forgets_its_language_model(body):
     head = TextHead(body, make_head(384, 2, n_modes=4, n_photons=1, twin=None), 0.1)
     with pytest.raises(TypeError, match="starts from the weights"):
         head.reset_parameters([0])
+
+
+def test_copies_by_replica_refuse_a_text_head(body):
+    """They would keep the first row of every matrix of the language model."""
+    head = TextHead(body, make_head(384, 2, n_modes=4, n_photons=1, twin=None), 0.1)
+    with pytest.raises(ValueError, match="copy it with copy.deepcopy"):
+        select_replica(head, 0)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_side_on_which_a_tokeniser_fills_up_changes_nothing(body, side, monkeypatch):
+    monkeypatch.setattr(body.model.tokenizer, "padding_side", side)
+    texts = ["short", "a sentence of some more words than the others have"]
+    with torch.no_grad():
+        together = body(body.read(texts)[None])[0].numpy()
+    assert np.abs(together - encode(texts)).max() < 1e-5
 
 
 def test_the_dropout_of_the_body_comes_from_the_seed(body):
