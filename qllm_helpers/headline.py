@@ -179,7 +179,7 @@ def headline_table(
         qubits = load_results("qubits")
     rows = {"few_shot": few_shot[few_shot["fine_tuned"] == fine_tuned], "paper": paper}
     if qubits is not None and len(qubits):
-        rows["qubits"] = qubits
+        rows["qubits"] = qubits[~qubits["fine_tuned"]]
     lines = reported_lines()
     # gate-based heads have a study of their own, with its own rows of the reference
     study = lines["protocol"].mask(lines["family"] == "qubit", "qubits")

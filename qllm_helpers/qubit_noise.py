@@ -118,7 +118,7 @@ def trained_heads(seeds: Iterable[int]) -> list[tuple]:
     from .study import load_units
     from .study_run import one_thread, unit_data
 
-    (unit,) = load_units("qubits", heads=HEAD)
+    (unit,) = (unit for unit in load_units("qubits", heads=HEAD) if not unit.fine_tuned)
     unit = replace(unit, seeds=tuple(seeds))
     data = unit_data(unit)
     with one_thread():

@@ -14,10 +14,15 @@ from qllm_helpers.comparisons_qubits import (
 from qllm_helpers.study import load_results, load_units
 
 
+def frozen_units():
+    """The questions are about the frozen body; some heads have a tuned one as well."""
+    return [unit for unit in load_units("qubits") if not unit.fine_tuned]
+
+
 @pytest.fixture(scope="module")
 def rows():
     """Random rows; every seed has its luck, every head its place."""
-    draw, units = np.random.default_rng(0), load_units("qubits")
+    draw, units = np.random.default_rng(0), frozen_units()
     luck = draw.normal(0.7, 0.02, 20)
     table = [
         {
@@ -37,7 +42,7 @@ def rows():
 def test_every_question_is_answered_by_the_study(rows, question):
     table = question_table(rows, question)
     assert list(zip(table["head"], table["reference"], strict=True)) == list(QUESTIONS[question])
-    places = {unit.head: place for place, unit in enumerate(load_units("qubits"))}
+    places = {unit.head: place for place, unit in enumerate(frozen_units())}
     expected = [0.001 * (places[a] - places[b]) for a, b in QUESTIONS[question]]
     assert table["difference"].tolist() == pytest.approx(expected, abs=2e-4)
     paper = table["head"].str.startswith("14 qubits")
@@ -50,6 +55,12 @@ def test_photonic_partners_have_about_the_same_size(rows):
     table = beside_photonic(rows, paper)
     assert len(table) == len(EQUAL_SIZE)
     assert table["n_parameters_reference"].notna().all()
+
+
+def test_two_bodies_at_once_are_refused(rows):
+    both = pd.concat([rows.assign(fine_tuned=False), rows.assign(fine_tuned=True)])
+    with pytest.raises(ValueError, match="fine_tuned"):
+        question_table(both, "logistic regression")
 
 
 def test_unknown_question_is_refused(rows):
