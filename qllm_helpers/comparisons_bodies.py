@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from qllm_helpers.comparisons import kinds, match_heads
@@ -22,6 +23,7 @@ __all__ = [
     "body_contrasts",
     "both_bodies",
     "chosen_by_family",
+    "label_similarity",
     "twin_effects",
     "two_way_table",
     "variance_shares",
@@ -33,6 +35,33 @@ BODIES = {False: "frozen", True: "tuned"}
 #: What :func:`body_contrasts` answers.
 QUESTIONS = ("body", "head", "interaction", "unequal")
 GAIN = "tuned - frozen"
+
+
+def label_similarity(vectors: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Mean cosine similarity of two sentences with the same label, and with different ones.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (n, d)
+    labels : array_like of int, shape (n,)
+
+    Returns
+    -------
+    dict of str to float
+        ``within`` and ``between`` labels, from -1 to 1; a sentence is not compared with itself.
+
+    Raises
+    ------
+    ValueError
+        If there are no two sentences with the same label, or none with different labels.
+    """
+    labels = np.asarray(labels)
+    same = labels[:, None] == labels
+    pairs = {"within": same & ~np.eye(len(labels), dtype=bool), "between": ~same}
+    if not all(chosen.any() for chosen in pairs.values()):
+        raise ValueError("need two sentences of one label and two labels")
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return {name: float((unit @ unit.T)[chosen].mean()) for name, chosen in pairs.items()}
 
 
 def both_bodies(rows: pd.DataFrame) -> pd.DataFrame:

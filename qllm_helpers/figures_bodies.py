@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from qllm_helpers.comparisons_bodies import two_way_table
 from qllm_helpers.figures_results import AXIS, legend_above
 from qllm_helpers.figures_style import FAMILY_STYLE, INK, families, new_figure, styled
 
@@ -16,14 +17,13 @@ _LOOKS = {"frozen": (-0.15, False, ":"), "tuned": (0.15, True, "-")}
 
 
 @styled
-def bodies_by_head(table: pd.DataFrame, *, reference: str | None = None) -> Figure:
+def bodies_by_head(rows: pd.DataFrame, *, reference: str | None = None) -> Figure:
     """One line a head, from its accuracy on the frozen body to that on the tuned one.
 
     Parameters
     ----------
-    table : DataFrame
-        From :func:`qllm_helpers.comparisons_bodies.two_way_table`, index ``head``. A column
-        ``family``, if there, fixes colours and markers.
+    rows : DataFrame
+        One row per fit; heads that were run on one body only are left out.
     reference : str or None
         Head whose two means are drawn as vertical lines; None for none.
 
@@ -34,15 +34,14 @@ def bodies_by_head(table: pd.DataFrame, *, reference: str | None = None) -> Figu
     Raises
     ------
     ValueError
-        If the reference is not in the table.
+        If no head was run on both bodies, or the reference was not.
     """
+    table = two_way_table(rows)
     if reference is not None and reference not in table.index:
         raise ValueError(f"no row of the reference {reference!r}; heads: {list(table.index)}")
     figure, axes = new_figure(0.3 * len(table) + 1.2)
-    names = pd.DataFrame({"head": table.index})
-    if "family" in table:
-        names["family"] = table["family"].tolist()
-    looks = [FAMILY_STYLE[family] for family in families(names)]
+    first = rows.drop_duplicates("head").set_index("head", drop=False).loc[table.index]
+    looks = [FAMILY_STYLE[family] for family in families(first)]
     for place, (head, style) in enumerate(zip(table.index, looks, strict=True)):
         ends = [table.loc[head, (body, "mean")] for body in _LOOKS]
         heights = [place + shift for shift, _, _ in _LOOKS.values()]

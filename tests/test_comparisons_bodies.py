@@ -9,6 +9,7 @@ from qllm_helpers.comparisons_bodies import (
     body_contrasts,
     both_bodies,
     chosen_by_family,
+    label_similarity,
     twin_effects,
     two_way_table,
     variance_shares,
@@ -185,11 +186,21 @@ def test_heads_on_one_body_only_are_left_out_and_none_is_an_error(rows):
 
 def test_the_figure_shows_both_bodies_of_every_head(rows):
     table = two_way_table(rows)
-    axes = bodies_by_head(table, reference="LogisticRegression").axes[0]
+    axes = bodies_by_head(rows, reference="LogisticRegression").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == list(HEADS)
     assert len(axes.containers) == 2 * len(HEADS)
     means = [bar.lines[0].get_xdata()[0] for bar in axes.containers]
     assert means == pytest.approx(table[["frozen", "tuned"]].xs("mean", axis=1, level=1).stack())
     assert axes.get_legend_handles_labels()[1] == ["frozen body", "tuned body"]
     with pytest.raises(ValueError, match="no row of the reference 'NN'"):
-        bodies_by_head(table, reference="NN")
+        bodies_by_head(rows, reference="NN")
+
+
+def test_similarity_within_and_between_labels():
+    vectors = np.array([[2.0, 0.0], [3.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    half = np.sqrt(0.5)
+    found = label_similarity(vectors, [0, 0, 1, 1])
+    assert found == pytest.approx({"within": (1 + half) / 2, "between": half / 2})
+    for labels in ([0, 0, 0, 0], [0, 1, 2, 3]):
+        with pytest.raises(ValueError, match="two sentences of one label and two labels"):
+            label_similarity(vectors, labels)
