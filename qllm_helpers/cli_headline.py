@@ -22,7 +22,9 @@ def headline(readme: Path, figure: Path) -> None:
     The table stands between <!-- headline:begin --> and <!-- headline:end -->.
     """
     from qllm_helpers import figures
-    from qllm_helpers.headline import headline_markdown, headline_table
+    from qllm_helpers.headline import headline_table
+    from qllm_helpers.headline_bodies import with_tuned_body
+    from qllm_helpers.headline_view import headline_markdown
 
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     if not _BLOCK.search(text):
@@ -30,7 +32,7 @@ def headline(readme: Path, figure: Path) -> None:
             f"{readme} has no lines <!-- headline:begin --> and <!-- headline:end -->; add them "
             "where the table shall stand, and run the command in the checkout"
         )
-    table = headline_table()
+    table = with_tuned_body(headline_table())
     block = headline_markdown(table)
     write_atomic(readme, _BLOCK.sub(lambda part: part[1] + block + part[2], text).encode())
     shown = table[table["source"] != "reproduction, five-fold"].reset_index(drop=True)

@@ -268,21 +268,28 @@ def headline(table: pd.DataFrame) -> Figure:
     ----------
     table : DataFrame
         Columns ``label``, ``reported`` (fraction, NaN if none), ``mean``, ``low``, ``high``
-        (NaN where nothing was run), and ``family``.
+        (NaN where nothing was run), and ``family``; ``tuned_mean``, ``tuned_low`` and
+        ``tuned_high``, if there, are drawn as well.
 
     Returns
     -------
     Figure
     """
     figure, axes = new_figure(0.36 * len(table) + 1.2)
+    half = {"fillstyle": "left", "markerfacecoloralt": "none"}
+    looks = {"": {}} | ({"tuned_": half} if "tuned_mean" in table else {})
     for place, row, style in _lines(table):
         look = {"marker": style.marker, "color": style.color, "ls": "none"}
         axes.plot(row["reported"], place - 0.14, mfc="none", mew=1.6, **look)
-        error = np.nan_to_num([[row["mean"] - row["low"]], [row["high"] - row["mean"]]])
-        axes.errorbar(row["mean"], place + 0.14, xerr=error, capsize=3, **look)
+        for prefix, more in looks.items():
+            mean, low, high = (row[prefix + name] for name in ("mean", "low", "high"))
+            error = np.nan_to_num([[mean - low], [high - mean]])
+            axes.errorbar(mean, place + 0.14, xerr=error, capsize=3, **look | more)
     hollow = {"marker": "o", "color": INK, "ls": "none"}
     axes.plot([], [], mfc="none", mew=1.6, label="reported", **hollow)
     axes.plot([], [], label="here: mean and 95 % interval", **hollow)
+    if "tuned_" in looks:
+        axes.plot([], [], label="the same on a fine-tuned body", **hollow | looks["tuned_"])
     axes.set_yticks(range(len(table)), table["label"])
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.set_xlabel(AXIS["test_accuracy"])

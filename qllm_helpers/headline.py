@@ -19,7 +19,6 @@ from qllm_helpers.statistics import LEVEL, MARGIN, equivalence, paired_differenc
 
 __all__ = [
     "COUNTERPARTS",
-    "headline_markdown",
     "headline_table",
     "photon_table",
     "reported_lines",
@@ -258,38 +257,3 @@ def photon_table(few_shot: pd.DataFrame | None = None, *, fine_tuned: bool = Tru
     columns = ["n_modes", "n_photons", "head", *_MEASURED, "std"]
     table = published_photons().merge(ours[columns], on=["n_modes", "n_photons"], how="left")
     return table.rename(columns={"head": "label"}).assign(family="photonic")
-
-
-def _cell(row: dict) -> list[str]:
-    """A line of the Markdown table."""
-    reported = f"{row['reported']:.4f}" if pd.notna(row["reported"]) else "–"
-    if pd.isna(row["mean"]):
-        return [row["label"], reported, row["note"], "", "", ""]
-    here = f"{row['mean']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
-    counts = " / ".join(f"{row[name]:,.0f}" if pd.notna(row[name]) else "–" for name in _COUNTS)
-    gap = "reference"
-    if pd.notna(row["p_corrected"]):
-        p = f"p = {row['p_corrected']:.3f}" if row["p_corrected"] >= 0.001 else "p < 0.001"
-        gap = f"{100 * row['difference']:+.2f} ({p})"
-    return [row["label"], reported, here, str(row["n_seeds"]), counts, gap]
-
-
-def headline_markdown(table: pd.DataFrame | None = None) -> str:
-    """The headline table as Markdown, for the README.
-
-    Parameters
-    ----------
-    table : DataFrame or None
-        From :func:`headline_table`; None for the shipped rows.
-
-    Returns
-    -------
-    str
-        Without the five-fold lines; ends in a line feed.
-    """
-    table = headline_table() if table is None else table
-    table = table[table["source"] != "reproduction, five-fold"]
-    heading = ["", "reported", "here: mean, 95 % interval", "seeds"]
-    heading += ["parameters: nominal / live / effective", "points to logistic regression"]
-    lines = [heading, ["---"] * len(heading), *(_cell(row) for row in table.to_dict("records"))]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,4 +1,4 @@
-"""The headline table as a reader sees it: narrow styled parts, and a CSV file to download."""
+"""The headline table as a reader sees it: Markdown, narrow styled parts, a CSV file to download."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-__all__ = ["CsvLink", "headline_part"]
+from qllm_helpers.headline import headline_table
+from qllm_helpers.headline_bodies import with_tuned_body
+
+__all__ = ["CsvLink", "headline_markdown", "headline_part"]
+
+_COUNTS = ("n_parameters", "n_live_parameters", "n_effective_parameters")
 
 _ACCURACY = {
     "reported": "reported",
@@ -109,3 +114,57 @@ class CsvLink:
         data = base64.b64encode(content.encode()).decode()
         link = f'<a download="{self.name}" href="data:text/csv;base64,{data}">{self.name}</a>'
         return f"<p>{link} ({len(self.table)} lines)</p>"
+
+
+def _accuracy(row: dict, prefix: str = "") -> str:
+    """Mean and interval, as a cell."""
+    mean, low, high = (row[prefix + name] for name in ("mean", "low", "high"))
+    return f"{mean:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def _points(row: dict, prefix: str = "") -> str:
+    """Difference to logistic regression with its p-value, as a cell."""
+    if pd.isna(row[prefix + "p_corrected"]):
+        return "reference"
+    p = row[prefix + "p_corrected"]
+    p = f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+    return f"{100 * row[prefix + 'difference']:+.2f} ({p})"
+
+
+def _tuned_cells(row: dict) -> list[str]:
+    """What was measured on a fine-tuned body, if the line's own body is frozen."""
+    if pd.notna(row["tuned_mean"]):
+        return [_accuracy(row, "tuned_"), _points(row, "tuned_")]
+    return ["tuned already" if str(row["body"]).endswith("tuned") else "–", ""]
+
+
+def _cells(row: dict) -> list[str]:
+    """A line of the Markdown table."""
+    reported = f"{row['reported']:.4f}" if pd.notna(row["reported"]) else "–"
+    if pd.isna(row["mean"]):
+        return [row["label"], reported, row["note"], "", "", "", "", ""]
+    counts = " / ".join(f"{row[name]:,.0f}" if pd.notna(row[name]) else "–" for name in _COUNTS)
+    here = [_accuracy(row), str(row["n_seeds"]), counts, _points(row)]
+    return [row["label"], reported, *here, *_tuned_cells(row)]
+
+
+def headline_markdown(table: pd.DataFrame | None = None) -> str:
+    """The headline table as Markdown, for the README.
+
+    Parameters
+    ----------
+    table : DataFrame or None
+        From :func:`qllm_helpers.headline_bodies.with_tuned_body`; None for the shipped rows.
+
+    Returns
+    -------
+    str
+        Without the five-fold lines; ends in a line feed.
+    """
+    table = with_tuned_body(headline_table()) if table is None else table
+    table = table[table["source"] != "reproduction, five-fold"]
+    heading = ["", "reported", "here: mean, 95 % interval", "seeds"]
+    heading += ["parameters: nominal / live / effective", "points to logistic regression"]
+    heading += ["on a fine-tuned body", "points there"]
+    lines = [heading, ["---"] * len(heading), *(_cells(row) for row in table.to_dict("records"))]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -15,13 +15,13 @@ from qllm_helpers import cli, figures
 from qllm_helpers.artifacts import DataError
 from qllm_helpers.headline import (
     COUNTERPARTS,
-    headline_markdown,
     headline_table,
     photon_table,
     reported_lines,
     verdicts,
 )
-from qllm_helpers.headline_view import CsvLink, headline_part
+from qllm_helpers.headline_bodies import tuned_lines, with_tuned_body
+from qllm_helpers.headline_view import CsvLink, headline_markdown, headline_part
 from qllm_helpers.statistics import paired_differences
 from qllm_helpers.study import load_results, load_units
 
@@ -70,6 +70,16 @@ def table(rows):
     return headline_table(**rows).set_index("label")
 
 
+@pytest.fixture(scope="module")
+def tuned(rows):
+    return tuned_lines(study_rows("finetune"), rows["qubits"])
+
+
+@pytest.fixture(scope="module")
+def both(table, tuned):
+    return with_tuned_body(table.reset_index(), tuned)
+
+
 def test_every_published_line_is_there_and_says_why_nothing_was_run(table):
     assert table.index.tolist() == reported_lines()["label"].tolist()
     empty = table[table["mean"].isna()]
@@ -84,7 +94,10 @@ def test_without_rows_of_qubits_their_lines_say_so(rows):
     assert len(lines) == 2
     assert (lines["verdict"] == "not run").all()
     assert lines["note"].str.startswith("gate-based heads: not run").all()
-    assert "gate-based heads: not run" in headline_markdown(table.reset_index())
+    shown = with_tuned_body(
+        table.reset_index(), tuned_lines(study_rows("finetune"), rows["qubits"])
+    )
+    assert "gate-based heads: not run" in headline_markdown(shown)
 
 
 def test_gate_based_lines_are_paired_with_the_reference_of_their_own_study(table, rows):
@@ -164,30 +177,71 @@ def test_photon_table_holds_the_ten_circuits(rows):
     assert table["reported"].isna().sum() == 1
 
 
-def test_markdown_has_one_line_a_row_and_no_empty_figure(table):
-    text = headline_markdown(table.reset_index())
+def test_lines_of_the_paper_on_a_tuned_body_use_tuned_rows_only(tuned, rows):
+    tuned = tuned.set_index("label")
+    assert set(tuned["source"]) == {"paper", "here"}
+    assert (tuned["body"].str.endswith("tuned")).all()
+    finetune = study_rows("finetune")
+    part = finetune[finetune["fine_tuned"]]
+    plain = part[part["head"].str.fullmatch(r"\d+ modes, \d photons?")]
+    ordered = plain.sort_values(["validation_accuracy", "validation_loss"], ascending=[False, True])
+    chosen = ordered.groupby("seed")["test_accuracy"].first()
+    assert tuned.loc["photonic (here)", "mean"] == pytest.approx(chosen.mean())
+    gates = rows["qubits"][lambda t: t["fine_tuned"]].pivot(
+        index="seed", columns="head", values="test_accuracy"
+    )
+    gap = gates["10 qubits, single"] - gates["LogisticRegression"]
+    assert tuned.loc["single sQE, 10 qubits (paper)", "difference"] == pytest.approx(gap.mean())
+    assert tuned.loc["LogisticRegression (here)", "verdict"] == "reference"
+
+
+def test_a_line_has_its_tuned_figures_beside_it(both, tuned):
+    both = both.set_index("label")
+    known = both["tuned_mean"].dropna()
+    assert set(known.index) == set(tuned["label"])
+    assert known.tolist() == pytest.approx(
+        tuned.set_index("label").loc[known.index, "mean"].tolist()
+    )
+    cells = {
+        line.split(" | ")[0].removeprefix("| "): line.rstrip(" |").split(" | ")
+        for line in headline_markdown(both.reset_index()).splitlines()
+    }
+    line = tuned.set_index("label").loc["SVC (paper)"]
+    assert cells["SVC (paper)"][6].startswith(f"{line['mean']:.4f} [{line['low']:.4f}")
+    assert cells["SVC (paper)"][7].startswith(f"{100 * line['difference']:+.2f} (p")
+    assert cells["LogisticRegression (here)"][7] == "reference"
+    assert cells["8 modes"][6] == "tuned already"
+
+
+def test_markdown_has_one_line_a_row_and_no_empty_figure(both):
+    text = headline_markdown(both)
     lines = text.splitlines()
-    assert len(lines) == 2 + (table["source"] != "reproduction, five-fold").sum()
-    assert {line.count("|") for line in lines} == {7}
+    assert len(lines) == 2 + (both["source"] != "reproduction, five-fold").sum()
+    assert {line.count("|") for line in lines} == {9}
     assert "nan" not in text.lower()
     assert "0.8376" in text
 
 
-def test_figure_draws_reported_and_measured(table):
+def test_figure_draws_reported_and_measured(table, both):
     drawn = figures.headline(table.reset_index())
     assert len(drawn.axes[0].get_yticklabels()) == len(table)
+    assert len(drawn.axes[0].containers) == len(table)
+    drawn = figures.headline(both)
+    assert len(drawn.axes[0].containers) == 2 * len(table)
+    means = [bar.lines[0].get_xdata()[0] for bar in drawn.axes[0].containers]
+    assert means[1::2] == pytest.approx(both["tuned_mean"].tolist(), nan_ok=True)
 
 
-def test_command_rewrites_the_block_and_the_figure(tmp_path, monkeypatch, table):
-    table = table.reset_index()
-    monkeypatch.setattr("qllm_helpers.headline.headline_table", lambda: table)
+def test_command_rewrites_the_block_and_the_figure(tmp_path, monkeypatch, table, both, tuned):
+    monkeypatch.setattr("qllm_helpers.headline.headline_table", table.reset_index)
+    monkeypatch.setattr("qllm_helpers.headline_bodies.tuned_lines", lambda: tuned)
     readme, figure = tmp_path / "README.md", tmp_path / "headline.svg"
     readme.write_text("above\n<!-- headline:begin -->\nold\n<!-- headline:end -->\nbelow\n")
     command = ["headline", "--readme", str(readme), "--figure", str(figure)]
     for _ in range(2):
         assert CliRunner().invoke(cli.main, command).exit_code == 0
         text = readme.read_text(encoding="utf-8")
-        assert BLOCK.search(text)[1] == headline_markdown(table)
+        assert BLOCK.search(text)[1] == headline_markdown(both)
         assert text.startswith("above\n")
         assert text.endswith("below\n")
         assert figure.stat().st_size > 10_000
@@ -203,10 +257,10 @@ def test_readme_shows_the_shipped_rows(repository):
     if block is None:
         pytest.skip("README has no headline block yet")
     try:
-        table = headline_table()
+        table = headline_markdown()
     except DataError as error:
         pytest.skip(str(error))
-    assert block[1] == headline_markdown(table), "run `qllm headline`"
+    assert block[1] == table, "run `qllm headline`"
 
 
 @pytest.mark.parametrize("part", ["accuracy", "difference", "parameters", "origin"])
@@ -231,7 +285,7 @@ def test_the_link_holds_the_table(table):
     assert read["mean"].tolist() == pytest.approx(table["mean"].tolist(), abs=1e-6, nan_ok=True)
 
 
-@pytest.mark.parametrize("study", ["few_shot", "paper", "photons"])
+@pytest.mark.parametrize("study", ["few_shot", "paper", "photons", "finetune"])
 def test_no_photonic_head_is_shown_to_be_above_logistic_regression(study):
     """The sentence that README and landing page begin with, checked on every stored row."""
     for page in ("README.md", "book/intro.md"):

@@ -65,10 +65,13 @@ def describe_results(results):
     """Return the headline table, what it lacks, and the explorer."""
     from qllm_helpers.explorer import explorer_rows, explorer_table
     from qllm_helpers.figures_explorer import mode_photon_explorer
-    from qllm_helpers.headline import headline_markdown, headline_table
+    from qllm_helpers.headline import headline_table
+    from qllm_helpers.headline_bodies import tuned_lines, with_tuned_body
+    from qllm_helpers.headline_view import headline_markdown
     from qllm_helpers.reproducibility import not_reproduced
 
     table = headline_table(results["few_shot"], results["paper"])
+    table = with_tuned_body(table, tuned_lines(results["finetune"], results["qubits"]))
     missing = not_reproduced(table).itertuples(index=False)
     lines = [(label, f"{reported:.4f}", note) for label, reported, note in missing]
     sets = explorer_rows(results["few_shot"], results["paper"])
