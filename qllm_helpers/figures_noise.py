@@ -24,6 +24,7 @@ def lines_by_setting(
     label: str,
     *,
     references: Mapping[str, pd.DataFrame] | None = None,
+    marks: Mapping[str, float] | None = None,
     log: bool = False,
     height: float = 3.6,
 ) -> Figure:
@@ -39,6 +40,8 @@ def lines_by_setting(
         Of the horizontal axis, with its unit.
     references : dict of str to DataFrame, optional
         Name, and one row with mean, low and high: a line with a band across the figure.
+    marks : dict of str to float, optional
+        Name, and a value of the setting: an upright line.
     log : bool
         Logarithmic horizontal axis; the lines are then set apart by a few per cent.
     height : float
@@ -62,6 +65,8 @@ def lines_by_setting(
         row = table.iloc[0]
         axes.axhline(row["mean"], color=INK, ls=("-", ":")[place % 2], label=name, zorder=1)
         axes.axhspan(row["low"], row["high"], color=INK, alpha=0.18, lw=0, zorder=0)
+    for name, value in (marks or {}).items():
+        axes.axvline(value, color=INK, ls=(0, (1, 3)), label=name, zorder=1)
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))

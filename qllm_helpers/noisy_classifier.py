@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -80,11 +80,25 @@ class NoisyPhotonicClassifier(PhotonicClassifier):
 
 
 def count_ideal(fit: NoisyPhotonicClassifier, X: np.ndarray):
-    """Nominal and live parameters of the ideal head; noise adds none."""
-    from dataclasses import replace
+    """Parameters of the ideal head with the same weights: noise adds none.
 
-    from .parameters import PartCount, count_parameters, live_parameters
+    Parameters
+    ----------
+    fit : NoisyPhotonicClassifier
+        Fitted.
+    X : array, shape (n, d)
+        Data; the first 512 samples show which parameters are live, as in every study.
+
+    Returns
+    -------
+    ParameterCount
+    """
+    from .parameters import PartCount, count_parameters, effective_parameters, live_parameters
 
     ideal = fit.ideal()
-    live = sum(int(mask.sum()) for mask in live_parameters(ideal.module_, X[:512]).values())
-    return replace(count_parameters(ideal), live=PartCount(live))
+    live = live_parameters(ideal.module_, X[:512])
+    return replace(
+        count_parameters(ideal),
+        live=PartCount(sum(int(mask.sum()) for mask in live.values())),
+        effective=effective_parameters(ideal.module_, X, live),
+    )

@@ -53,7 +53,7 @@ def _count_svc(fit, X):
 
 
 def _count_noisy(fit, X):
-    """Noise adds no parameter; the rank, which is slow, is that of the ideal head's rows."""
+    """Noise adds no parameter: all counts are those of the ideal head."""
     from qllm_helpers.noisy_classifier import count_ideal
 
     return count_ideal(fit, X)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,14 @@ import pytest
 
 from qllm_helpers import hardware
 from qllm_helpers.figures_noise import lines_by_setting
+from qllm_helpers.hardware_machines import (
+    ASCELLA,
+    PUBLISHED,
+    all_alike,
+    loss,
+    mesh_deviation,
+    phase_error_for,
+)
 from qllm_helpers.noise import Noise
 from qllm_helpers.study import load_units
 
@@ -105,3 +114,58 @@ def test_a_figure_has_a_line_a_table_and_leaves_infinity_out(rows):
     assert names == ["ideal", *lines]
     xs = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 5]
     assert all(np.isfinite(np.asarray(x, dtype=float)).all() for x in xs)
+
+
+def test_the_rows_of_a_published_machine_are_its_figures(rows):
+    table = hardware.noise_rows(rows)
+    settings = asdict(ASCELLA)
+    named = table[table["head"].str.contains("Ascella, ")]
+    for name, value in settings.items():
+        assert set(named[name]) == {value}, name
+    assert set(PUBLISHED.loc[PUBLISHED["machine"] == "Ascella", "setting"]) - {""} == {
+        name for name, value in settings.items() if value != hardware.PERFECT[name]
+    }
+    budgets = hardware.sweep(table, "n_shots", **settings, space="unbunched", n_photons=[1, 2])
+    assert list(budgets["n_shots"]) == [n for n in (1e3, 1e4, 1e5, 1e6) for _ in range(2)]
+    for name in ("transmittance", "indistinguishability", "g2", "phase_error"):
+        around = settings | {"space": "unbunched", "n_shots": 100_000}
+        values = hardware.sweep(table, name, **around)[name]
+        assert settings[name] in set(values)
+        assert len(values) == 4
+
+
+def test_the_phase_error_of_a_machine_reproduces_what_was_published():
+    assert round(phase_error_for(0.030), 3) == ASCELLA.phase_error
+    assert mesh_deviation(ASCELLA.phase_error)["distance"] == pytest.approx(0.030, abs=1e-3)
+    # other settings of the phases, and the other way round
+    other = [mesh_deviation(ASCELLA.phase_error, seed=seed)["distance"] for seed in (1, 2)]
+    assert other == pytest.approx([0.030] * 2, abs=1e-3)
+    chip = phase_error_for(0.974, "fidelity", 20)
+    assert mesh_deviation(chip, 20)["fidelity"] == pytest.approx(0.974, abs=1e-4)
+    assert mesh_deviation(0.0).tolist() == pytest.approx([0.0, 1.0])
+    with pytest.raises(ValueError, match="no phase error up to one radian"):
+        phase_error_for(0.999_999, "distance")
+
+
+def test_a_deviation_is_what_the_formula_of_one_interferometer_says():
+    # sin(phase / 2) squared leaves by one output: off by |sin(phase)| / 2 times the error
+    assert mesh_deviation(0.01, 2)["distance"] == pytest.approx(0.01 / (2 * math.pi), rel=0.05)
+
+
+def test_decibels_and_photons_that_are_all_alike():
+    assert loss(0) == 1
+    assert loss(10) == pytest.approx(0.1)
+    assert loss(2.9) == pytest.approx(0.513, abs=1e-3)
+    with pytest.raises(ValueError, match="at least 0 dB"):
+        loss(-1)
+    assert all_alike(2, 0.9) == pytest.approx(0.9)
+    assert all_alike(3, 0.81) == pytest.approx(0.9**3)
+
+
+def test_a_mark_is_a_line_with_a_name(rows):
+    shots = hardware.sweep(hardware.noise_rows(rows), "phase_error")
+    figure = lines_by_setting({"here": shots}, "phase_error", "radians", marks={"there": 0.045})
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert set(names) == {"here", "there"}
+    line = next(line for line in figure.axes[0].lines if line.get_label() == "there")
+    assert list(line.get_xdata()) == [0.045, 0.045]

@@ -16,6 +16,7 @@ from qllm_helpers.merlin_bridge_processor import TOKEN_VARIABLE, open_processor,
 from qllm_helpers.merlin_head import MerlinHead
 from qllm_helpers.noise import Noise, draw_features, perturb, recorded
 from qllm_helpers.noisy_classifier import NoisyPhotonicClassifier
+from qllm_helpers.parameters import count_parameters
 from qllm_helpers.photonics import PhotonicLayer
 from qllm_helpers.registry import registered
 from qllm_helpers.replicated import fit_many
@@ -221,7 +222,10 @@ def test_frozen_weights_are_those_of_the_ideal_head_bit_for_bit(data):
     assert not np.array_equal(noisy.decision_logits(X), ideal.decision_logits(X))
     count = registered("NoisyPhotonicClassifier").count(noisy, X)
     nominal = sum(parameter.numel() for parameter in ideal.module_.parameters())
-    assert count.nominal.total == nominal >= count.live.total > 0
+    expected = count_parameters(ideal, X)
+    assert count.nominal.total == nominal
+    assert count.live.total == expected.live.total > 0
+    assert count.effective == expected.effective
 
 
 @pytest.mark.parametrize("post_select", [True, False])
