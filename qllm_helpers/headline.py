@@ -41,6 +41,7 @@ COUNTERPARTS = {
     "best classical of that size (paper)": rf"{REFERENCE}|SVC .*|NN.0.",
     "single sQE, 10 qubits (paper)": r"10 qubits, (single|[CMN] = \d+)",
     "multi sQE, 14 qubits (paper)": "14 qubits, multi, 886 parameters(, encoders of 10)?",
+    "end to end, upper bound (paper)": "linear, whole",
     "LogisticRegression (five-fold)": REFERENCE,
     "SVM (five-fold)": "SVC .*",
     "NN[0] (five-fold)": r"NN.0.",
@@ -54,6 +55,7 @@ _NOT_RUN = {
     "qubit": "gate-based heads: not run in this edition",
     "mlp": "training the body end to end: not run in this edition",
 }
+END_TO_END = "end to end, upper bound (paper)"
 _HERE = (("LogisticRegression (here)", "linear"), ("photonic (here)", "photonic"))
 _MEASURED = ("mean", "low", "high", "n_seeds")
 _COUNTS = ("n_parameters", "n_live_parameters", "n_effective_parameters")
@@ -67,7 +69,7 @@ def _matching(rows: pd.DataFrame, label: str) -> pd.DataFrame:
     if candidates.empty:
         raise ValueError(
             f"no rows for the line {label!r}: the study has no head {COUNTERPARTS[label]!r}. "
-            "Run `qllm study few_shot`, `qllm study paper` and `qllm study qubits`"
+            "Run `qllm study` with few_shot, paper, qubits and end_to_end"
         )
     return candidates
 
@@ -96,7 +98,8 @@ def _measure(label: str, chosen: pd.DataFrame, rows: pd.DataFrame) -> dict:
     tuned = bool(chosen["fine_tuned"].iloc[0])
     n_heads = _matching(rows, label)["head"].nunique()
     note = f"best of {n_heads} heads on validation, per seed" if n_heads > 1 else ""
-    body = f"{chosen['encoder'].iloc[0]}, {'tuned' if tuned else 'frozen'}"
+    state = "trained with the head" if label == END_TO_END else "tuned" if tuned else "frozen"
+    body = f"{chosen['encoder'].iloc[0]}, {state}"
     # the median of a count that some rows lack would be of other heads than the rest
     known = [name for name in _COUNTS if chosen[name].notna().all()]
     measured = {name: summary[name] for name in (*_MEASURED, *known)}
@@ -137,6 +140,7 @@ def headline_table(
     few_shot: pd.DataFrame | None = None,
     paper: pd.DataFrame | None = None,
     qubits: pd.DataFrame | None = None,
+    end_to_end: pd.DataFrame | None = None,
     *,
     fine_tuned: bool = True,
 ) -> pd.DataFrame:
@@ -144,9 +148,9 @@ def headline_table(
 
     Parameters
     ----------
-    few_shot, paper, qubits : DataFrame or None
-        Rows of the three studies; None for the shipped ones. Without rows of ``qubits`` (none
-        shipped, or an empty table) its lines say that they were not run.
+    few_shot, paper, qubits, end_to_end : DataFrame or None
+        Rows of the four studies; None for the shipped ones. Without rows of ``qubits`` or of
+        ``end_to_end`` (none shipped, or an empty table) their lines say that they were not run.
     fine_tuned : bool
         Body of the few-shot rows: contrastively tuned as in the earlier reproduction, or frozen.
         The rows of the paper's protocol have a frozen body.
@@ -176,12 +180,19 @@ def headline_table(
     paper = load_results("paper") if paper is None else paper
     if qubits is None and shipped_table("qubits").is_file():
         qubits = load_results("qubits")
+    if end_to_end is None and shipped_table("end_to_end").is_file():
+        end_to_end = load_results("end_to_end")
     rows = {"few_shot": few_shot[few_shot["fine_tuned"] == fine_tuned], "paper": paper}
     if qubits is not None and len(qubits):
         rows["qubits"] = qubits[~qubits["fine_tuned"]]
+    if end_to_end is not None and len(end_to_end):
+        # what it is compared with has a frozen body
+        reference = paper[paper["head"] == REFERENCE]
+        rows["end_to_end"] = pd.concat([end_to_end, reference], ignore_index=True)
     lines = reported_lines()
     # gate-based heads have a study of their own, with its own rows of the reference
     study = lines["protocol"].mask(lines["family"] == "qubit", "qubits")
+    study = study.mask(lines["label"] == END_TO_END, "end_to_end")
     known = lines[lines["label"].isin(COUNTERPARTS) & study.isin(rows)]
     measured = [
         _protocol(part["label"].tolist(), rows[name]) for name, part in known.groupby(study)

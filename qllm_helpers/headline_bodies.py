@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qllm_helpers.headline import COUNTERPARTS, _corrected, _protocol, reported_lines
+from qllm_helpers.headline import COUNTERPARTS, END_TO_END, _corrected, _protocol, reported_lines
 
 __all__ = ["tuned_lines", "with_tuned_body"]
 
@@ -53,6 +53,7 @@ def tuned_lines(
     rows = {name: part[part["fine_tuned"]] for name, part in rows.items()}
     lines = reported_lines()
     lines = lines[lines["source"].isin(["paper", "here"]) & lines["label"].isin(COUNTERPARTS)]
+    lines = lines[lines["label"] != END_TO_END]
     # gate-based heads have a study of their own, with its own rows of the reference
     study = lines["family"].eq("qubit").map({True: "qubits", False: "finetune"})
     measured = [
