@@ -18,6 +18,7 @@ LATER = {
     "bench": ("qllm_helpers.cli_bench", "bench"),
     "landscape": ("qllm_helpers.cli_bench", "landscape"),
     "qubit-noise": ("qllm_helpers.cli_bench", "qubit_noise"),
+    "confusion": ("qllm_helpers.cli_confusion", "confusion"),
     "headline": ("qllm_helpers.cli_headline", "headline"),
     "predict": ("qllm_helpers.cli_predict", "predict"),
 }

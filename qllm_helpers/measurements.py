@@ -18,6 +18,7 @@ TABLES = {
     "benchmark_qubits": "qllm bench",
     "landscape": "qllm landscape",
     "qubit_noise": "qllm qubit-noise",
+    "confusion": "qllm confusion",
 }
 
 
@@ -59,10 +60,11 @@ def load_measurements(name: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    name : {"benchmark", "benchmark_sweep", "benchmark_qubits", "landscape", "qubit_noise"}
-        See `bench.run_benchmark`, `bench_sweep.sweep_benchmark`,
-        `bench_qubits.run_qubit_benchmark`, `landscape.landscape` and `qubit_noise.noise_table` for
-        the columns.
+    name : str
+        ``"benchmark"``, ``"benchmark_sweep"``, ``"benchmark_qubits"``, ``"landscape"``,
+        ``"qubit_noise"`` or ``"confusion"``: see `bench.run_benchmark`,
+        `bench_sweep.sweep_benchmark`, `bench_qubits.run_qubit_benchmark`, `landscape.landscape`,
+        `qubit_noise.noise_table` and `confusion.confusion_table` for the columns.
 
     Returns
     -------

@@ -186,6 +186,27 @@ def select(candidates: list[Candidate]) -> Candidate:
     )
 
 
+def chosen_fits(unit: Unit, data: UnitData) -> list[Candidate]:
+    """For every seed the fit with the setting that validation chose.
+
+    Parameters
+    ----------
+    unit : Unit
+    data : UnitData
+        From :func:`unit_data`.
+
+    Returns
+    -------
+    list of Candidate
+    """
+    settings, entry = [], registered(unit.estimator)
+    for setting in unit.settings:
+        estimator = entry.build(unit.parameters | setting)
+        fits = _fit_replicas(estimator, data, unit.seeds, entry.reads_texts)
+        settings.append([Candidate(fit, setting, *scores) for fit, *scores in fits])
+    return [select(list(candidates)) for candidates in zip(*settings, strict=True)]
+
+
 def run_unit(unit: Unit) -> list[dict]:
     """Rows of a unit, one per seed.
 
@@ -201,14 +222,8 @@ def run_unit(unit: Unit) -> list[dict]:
     """
     with one_thread():
         data, start = unit_data(unit), time.perf_counter()
-        settings = []
-        for setting in unit.settings:
-            entry = registered(unit.estimator)
-            estimator = entry.build(unit.parameters | setting)
-            fits = _fit_replicas(estimator, data, unit.seeds, entry.reads_texts)
-            settings.append([Candidate(fit, setting, *scores) for fit, *scores in fits])
+        chosen = chosen_fits(unit, data)
         seconds = (time.perf_counter() - start) / len(unit.seeds)
-        chosen = [select(list(candidates)) for candidates in zip(*settings, strict=True)]
         counts = _counts(unit, chosen[0].fit, data)
         return [
             _row(unit, replica, candidate, data) | counts | {"fit_seconds": seconds}

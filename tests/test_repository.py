@@ -33,7 +33,7 @@ LAYERS = (
     "batches tracking training replicated",
     "estimators kernel_classifier noisy_classifier end_to_end",
     "saved_heads labelling",
-    "registry study landscape qubit_noise",
+    "registry study landscape qubit_noise confusion",
     "measurements bench",
     "published intervals selection statistics comparisons sweeps",
     "explorer headline gain reproducibility hardware",
