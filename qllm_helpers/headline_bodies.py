@@ -35,7 +35,8 @@ def tuned_lines(
     DataFrame
         The columns of :func:`qllm_helpers.headline.headline_table`; differences are to logistic
         regression on the same bodies, corrected (Holm) over this table. Fewer heads were run on
-        tuned bodies than on the frozen one: ``note`` says among how many was chosen.
+        tuned bodies than on the frozen one: ``note`` says among how many was chosen. A study
+        without rows on a tuned body has no lines.
 
     Raises
     ------
@@ -57,9 +58,11 @@ def tuned_lines(
     # gate-based heads have a study of their own, with its own rows of the reference
     study = lines["family"].eq("qubit").map({True: "qubits", False: "finetune"})
     measured = [
-        _protocol(part["label"].tolist(), rows[name]) for name, part in lines.groupby(study)
+        _protocol(part["label"].tolist(), rows[name])
+        for name, part in lines.groupby(study)
+        if len(rows[name])
     ]
-    table = lines.merge(pd.concat(measured), on="label", how="left")
+    table = lines.merge(pd.concat(measured), on="label")
     return _corrected(table.astype({"n_seeds": "Int64"}))
 
 

@@ -195,6 +195,12 @@ def test_lines_of_the_paper_on_a_tuned_body_use_tuned_rows_only(tuned, rows):
     assert tuned.loc["LogisticRegression (here)", "verdict"] == "reference"
 
 
+def test_without_tuned_rows_of_qubits_their_lines_are_left_out(rows):
+    frozen = rows["qubits"][lambda t: ~t["fine_tuned"]]
+    lines = tuned_lines(study_rows("finetune"), frozen)
+    assert set(lines["family"]) == {"linear", "svc", "mlp", "photonic"}
+
+
 def test_a_line_has_its_tuned_figures_beside_it(both, tuned):
     both = both.set_index("label")
     known = both["tuned_mean"].dropna()
