@@ -4,10 +4,11 @@ All share `ReplicatedClassifier`; each only says which head it builds. Features 
 in float32: nothing is standardised.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from qllm_helpers.heads import Head, MLPHead
-from qllm_helpers.replicated import ReplicatedClassifier, fit_many
+from qllm_helpers.qubit_heads_options import QubitOptions
+from qllm_helpers.replicated import ReplicatedClassifier, fit_many, plain_fields
 
 __all__ = [
     "MLPClassifier",
@@ -118,15 +119,12 @@ class PhotonicClassifier(ReplicatedClassifier):
         # Here, because numba takes a second to import and the classical heads need none of it.
         from qllm_helpers.photonic_heads import PhotonicHead
 
-        names = ("encoding", "hidden_dim", "space", "readout", "twin", "n_encoders", "input_state")
-        return PhotonicHead(
-            n_features,
-            n_classes,
-            self.n_modes,
-            self.n_photons,
-            n_replicas=n_replicas,
-            **{name: getattr(self, name) for name in names},
-        )
+        return PhotonicHead(n_features, n_classes, n_replicas=n_replicas, **self._circuit())
+
+    def _circuit(self) -> dict:
+        """Options of the head: the parameters that this class adds."""
+        own = fields(PhotonicClassifier)[len(fields(ReplicatedClassifier)) :]
+        return {one.name: getattr(self, one.name) for one in own}
 
 
 class _EvenClassifier(ReplicatedClassifier):
@@ -140,7 +138,7 @@ class _EvenClassifier(ReplicatedClassifier):
 
 
 @_classifier
-class QubitClassifier(_EvenClassifier):
+class QubitClassifier(plain_fields(QubitOptions), _EvenClassifier):
     """The paper's head: simulated quantum encoders, re-uploading circuit, linear output layer.
 
     Amplitudes have no overall sign: x and -x are the same state and get the same class.
@@ -185,28 +183,12 @@ class QubitClassifier(_EvenClassifier):
     {shared}
     """
 
-    n_qubits: int = 10
-    n_encoders: int = 1
-    connectivity: int = 1
-    n_layers: int = 1
-    n_reuploads: int = 2
-    n_main_layers: int = 1
-    n_latent: int | None = None
-    module1: str = "circuit"
-    module2: str = "circuit"
-    reduction: str | None = None
-    merge: str = "concatenate"
-    boundary: str = "ring"
-    padding: str = "zeros"
-    reuploads: str = "own"
-    angle_scale: float = 1.0
-    start: str = "uniform"
     twin: str | None = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return the head or its twin, untrained."""
         # Here, because numba takes a second to import and the classical heads need none of it.
-        from qllm_helpers.qubit_heads import TWINS, QuadraticFormHead, QubitHead, QubitOptions
+        from qllm_helpers.qubit_heads import TWINS, QuadraticFormHead, QubitHead
 
         if self.twin not in TWINS:
             raise ValueError(f"twin must be one of {TWINS}, not {self.twin!r}.")

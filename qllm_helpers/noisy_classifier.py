@@ -10,12 +10,13 @@ from .estimators import PhotonicClassifier
 from .heads import Head, select_replica
 from .noise import Noise
 from .noisy_heads import NoisyPhotonicHead
+from .replicated import plain_fields
 
 __all__ = ["NoisyPhotonicClassifier", "count_ideal"]
 
 
 @dataclass(eq=False, repr=False)
-class NoisyPhotonicClassifier(PhotonicClassifier):
+class NoisyPhotonicClassifier(plain_fields(Noise), PhotonicClassifier):
     """A photonic head that predicts with imperfections and shots, whatever it was trained with.
 
     Unless ``noise_in_training``, training and the choice of the best epoch know nothing of the
@@ -37,31 +38,14 @@ class NoisyPhotonicClassifier(PhotonicClassifier):
         Those of `PhotonicClassifier`.
     """
 
-    brightness: float = 1.0
-    transmittance: float = 1.0
-    indistinguishability: float = 1.0
-    g2: float = 0.0
-    phase_error: float = 0.0
-    phase_imprecision: float = 0.0
-    detector: str = "number"
-    post_select: bool = True
     n_shots: int | None = None
     noise_in_training: bool = False
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return the noisy head, untrained; its noise sleeps unless training sees it."""
         noise = Noise(**{name: getattr(self, name) for name in Noise.__dataclass_fields__})
-        names = ("encoding", "hidden_dim", "space", "readout", "twin", "n_encoders", "input_state")
-        head = NoisyPhotonicHead(
-            n_features,
-            n_classes,
-            self.n_modes,
-            self.n_photons,
-            noise=noise,
-            n_shots=self.n_shots,
-            n_replicas=n_replicas,
-            **{name: getattr(self, name) for name in names},
-        )
+        options = {"noise": noise, "n_shots": self.n_shots} | self._circuit()
+        head = NoisyPhotonicHead(n_features, n_classes, n_replicas=n_replicas, **options)
         head.quantum.active = self.noise_in_training
         return head
 

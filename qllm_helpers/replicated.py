@@ -5,7 +5,7 @@ Features are used as given, in float32: nothing is standardised.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from numbers import Integral
 
 import numpy as np
@@ -18,7 +18,28 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from qllm_helpers.heads import Head, select_replica
 from qllm_helpers.training import TrainingOptions, TrainingResult, compute_logits, train
 
-__all__ = ["ReplicatedClassifier", "fit_many"]
+__all__ = ["ReplicatedClassifier", "fit_many", "plain_fields"]
+
+
+def plain_fields(options: type) -> type:
+    """Base class with the fields of an options class: it stores values and checks none.
+
+    An estimator that inherits it has these parameters; the options themselves, which check their
+    values, are created from it when the head is built (scikit-learn wants constructors that only
+    store).
+
+    Parameters
+    ----------
+    options : type
+        A dataclass whose fields all have defaults.
+
+    Returns
+    -------
+    type
+        A dataclass with these fields, in order.
+    """
+    plain = [(one.name, one.type, field(default=one.default)) for one in fields(options)]
+    return make_dataclass(f"Plain{options.__name__}", plain, eq=False, repr=False)
 
 
 def _seed_of(random_state) -> int:

@@ -1,5 +1,6 @@
 """The scikit-learn classifiers: conventions, seeds, and many fits in one run."""
 
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from qllm_helpers.estimators import MLPClassifier, PhotonicClassifier, fit_many
+from qllm_helpers.estimators import MLPClassifier, PhotonicClassifier, QubitClassifier, fit_many
+from qllm_helpers.noise import Noise
+from qllm_helpers.noisy_classifier import NoisyPhotonicClassifier
+from qllm_helpers.qubit_heads_options import QubitOptions
 
 SMALL_MLP = MLPClassifier(hidden_dims=(16,), dropout=0.1, epochs=15)
 SMALL_PHOTONIC = PhotonicClassifier(n_modes=4, n_photons=2, epochs=20, lr=3e-2)
@@ -34,6 +38,18 @@ def split_of(y, seed):
 @parametrize_with_checks([SMALL_MLP, SMALL_PHOTONIC])
 def test_scikit_learn_conventions(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "options"), [(QubitClassifier, QubitOptions), (NoisyPhotonicClassifier, Noise)]
+)
+def test_parameters_are_those_of_the_options_and_checked_with_them(estimator, options, blobs):
+    known = estimator().get_params()
+    wrong = {name: "no such value" for name in ("merge", "detector") if name in known}
+    assert asdict(options()).items() <= known.items()
+    assert estimator(**wrong).get_params() == known | wrong  # stored, not checked
+    with pytest.raises(ValueError, match="must be one of"):
+        estimator(**wrong).fit(*blobs)
 
 
 @pytest.mark.parametrize("estimator", [SMALL_MLP, SMALL_PHOTONIC], ids=["mlp", "photonic"])
