@@ -49,7 +49,7 @@ def _count_svc(fit, X):
     """Of a fidelity kernel only the SVC is trained."""
     from qllm_helpers.parameters import count_parameters
 
-    return count_parameters(fit.svc_)
+    return count_parameters(fit.svc_, fit.kernel(X))
 
 
 def _count_noisy(fit, X):

@@ -6,6 +6,7 @@ from sklearn.datasets import make_moons
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from qllm_helpers.kernel_classifier import PhotonicKernelClassifier
+from qllm_helpers.registry import registered
 
 
 @parametrize_with_checks([PhotonicKernelClassifier(n_modes=4, n_photons=2)])
@@ -30,6 +31,14 @@ def test_small_phases_give_the_gaussian_limit():
     )
     far = wide > wide.max() / 10
     assert np.allclose(wide[far] / narrow[far], 4, rtol=1e-2)
+
+
+def test_effective_parameters_are_the_dimension_of_the_kernel():
+    """One photon: the overlap is a constant, and a cosine and a sine for every pair of modes."""
+    X = np.random.default_rng(0).normal(size=(80, 4))
+    model = PhotonicKernelClassifier(4, 1, random_state=0).fit(X, X[:, 0] * X[:, 1] > 0)
+    count = registered("PhotonicKernelClassifier").count(model, X)
+    assert count.nominal.total > count.effective.total == 4 * 3 + 1
 
 
 @pytest.mark.parametrize(
