@@ -131,12 +131,16 @@ def _prepare(case: Case) -> Callable[[], None]:
     return _training_step(layer, list(layer.parameters()), phases)
 
 
-def measure(case: Case, n_threads: int, min_seconds: float = 1.0) -> dict:
-    """Time one case in this process.
+def time_and_memory(prepare: Callable, case, smallest, n_threads: int, min_seconds: float) -> dict:
+    """Time of a call and rise of the peak memory of this process.
 
     Parameters
     ----------
-    case : Case
+    prepare : callable
+        Takes a case, returns what is called without arguments.
+    case, smallest
+        The case, and a small one of the same engine: what the engine loads or compiles at its first
+        call is not the case's.
     n_threads : int
         Threads of torch; our kernels use one, whatever this is.
     min_seconds : float
@@ -145,30 +149,47 @@ def measure(case: Case, n_threads: int, min_seconds: float = 1.0) -> dict:
     Returns
     -------
     dict
-        The case's fields, `seconds` (median of one call), `seconds_iqr`, `seconds_per_replica` and
-        `peak_mebibytes` (rise of the process's peak resident memory over the case).
+        `seconds` (median of one call), `seconds_iqr`, `seconds_per_replica`, `peak_mebibytes`
+        (rise of the process's peak resident memory over the case) and `n_threads`.
     """
     from torch.utils.benchmark import Timer
 
     torch.set_num_threads(n_threads)
-    # What the engine loads at its first call is not the case's memory.
-    _prepare(replace(case, n_modes=2, n_photons=1, n_replicas=1, batch=1))()
+    prepare(smallest)()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    call = _prepare(case)
+    call = prepare(case)
     call()
     call()
     timer = Timer("call()", globals={"call": call}, num_threads=n_threads)
     timing = timer.blocked_autorange(min_run_time=min_seconds)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
-        **asdict(case),
-        "n_outputs": math.comb(case.n_modes + case.n_photons - 1, case.n_photons),
         "seconds": timing.median,
         "seconds_iqr": timing.iqr,
         "seconds_per_replica": timing.median / case.n_replicas,
         "peak_mebibytes": (after - before) / 1024,
         "n_threads": n_threads,
     }
+
+
+def measure(case: Case, n_threads: int, min_seconds: float = 1.0) -> dict:
+    """Time one case in this process.
+
+    Parameters
+    ----------
+    case : Case
+    n_threads, min_seconds
+        As in `time_and_memory`.
+
+    Returns
+    -------
+    dict
+        The case's fields, `n_outputs`, and what `time_and_memory` returns.
+    """
+    smallest = replace(case, n_modes=2, n_photons=1, n_replicas=1, batch=1)
+    outputs = math.comb(case.n_modes + case.n_photons - 1, case.n_photons)
+    measured = time_and_memory(_prepare, case, smallest, n_threads, min_seconds)
+    return {**asdict(case), "n_outputs": outputs, **measured}
 
 
 def _in_fresh_process(function: Callable, *arguments):

@@ -7,7 +7,6 @@ sample. PennyLane runs with its torch interface and backpropagation, on a batch 
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -16,7 +15,7 @@ from importlib.util import find_spec
 import pandas as pd
 import torch
 
-from .bench import _in_fresh_process, _training_step
+from .bench import _in_fresh_process, _training_step, time_and_memory
 from .kernels_lanes import LANES
 from .qubits import SimulatedEncoder
 
@@ -104,38 +103,17 @@ def measure(case: QubitCase, n_threads: int, min_seconds: float) -> dict:
     Parameters
     ----------
     case : QubitCase
-    n_threads : int
-        Threads of torch; our kernels use one, whatever this is.
-    min_seconds : float
-        Least total time of the repetitions.
+    n_threads, min_seconds
+        As in `bench.time_and_memory`.
 
     Returns
     -------
     dict
-        The case's fields, `n_blocks`, `seconds` (median of one call), `seconds_iqr`,
-        `seconds_per_replica` and `peak_mebibytes` (rise of the peak resident memory).
+        The case's fields, `task`, `n_blocks`, and what `bench.time_and_memory` returns.
     """
-    from torch.utils.benchmark import Timer
-
-    torch.set_num_threads(n_threads)
-    # What the engine loads or compiles at its first call is not the case's.
-    _prepare(replace(case, n_qubits=9, connectivity=1, n_replicas=1, batch=2))()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    call = _prepare(case)
-    call()
-    timer = Timer("call()", globals={"call": call}, num_threads=n_threads)
-    timing = timer.blocked_autorange(min_run_time=min_seconds)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {
-        **asdict(case),
-        "task": _STEP,
-        "n_blocks": case.n_blocks,
-        "seconds": timing.median,
-        "seconds_iqr": timing.iqr,
-        "seconds_per_replica": timing.median / case.n_replicas,
-        "peak_mebibytes": (after - before) / 1024,
-        "n_threads": n_threads,
-    }
+    smallest = replace(case, n_qubits=9, connectivity=1, n_replicas=1, batch=2)
+    measured = time_and_memory(_prepare, case, smallest, n_threads, min_seconds)
+    return {**asdict(case), "task": _STEP, "n_blocks": case.n_blocks, **measured}
 
 
 def state_bytes(case: QubitCase) -> float:

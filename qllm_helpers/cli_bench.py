@@ -7,6 +7,23 @@ import click
 import pandas as pd
 
 
+def _output_option(tables: str):
+    """The option for the folder of the measured tables."""
+    return click.option(
+        "--output",
+        type=click.Path(file_okay=False, path_type=Path),
+        help=f"Folder for {tables}.  [default: the package's results]",
+    )
+
+
+def _write(tables: dict[str, pd.DataFrame], folder: Path | None) -> None:
+    """Write measured tables, and say where."""
+    from qllm_helpers.measurements import write_measurements
+
+    for path in write_measurements(tables, folder):
+        click.echo(f"wrote {path}")
+
+
 def _table(frame: pd.DataFrame) -> str:
     """The circuits' rows as text: one line per engine, replicas and task."""
     shown = frame.loc[frame["series"] == "circuits"].assign(
@@ -84,11 +101,7 @@ def _qubits(threads: int, seconds: float) -> pd.DataFrame:
 @click.option("--seconds", default=1.0, show_default=True, help="Least time for each measurement.")
 @click.option("--sweep/--no-sweep", default=True, help="Also time the whole mode sweep.")
 @click.option("--qubits/--no-qubits", default=True, help="Also time the qubit circuits.")
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the tables benchmark*.csv.  [default: the package's results]",
-)
+@_output_option("the tables benchmark*.csv")
 def bench(
     threads: int | None, seconds: float, sweep: bool, qubits: bool, output: Path | None
 ) -> None:
@@ -100,7 +113,6 @@ def bench(
     from qllm_helpers.bench_bounds import machine_limits, with_bounds
     from qllm_helpers.bench_qubits import require_pennylane
     from qllm_helpers.bench_sweep import sweep_benchmark
-    from qllm_helpers.measurements import write_measurements
 
     if qubits:
         try:
@@ -123,16 +135,11 @@ def bench(
             f"\nMode sweep, per seed: ours {totals.iloc[0]:.2f} s, MerLin {totals.iloc[1]:.1f} s, "
             f"ratio {totals.iloc[1] / totals.iloc[0]:.0f}"
         )
-    for path in write_measurements(tables, output):
-        click.echo(f"wrote {path}")
+    _write(tables, output)
 
 
 @click.command()
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for landscape.csv.  [default: the package's results]",
-)
+@_output_option("landscape.csv")
 def landscape(output: Path | None) -> None:
     """Measure gradients, expressivity and training loss against the number of photons.
 
@@ -140,27 +147,18 @@ def landscape(output: Path | None) -> None:
     """
     from qllm_helpers.landscape import landscape as measure
     from qllm_helpers.landscape import standard_circuits
-    from qllm_helpers.measurements import write_measurements
 
-    table = measure(standard_circuits(), progress=True)
-    for path in write_measurements({"landscape": table}, output):
-        click.echo(f"wrote {path}")
+    _write({"landscape": measure(standard_circuits(), progress=True)}, output)
 
 
 @click.command()
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for qubit_noise.csv.  [default: the package's results]",
-)
+@_output_option("qubit_noise.csv")
 def qubit_noise(output: Path | None) -> None:
     """Measure what shots and depolarising noise do to trained qubit heads.
 
     Takes about five minutes on two cores.
     """
-    from qllm_helpers.measurements import write_measurements
     from qllm_helpers.qubit_noise import SEEDS, noise_table, standard_devices, trained_heads
 
     table = noise_table(trained_heads(SEEDS), standard_devices(), progress=True)
-    for path in write_measurements({"qubit_noise": table}, output):
-        click.echo(f"wrote {path}")
+    _write({"qubit_noise": table}, output)
