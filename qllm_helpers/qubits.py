@@ -51,9 +51,17 @@ SMALL_ANGLE = 0.1
 
 
 class _TrainedCircuit(nn.Module):
-    """A circuit with trainable angles (R, P) in radians."""
+    """A circuit with trainable angles (R, P) in radians.
 
-    def __init__(self, circuit: Circuit, start: str, n_replicas: int) -> None:
+    Parameters
+    ----------
+    circuit : Circuit
+    start : {"uniform", "small"}
+        Angles before training: uniform over the circle, or normal with deviation `SMALL_ANGLE`.
+    n_replicas : int
+    """
+
+    def __init__(self, circuit: Circuit, start: str = "uniform", n_replicas: int = 1) -> None:
         super().__init__()
         if start not in STARTS:
             raise ValueError(f"start must be one of {STARTS}, not {start!r}.")
@@ -90,9 +98,9 @@ class SimulatedEncoder(_TrainedCircuit):
         As in `qubits_circuits.ansatz`.
     padding : {"zeros", "repeat"}
         What the amplitudes behind the last value are: zero, or the values again from the first.
-    start : {"uniform", "small"}
-        Angles before training: uniform over the circle, or normal with deviation `SMALL_ANGLE`.
-    n_replicas : int
+    **training
+        start : {"uniform", "small"}, angles before training: uniform over the circle, or normal
+        with deviation `SMALL_ANGLE`; and n_replicas.
 
     Attributes
     ----------
@@ -111,13 +119,12 @@ class SimulatedEncoder(_TrainedCircuit):
         n_layers: int = 1,
         boundary: str = "ring",
         padding: str = "zeros",
-        start: str = "uniform",
-        n_replicas: int = 1,
+        **training,
     ) -> None:
         circuit = encoder_circuit(n_qubits, connectivity, n_layers, boundary)
         if padding not in PADDINGS:
             raise ValueError(f"padding must be one of {PADDINGS}, not {padding!r}.")
-        super().__init__(circuit, start, n_replicas)
+        super().__init__(circuit, **training)
         self.padding = padding
 
     def amplitudes(self, X: torch.Tensor) -> torch.Tensor:
@@ -150,8 +157,8 @@ class ReuploadingCircuit(_TrainedCircuit):
         As in `qubits_circuits.reuploading_circuit`.
     angle_scale : float
         Radians of RY for one unit of the latent vector.
-    start : {"uniform", "small"}
-    n_replicas : int
+    **training
+        As in `SimulatedEncoder`.
 
     Attributes
     ----------
@@ -172,15 +179,14 @@ class ReuploadingCircuit(_TrainedCircuit):
         boundary: str = "ring",
         reuploads: str = "own",
         angle_scale: float = 1.0,
-        start: str = "uniform",
-        n_replicas: int = 1,
+        **training,
     ) -> None:
         circuit = reuploading_circuit(
             n_qubits, connectivity, n_reuploads, n_layers, boundary, reuploads
         )
         if not (math.isfinite(angle_scale) and angle_scale > 0):
             raise ValueError(f"angle_scale must be a positive number, not {angle_scale!r}.")
-        super().__init__(circuit, start, n_replicas)
+        super().__init__(circuit, **training)
         self.angle_scale = float(angle_scale)
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:

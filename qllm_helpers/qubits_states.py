@@ -72,7 +72,7 @@ class _RunCircuit(torch.autograd.Function):
         )
 
 
-def _checked(circuit: Circuit, angles, given, amplitudes) -> tuple[torch.Tensor, ...]:
+def _checked(circuit: Circuit, angles, given=None, amplitudes=None) -> tuple[torch.Tensor, ...]:
     """Fill in what is left out, and refuse what does not fit together."""
     first = next(one for one in (amplitudes, given) if one is not None)
     R, B = first.shape[:2]
@@ -132,26 +132,22 @@ def run_circuit(
     return expectations_of(state)
 
 
-def final_state(
-    circuit: Circuit,
-    angles: torch.Tensor,
-    *,
-    given: torch.Tensor | None = None,
-    amplitudes: torch.Tensor | None = None,
-) -> torch.Tensor:
+def final_state(circuit: Circuit, angles: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
     """State behind a circuit, gate by gate in torch: any device, any number of derivatives, slow.
 
     Parameters
     ----------
-    circuit, angles, given, amplitudes
+    circuit, angles
         As in `run_circuit`.
+    **inputs
+        Its `given` and `amplitudes`.
 
     Returns
     -------
     tensor, shape (R, B, 2^Q)
         Real amplitudes.
     """
-    angles, given, amplitudes = _checked(circuit, angles, given, amplitudes)
+    angles, given, amplitudes = _checked(circuit, angles, **inputs)
     state = nn.functional.pad(amplitudes, (0, 2**circuit.n_qubits - amplitudes.shape[-1]))
     index = torch.arange(state.shape[-1], device=state.device)
     for mask, position, source in zip(*circuit.arrays, strict=True):
