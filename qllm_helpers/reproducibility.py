@@ -62,8 +62,8 @@ def row_versions(results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
     Parameters
     ----------
-    results : dict of str to DataFrame
-        From :func:`shipped_results`.
+    results
+        As in :func:`study_overview`.
 
     Returns
     -------
