@@ -41,7 +41,7 @@ COUNTERPARTS = {
     "best classical of that size (paper)": rf"{REFERENCE}|SVC .*|NN.0.",
     "single sQE, 10 qubits (paper)": r"10 qubits, (single|[CMN] = \d+)",
     "multi sQE, 14 qubits (paper)": "14 qubits, multi, 886 parameters(, encoders of 10)?",
-    "end to end, upper bound (paper)": "linear, whole",
+    "end to end, upper bound (paper)": "8 modes, 2 photons, linear, whole",
     "LogisticRegression (five-fold)": REFERENCE,
     "SVM (five-fold)": "SVC .*",
     "NN[0] (five-fold)": r"NN.0.",

@@ -1,4 +1,4 @@
-"""Trained heads as files: safetensors with one JSON entry, never pickle.
+"""Trained heads as files: safetensors with one JSON entry, never anything that can run code.
 
 A file holds the weights, the estimator's parameters and classes, and a SHA-256 over all of it:
 safetensors checks sizes, not contents. Loading gives the same bits back, or one clear error.
