@@ -313,3 +313,15 @@ def test_the_gate_based_heads_are_shown_to_be_below_logistic_regression():
     table = headline_table().set_index("label")
     lines = table.loc[["single sQE, 10 qubits (paper)", "multi sQE, 14 qubits (paper)"]]
     assert (lines["verdict"] == "below").all()
+
+
+def test_the_body_lifts_every_head_by_more_than_heads_differ():
+    """A sentence of README and of the first page."""
+    for page in ("README.md", "book/intro.md"):
+        text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+        assert "language model itself lifts every head by more than the heads" in text
+    rows = load_results("finetune")
+    rows = rows[rows["family"] != "twin"]
+    means = rows.pivot_table(index="head", columns="fine_tuned", values="test_accuracy")
+    lift = means[True] - means[False]
+    assert lift.min() > (means.max() - means.min()).max()
