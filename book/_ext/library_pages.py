@@ -5,7 +5,9 @@ on a page of prose is typed by hand.
 """
 
 import inspect
+import json
 import platform
+import re
 from pathlib import Path
 
 import yaml
@@ -94,6 +96,17 @@ def describe_execution():
     return write_table(lines, ("notebook", "seconds"))
 
 
+def count_minutes():
+    """Return how long each notebook takes to read, as its first cell says, by its first word."""
+    found = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+        minutes = re.search(r"^\*\*How long\.\*\* About (\d+) minutes to read", first, re.MULTILINE)
+        number = path.stem.split("_")[0]
+        found["chapter" + number if number.isdigit() else path.stem] = int(minutes[1])
+    return found
+
+
 def describe_citation(config):
     """Return the BibTeX entry of the book, from CITATION.cff."""
     about = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
@@ -121,6 +134,7 @@ def add_substitutions(app, config):
         "public_names": describe_public_names(),
         "execution_times": describe_execution(),
         "bibtex": describe_citation(config),
+        "minutes": count_minutes(),
         "build_platform": f"{platform.system()} on {platform.machine()}",
     }
 
