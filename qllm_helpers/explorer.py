@@ -18,24 +18,47 @@ REFERENCE = "LogisticRegression"
 _SIZE = ["n_modes", "n_photons"]
 
 
-def explorer_rows(few_shot: pd.DataFrame, paper: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def explorer_rows(
+    few_shot: pd.DataFrame,
+    paper: pd.DataFrame,
+    *,
+    photons: pd.DataFrame | None = None,
+    finetune: pd.DataFrame | None = None,
+    multiclass: pd.DataFrame | None = None,
+) -> dict[str, pd.DataFrame]:
     """Rows of the sets that a reader can switch between.
 
     Parameters
     ----------
     few_shot, paper : DataFrame
         Rows of the studies ``few_shot`` and ``paper``.
+    photons, finetune, multiclass : DataFrame or None
+        Rows of these studies, for more sets.
 
     Returns
     -------
     dict of str to DataFrame
         Name of the set -> its rows, of photonic heads and of the reference.
     """
-    return {
-        "paper's protocol": paper,
-        "few-shot, frozen body": few_shot[~few_shot["fine_tuned"]],
-        "few-shot, tuned body": few_shot[few_shot["fine_tuned"]],
-    }
+    sets = {"paper's protocol": paper}
+    if finetune is not None:
+        sets["paper's protocol, tuned body"] = finetune[finetune["fine_tuned"]]
+    if photons is not None:
+        sets["unbunched outputs"] = _called_plainly(photons, ", unbunched")
+        sets["distinguishable photons"] = _called_plainly(photons, ", distinguishable")
+    sets["few-shot, frozen body"] = few_shot[~few_shot["fine_tuned"]]
+    sets["few-shot, tuned body"] = few_shot[few_shot["fine_tuned"]]
+    if multiclass is not None:
+        sets["five classes (SST-5)"] = multiclass[multiclass["dataset"] == "sst5"]
+        sets["six classes (TREC)"] = multiclass[multiclass["dataset"] == "trec"]
+    return sets
+
+
+def _called_plainly(rows: pd.DataFrame, ending: str) -> pd.DataFrame:
+    """Rows of one kind of circuit, called by modes and photons alone, and of the reference."""
+    kind = rows["head"].str.endswith(ending)
+    chosen = rows[kind | (rows["head"] == REFERENCE)]
+    return chosen.assign(head=chosen["head"].str.removesuffix(ending))
 
 
 def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ reader that drops styles, is in the table below the drawing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -111,6 +112,9 @@ def mode_photon_explorer(table: pd.DataFrame) -> Explorer:
         '<div class="qllm-explorer">\n<fieldset><legend>Show</legend>'
         f"{''.join(switches)}</fieldset>\n{''.join(panels)}\n{_fallback(table)}\n</div>"
     )
+    # so that a search, which marks its words, leaves the drawing as it is
+    html = html.replace('<text class="', '<text class="nohighlight ')
+    html = re.sub("<text (?!class=)", '<text class="nohighlight" ', html)
     return Explorer(table, html)
 
 

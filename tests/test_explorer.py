@@ -96,6 +96,28 @@ def test_every_circuit_can_be_reached_and_read_aloud(sets):
     assert "to linear: -2.00 points" in reader.spoken[1]
 
 
+def test_a_search_leaves_the_words_of_the_drawing_alone(sets):
+    html = mode_photon_explorer(explorer_table(sets)).html
+    texts = re.findall("<text ([^>]*)>", html)
+    assert texts
+    # Sphinx marks nothing below an element of this class
+    assert all(re.match('class="nohighlight[ "]', text) for text in texts)
+
+
+def test_kinds_of_photons_and_numbers_of_classes_are_sets_too():
+    names = ("photons", "finetune", "multiclass")
+    rows = {name: load_results(name) for name in names}
+    sets = explorer_rows(load_results("few_shot"), load_results("paper"), **rows)
+    table = explorer_table(sets)
+    assert list(table["set"].unique()) == list(sets) and len(sets) == 8
+    apart = table[(table["set"] == "distinguishable photons") & (table["n_photons"] == 3)]
+    photons = rows["photons"]
+    for _, row in apart.iterrows():
+        head = f"{row['n_modes']} modes, 3 photons, distinguishable"
+        mean = photons[photons["head"] == head]["test_accuracy"].mean()
+        assert row["mean"] == pytest.approx(mean)
+
+
 def test_the_shipped_rows_can_be_explored():
     sets = explorer_rows(load_results("few_shot"), load_results("paper"))
     explorer = mode_photon_explorer(explorer_table(sets))

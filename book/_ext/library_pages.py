@@ -76,7 +76,8 @@ def describe_results(results):
     table = with_tuned_body(table, tuned_lines(results["finetune"], results["qubits"]))
     missing = not_reproduced(table).itertuples(index=False)
     lines = [(label, f"{reported:.4f}", note) for label, reported, note in missing]
-    sets = explorer_rows(results["few_shot"], results["paper"])
+    more = {name: results[name] for name in ("photons", "finetune", "multiclass")}
+    sets = explorer_rows(results["few_shot"], results["paper"], **more)
     explorer = mode_photon_explorer(explorer_table(sets))
     return {
         "headline_table": headline_markdown(table),
