@@ -41,10 +41,11 @@ def confusion_panels(table: pd.DataFrame, heads: Mapping[str, str]) -> Figure:
         color = FAMILY_STYLE[family].color
         for y, line in enumerate(wide.to_numpy()):
             for x, share in enumerate(line):
-                # transparent, so that it reads on a light and on a dark page
-                field = {"color": color, "alpha": 0.75 * share, "lw": 0}
+                # so pale that the number reads on a light and on a dark page
+                field = {"color": color, "alpha": 0.45 * share, "lw": 0}
                 ax.fill_between([x - 0.5, x + 0.5], y - 0.5, y + 0.5, **field)
-                ax.text(x, y, f"{100 * share:.0f}", ha="center", va="center", color=INK)
+                weight = "bold" if x == y else "normal"
+                ax.text(x, y, f"{100 * share:.0f}", ha="center", va="center", weight=weight)
         ax.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), title=head)
         ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
         ax.set_yticks(range(len(names)), names)
