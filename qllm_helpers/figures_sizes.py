@@ -134,8 +134,9 @@ def validation_and_test(table: pd.DataFrame, *, height: float = 3.4) -> Figure:
         label = {"validation": "on validation, after choosing", "test": "on test"}[name]
         look = {"marker": style.marker, "color": style.color, "ls": dashes, "label": label}
         axes.plot(table[SIZE], table[name], **look)
-    spread = (table["validation"] - table["error"], table["validation"] + table["error"])
-    axes.fill_between(table[SIZE], *spread, color=FAMILY_STYLE["svc"].color, alpha=0.18, lw=0)
+    high = (table["validation"] + table["error"]).clip(upper=1)  # no accuracy is higher
+    low = table["validation"] - table["error"]
+    axes.fill_between(table[SIZE], low, high, color=FAMILY_STYLE["svc"].color, alpha=0.18, lw=0)
     _size_axis(axes, sorted(table[SIZE]))
     axes.set_ylabel("accuracy (fraction)")
     legend_above(figure, axes, columns=2)
