@@ -66,10 +66,10 @@ def lines_by_setting(
         axes.axhline(row["mean"], color=INK, ls=("-", ":")[place % 2], label=name, zorder=1)
         axes.axhspan(row["low"], row["high"], color=INK, alpha=0.18, lw=0, zorder=0)
     for name, value in (marks or {}).items():
-        axes.axvline(value, color=INK, ls=(0, (1, 3)), label=name, zorder=1)
+        axes.axvline(value, color=INK, ls="-.", label=name, zorder=1)
     if log:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     axes.set(xlabel=label, ylabel=AXIS["test_accuracy"])
     legend_above(figure, axes, columns=2)
     return figure
