@@ -322,7 +322,7 @@ def test_the_body_lifts_every_head_by_more_than_heads_differ():
     """A sentence of README and of the first page."""
     for page in ("README.md", "book/intro.md"):
         text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
-        assert "language model itself lifts every classical and photonic head by more than these" in text
+        assert "itself lifts every classical and photonic head by more than these" in text
     rows = load_results("finetune")
     rows = rows[rows["family"] != "twin"]
     means = rows.pivot_table(index="head", columns="fine_tuned", values="test_accuracy")
