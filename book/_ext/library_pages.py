@@ -81,7 +81,9 @@ def describe_results(results):
     explorer = mode_photon_explorer(explorer_table(sets))
     return {
         "headline_table": headline_markdown(table),
-        "not_reproduced": write_table(lines, ("published line", "reported", "why not here")),
+        "not_reproduced": write_table(lines, ("published line", "reported", "why not here"))
+        if lines
+        else "None: each has one.",
         "explorer": f"```{{raw}} html\n{explorer.html}\n```",
     }
 
