@@ -226,7 +226,7 @@ def test_rows_can_be_computed_again(monkeypatch):
 
     row = dict.fromkeys(COLUMNS) | {
         **{"study": "paper", "head": "h", "seed": 0, "fine_tuned": False},
-        **{"test_accuracy": 0.75, "n_train": 435, "n_test": 9101},
+        **{"test_accuracy": 0.75, "n_train": 435, "n_test": 9101, "samples_per_class": 256},
     }
     monkeypatch.setattr(study, "run_study", lambda units, n_jobs: [row])
     table = study_rows("paper", recompute=True)

@@ -212,8 +212,11 @@ def test_explorer_answers_to_pointer_and_keyboard(site, tab):
     assert second.locator(".qllm-told").first.is_visible()
     first.locator("rect").first.hover()
     assert numbers.is_visible() and not second.locator(".qllm-told").first.is_visible()
-    page.get_by_role("radio", name="few-shot, tuned body").check()
-    assert page.locator(".qllm-set-2").is_visible() and not page.locator(".qllm-set-0").is_visible()
+    other = page.get_by_role("radio", name="few-shot, tuned body")
+    other.check()
+    # A radio button is named after the class of the set that it shows.
+    assert page.locator(f".{other.get_attribute('id')}").is_visible()
+    assert not page.locator(".qllm-set-0").is_visible()
     assert tab.serious() == []
 
 
