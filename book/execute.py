@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from joblib import Parallel, delayed
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "notebooks"
@@ -88,27 +89,44 @@ def execute(source, target, parameters):
         nbformat.write(normalise(nbformat.read(scratch, as_version=4)), target)
 
 
-def run(notebooks, profile, in_place):
-    """Execute the notebooks that need it and say so, one line each."""
+def measures_time(source):
+    """Whether a notebook shows timings of its own: it then runs while nothing else does."""
+    cells = nbformat.read(source, as_version=4).cells
+    return any("nbval-ignore-output" in cell.metadata.get("tags", []) for cell in cells)
+
+
+def run_one(source, profile, library, in_place):
+    """Execute one notebook if it needs it, and return what there is to say."""
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    start = time.perf_counter()
+    if in_place:
+        execute(source, source, {})
+        return f"{source.stem} … {time.perf_counter() - start:.0f} s"
+    target = EXECUTED / source.name
+    stamp = target.with_suffix(".sha256")
+    wanted = digest([source], library)
+    if target.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return f"{source.stem} … unchanged"
+    stamp.unlink(missing_ok=True)
+    execute(source, target, {"PROFILE": profile})
+    stamp.write_text(wanted)
+    seconds = time.perf_counter() - start
+    # For the page that says how long everything takes.
+    target.with_suffix(".seconds").write_text(f"{seconds:.1f}")
+    return f"{source.stem} … {seconds:.0f} s"
+
+
+def run(notebooks, profile, in_place, jobs):
+    """Execute the notebooks that need it and say so, one line each as they end."""
     library = digest(list_files(LIBRARY), profile)
-    for number, source in enumerate(notebooks, 1):
-        print(f"[{number}/{len(notebooks)}] {source.stem} …", end=" ", flush=True)
-        start = time.perf_counter()
-        if in_place:
-            execute(source, source, {})
-        else:
-            target = EXECUTED / source.name
-            stamp = target.with_suffix(".sha256")
-            wanted = digest([source], library)
-            if target.exists() and stamp.exists() and stamp.read_text() == wanted:
-                print("unchanged")
-                continue
-            stamp.unlink(missing_ok=True)
-            execute(source, target, {"PROFILE": profile})
-            stamp.write_text(wanted)
-            # For the page that says how long everything takes.
-            target.with_suffix(".seconds").write_text(f"{time.perf_counter() - start:.1f}")
-        print(f"{time.perf_counter() - start:.0f} s", flush=True)
+    alone = [source for source in notebooks if measures_time(source)]
+    together = [source for source in notebooks if source not in alone]
+    number = 0
+    for batch, n_jobs in ((together, jobs), (alone, 1)):
+        tasks = (delayed(run_one)(source, profile, library, in_place) for source in batch)
+        for line in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks):
+            number += 1
+            print(f"[{number}/{len(notebooks)}] {line}", flush=True)
 
 
 def main():
@@ -117,14 +135,15 @@ def main():
     parser.add_argument("names", nargs="*", help="notebooks to run, e.g. 01_embeddings; else all")
     parser.add_argument("--profile", choices=("quick", "full"), default="quick")
     parser.add_argument("--in-place", action="store_true", help="write outputs into notebooks/")
+    parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time, default 2")
     options = parser.parse_args()
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     notebooks = sorted(SOURCES.glob("*.ipynb"))
     wanted = {Path(name).stem for name in options.names}
     missing = wanted - {path.stem for path in notebooks}
     if missing or not notebooks:
         sys.exit(f"no such notebook in {SOURCES.name}/: {', '.join(sorted(missing)) or '*.ipynb'}")
-    run([p for p in notebooks if not wanted or p.stem in wanted], options.profile, options.in_place)
+    chosen = [p for p in notebooks if not wanted or p.stem in wanted]
+    run(chosen, options.profile, options.in_place, options.jobs)
 
 
 if __name__ == "__main__":

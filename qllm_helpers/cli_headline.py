@@ -9,7 +9,10 @@ import click
 
 from qllm_helpers.artifacts import write_atomic
 
-_BLOCK = re.compile(r"(<!-- headline:begin -->\n).*?(<!-- headline:end -->)", re.DOTALL)
+_BLOCKS = {
+    name: re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+    for name in ("headline", "tuned")
+}
 _WIDE = {"type": click.Path(dir_okay=False, path_type=Path), "show_default": True}
 
 
@@ -17,24 +20,28 @@ _WIDE = {"type": click.Path(dir_okay=False, path_type=Path), "show_default": Tru
 @click.option("--readme", default="README.md", help="File with the block.", **_WIDE)
 @click.option("--figure", default="book/_static/headline.svg", help="Figure.", **_WIDE)
 def headline(readme: Path, figure: Path) -> None:
-    """Rewrite the headline table of README.md and its figure from the shipped rows.
+    """Rewrite the two tables of results in README.md and its figure from the shipped rows.
 
-    The table stands between <!-- headline:begin --> and <!-- headline:end -->.
+    They stand between <!-- headline:begin --> and <!-- headline:end -->, and between
+    <!-- tuned:begin --> and <!-- tuned:end -->.
     """
     from qllm_helpers import figures
     from qllm_helpers.headline import headline_table
     from qllm_helpers.headline_bodies import with_tuned_body
-    from qllm_helpers.headline_view import headline_markdown
+    from qllm_helpers.headline_view import headline_markdown, tuned_markdown
 
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    if not _BLOCK.search(text):
-        raise click.UsageError(
-            f"{readme} has no lines <!-- headline:begin --> and <!-- headline:end -->; add them "
-            "where the table shall stand, and run the command in the checkout"
-        )
+    for name, block in _BLOCKS.items():
+        if not block.search(text):
+            raise click.UsageError(
+                f"{readme} has no lines <!-- {name}:begin --> and <!-- {name}:end -->; add them "
+                "where the table shall stand, and run the command in the checkout"
+            )
     table = with_tuned_body(headline_table())
-    block = headline_markdown(table)
-    write_atomic(readme, _BLOCK.sub(lambda part: part[1] + block + part[2], text).encode())
+    written = {"headline": headline_markdown(table), "tuned": tuned_markdown(table)}
+    for name, block in _BLOCKS.items():
+        text = block.sub(lambda part, name=name: part[1] + written[name] + part[2], text)
+    write_atomic(readme, text.encode())
     shown = table[table["source"] != "reproduction, five-fold"].reset_index(drop=True)
     figure.parent.mkdir(parents=True, exist_ok=True)
     figures.save(figures.headline(shown), figure)

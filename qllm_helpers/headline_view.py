@@ -10,7 +10,7 @@ import pandas as pd
 from qllm_helpers.headline import headline_table
 from qllm_helpers.headline_bodies import with_tuned_body
 
-__all__ = ["CsvLink", "headline_markdown", "headline_part"]
+__all__ = ["CsvLink", "headline_markdown", "headline_part", "tuned_markdown"]
 
 _COUNTS = ("n_parameters", "n_live_parameters", "n_effective_parameters")
 
@@ -131,25 +131,54 @@ def _points(row: dict, prefix: str = "") -> str:
     return f"{100 * row[prefix + 'difference']:+.2f} ({p})"
 
 
-def _tuned_cells(row: dict) -> list[str]:
-    """What was measured on a fine-tuned body, if the line's own body is frozen."""
-    if pd.notna(row["tuned_mean"]):
-        return [_accuracy(row, "tuned_"), _points(row, "tuned_")]
-    return ["tuned already" if str(row["body"]).endswith("tuned") else "–", ""]
+def _reported(row: dict) -> str:
+    """The published accuracy, as a cell."""
+    return f"{row['reported']:.4f}" if pd.notna(row["reported"]) else "–"
 
 
 def _cells(row: dict) -> list[str]:
-    """A line of the Markdown table."""
-    reported = f"{row['reported']:.4f}" if pd.notna(row["reported"]) else "–"
+    """A line of the headline table."""
     if pd.isna(row["mean"]):
-        return [row["label"], reported, row["note"], "", "", "", "", ""]
+        return [row["label"], _reported(row), row["note"], "", "", ""]
     counts = " / ".join(f"{row[name]:,.0f}" if pd.notna(row[name]) else "–" for name in _COUNTS)
-    here = [_accuracy(row), str(row["n_seeds"]), counts, _points(row)]
-    return [row["label"], reported, *here, *_tuned_cells(row)]
+    here = [_accuracy(row), _points(row), str(row["n_seeds"]), counts]
+    return [row["label"], _reported(row), *here]
+
+
+def _tuned_cells(row: dict) -> list[str]:
+    """A line of the table of tuned bodies."""
+    tuned = [_accuracy(row, "tuned_"), _points(row, "tuned_"), str(row["tuned_n_seeds"])]
+    return [row["label"], _reported(row), _accuracy(row), *tuned]
+
+
+def _write(heading: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table; ends in a line feed."""
+    lines = [heading, ["---"] * len(heading), *lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def headline_markdown(table: pd.DataFrame | None = None) -> str:
     """The headline table as Markdown, for the README.
+
+    Parameters
+    ----------
+    table : DataFrame or None
+        From :func:`qllm_helpers.headline.headline_table`; None for the shipped rows.
+
+    Returns
+    -------
+    str
+        Without the five-fold lines; ends in a line feed.
+    """
+    table = headline_table() if table is None else table
+    table = table[table["source"] != "reproduction, five-fold"]
+    heading = ["", "reported", "here: mean, 95 % interval", "points to logistic regression"]
+    heading += ["seeds", "parameters: nominal / live / effective"]
+    return _write(heading, [_cells(row) for row in table.to_dict("records")])
+
+
+def tuned_markdown(table: pd.DataFrame | None = None) -> str:
+    """The paper's lines on a frozen and on a fine-tuned body as Markdown, for the README.
 
     Parameters
     ----------
@@ -159,12 +188,10 @@ def headline_markdown(table: pd.DataFrame | None = None) -> str:
     Returns
     -------
     str
-        Without the five-fold lines; ends in a line feed.
+        Only the lines that were run on a fine-tuned body beside a frozen one; ends in a line feed.
     """
     table = with_tuned_body(headline_table()) if table is None else table
-    table = table[table["source"] != "reproduction, five-fold"]
-    heading = ["", "reported", "here: mean, 95 % interval", "seeds"]
-    heading += ["parameters: nominal / live / effective", "points to logistic regression"]
-    heading += ["on a fine-tuned body", "points there"]
-    lines = [heading, ["---"] * len(heading), *(_cells(row) for row in table.to_dict("records"))]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = table[table["tuned_mean"].notna()]
+    heading = ["", "reported", "here, frozen body", "here, fine-tuned body"]
+    heading += ["points to logistic regression there", "seeds"]
+    return _write(heading, [_tuned_cells(row) for row in table.to_dict("records")])

@@ -22,12 +22,13 @@ from qllm_helpers.headline import (
     verdicts,
 )
 from qllm_helpers.headline_bodies import tuned_lines, with_tuned_body
-from qllm_helpers.headline_view import CsvLink, headline_markdown, headline_part
+from qllm_helpers.headline_view import CsvLink, headline_markdown, headline_part, tuned_markdown
 from qllm_helpers.statistics import paired_differences
 from qllm_helpers.study import load_results, load_units
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"<!-- headline:begin -->\n(.*?)<!-- headline:end -->", re.DOTALL)
+TUNED = re.compile(r"<!-- tuned:begin -->\n(.*?)<!-- tuned:end -->", re.DOTALL)
 
 # Heads with fewer seeds than the others.
 N_SEEDS = {f"14 qubits, multi, 886 parameters{end}": 5 for end in ("", ", encoders of 10")}
@@ -213,22 +214,25 @@ def test_a_line_has_its_tuned_figures_beside_it(both, tuned):
     )
     cells = {
         line.split(" | ")[0].removeprefix("| "): line.rstrip(" |").split(" | ")
-        for line in headline_markdown(both.reset_index()).splitlines()
+        for line in tuned_markdown(both.reset_index()).splitlines()[2:]
     }
     line = tuned.set_index("label").loc["SVC (paper)"]
-    assert cells["SVC (paper)"][6].startswith(f"{line['mean']:.4f} [{line['low']:.4f}")
-    assert cells["SVC (paper)"][7].startswith(f"{100 * line['difference']:+.2f} (p")
-    assert cells["LogisticRegression (here)"][7] == "reference"
-    assert cells["8 modes"][6] == "tuned already"
+    assert cells["SVC (paper)"][2].startswith(f"{both.loc['SVC (paper)', 'mean']:.4f} [")
+    assert cells["SVC (paper)"][3].startswith(f"{line['mean']:.4f} [{line['low']:.4f}")
+    assert cells["SVC (paper)"][4].startswith(f"{100 * line['difference']:+.2f} (p")
+    assert cells["LogisticRegression (here)"][4] == "reference"
+    assert set(cells) == set(tuned["label"])
 
 
 def test_markdown_has_one_line_a_row_and_no_empty_figure(both):
     text = headline_markdown(both)
     lines = text.splitlines()
     assert len(lines) == 2 + (both["source"] != "reproduction, five-fold").sum()
-    assert {line.count("|") for line in lines} == {9}
-    assert "nan" not in text.lower()
+    assert {line.count("|") for line in lines} == {7}
     assert "0.8376" in text
+    tuned = tuned_markdown(both)
+    assert {line.count("|") for line in tuned.splitlines()} == {7}
+    assert "nan" not in (text + tuned).lower()
 
 
 def test_figure_draws_reported_and_measured(table, both):
@@ -245,12 +249,16 @@ def test_command_rewrites_the_block_and_the_figure(tmp_path, monkeypatch, table,
     monkeypatch.setattr("qllm_helpers.headline.headline_table", table.reset_index)
     monkeypatch.setattr("qllm_helpers.headline_bodies.tuned_lines", lambda: tuned)
     readme, figure = tmp_path / "README.md", tmp_path / "headline.svg"
-    readme.write_text("above\n<!-- headline:begin -->\nold\n<!-- headline:end -->\nbelow\n")
+    readme.write_text(
+        "above\n<!-- headline:begin -->\nold\n<!-- headline:end -->\nbetween\n"
+        "<!-- tuned:begin -->\n<!-- tuned:end -->\nbelow\n"
+    )
     command = ["headline", "--readme", str(readme), "--figure", str(figure)]
     for _ in range(2):
         assert CliRunner().invoke(cli.main, command).exit_code == 0
         text = readme.read_text(encoding="utf-8")
         assert BLOCK.search(text)[1] == headline_markdown(both)
+        assert TUNED.search(text)[1] == tuned_markdown(both)
         assert text.startswith("above\n")
         assert text.endswith("below\n")
         assert figure.stat().st_size > 10_000
@@ -262,14 +270,10 @@ def test_command_rewrites_the_block_and_the_figure(tmp_path, monkeypatch, table,
 
 
 def test_readme_shows_the_shipped_rows(repository):
-    block = BLOCK.search(Path(repository, "README.md").read_text(encoding="utf-8"))
-    if block is None:
-        pytest.skip("README has no headline block yet")
-    try:
-        table = headline_markdown()
-    except DataError as error:
-        pytest.skip(str(error))
-    assert block[1] == table, "run `qllm headline`"
+    tables = headline_markdown(), tuned_markdown()
+    text = Path(repository, "README.md").read_text(encoding="utf-8")
+    shown = tuple(block.search(text)[1] for block in (BLOCK, TUNED))
+    assert shown == tables, "run `qllm headline`"
 
 
 @pytest.mark.parametrize("part", ["accuracy", "difference", "parameters", "origin"])

@@ -69,7 +69,7 @@ def describe_results(results):
     from qllm_helpers.figures_explorer import mode_photon_explorer
     from qllm_helpers.headline import headline_table
     from qllm_helpers.headline_bodies import tuned_lines, with_tuned_body
-    from qllm_helpers.headline_view import headline_markdown
+    from qllm_helpers.headline_view import headline_markdown, tuned_markdown
     from qllm_helpers.reproducibility import not_reproduced
 
     table = headline_table(results["few_shot"], results["paper"])
@@ -81,6 +81,7 @@ def describe_results(results):
     explorer = mode_photon_explorer(explorer_table(sets))
     return {
         "headline_table": headline_markdown(table),
+        "tuned_table": tuned_markdown(table),
         "not_reproduced": write_table(lines, ("published line", "reported", "why not here"))
         if lines
         else "None: each has one.",
