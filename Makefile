@@ -52,10 +52,10 @@ DRAW ?= $(shell date +%s)
 CHECKED ?= $(filter-out end_to_end,$(filter $(basename $(notdir $(wildcard qllm_helpers/data/results/*.csv))),$(STUDY)))
 # Half of the rows of finetune want a body tuned first, which takes a minute or two.
 check: $(INSTALLED)
-	for name in $(CHECKED); do \
-		case $$name in finetune | end_to_end) rows=1 ;; *) rows=3 ;; esac; \
-		$(BIN)/qllm study $$name --check $$rows --draw $(DRAW) --quiet || exit 1; \
-	done
+	@printf '%s\n' $(CHECKED) | xargs -P 2 -I{} sh -c ' \
+		case {} in finetune | end_to_end) rows=1 ;; *) rows=3 ;; esac; \
+		told=$$($(BIN)/qllm study {} --check $$rows --draw $(DRAW) --quiet --jobs 1 2>&1); \
+		code=$$?; echo "$$told"; exit $$code'
 
 bench: $(INSTALLED)
 	$(BIN)/qllm bench
