@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from scipy import stats
 
 from qllm_helpers import cli, figures
-from qllm_helpers.artifacts import DataError
 from qllm_helpers.headline import (
     COUNTERPARTS,
     END_TO_END,
