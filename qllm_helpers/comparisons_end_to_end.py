@@ -1,7 +1,7 @@
 """Four ways to treat the language model under one head: frozen, tuned first, trained with the head.
 
-Only the seeds that every way has are compared: the end-to-end fits are few, and each of them is
-paired with the cheap ones on the same sentences (our choice).
+Only the seeds that every way has are compared: an end-to-end fit takes minutes, and each is paired
+with the cheap ones on the same sentences (our choice).
 """
 
 from __future__ import annotations
@@ -63,8 +63,14 @@ def rows_by_way(end_to_end: pd.DataFrame, finetune: pd.DataFrame) -> pd.DataFram
     return rows[rows["seed"].isin(common)].drop(columns="order").reset_index(drop=True)
 
 
-def pairs_within(rows: pd.DataFrame, *, way: str | None = None, kind: str | None = None) -> list:
-    """Pairs of heads to compare: the photonic one within each way, or each way with the frozen one.
+def pairs_within(
+    rows: pd.DataFrame,
+    *,
+    way: str | None = None,
+    kind: str | None = None,
+    reference: str = WAYS[0],
+) -> list:
+    """Pairs of heads to compare: the photonic one within each way, or each way with one of them.
 
     Parameters
     ----------
@@ -73,7 +79,9 @@ def pairs_within(rows: pd.DataFrame, *, way: str | None = None, kind: str | None
     way : str or None
         Compare every other head of this way with the photonic one.
     kind : str or None
-        Compare every other way of this head with the frozen body.
+        Compare every other way of this head with ``reference``.
+    reference : str
+        One of :data:`WAYS`; counts with ``kind`` only.
 
     Returns
     -------
@@ -82,7 +90,7 @@ def pairs_within(rows: pd.DataFrame, *, way: str | None = None, kind: str | None
     Raises
     ------
     ValueError
-        If not exactly one of the two is given, or nothing matches.
+        If not exactly one of ``way`` and ``kind`` is given, or nothing matches.
     """
     if (way is None) == (kind is None):
         raise ValueError("give a way or a kind, not both and not neither")
@@ -91,8 +99,8 @@ def pairs_within(rows: pd.DataFrame, *, way: str | None = None, kind: str | None
         first = f"photonic, {way}"
         pairs = [(first, head) for head in known if head.endswith(way) and head != first]
     else:
-        last = f"{kind}, {WAYS[0]}"
+        last = f"{kind}, {reference}"
         pairs = [(head, last) for head in known if head.startswith(f"{kind}, ") and head != last]
     if not pairs or {name for pair in pairs for name in pair} - set(known):
-        raise ValueError(f"nothing to compare for {way or kind!r}; heads: {known}")
+        raise ValueError(f"nothing to compare for {way or last!r}; heads: {known}")
     return pairs
