@@ -21,6 +21,7 @@ __all__ = [
     "pooled_table",
     "study_rows",
     "verdict",
+    "verdict_lines",
 ]
 
 
@@ -226,3 +227,24 @@ def verdict(row: pd.Series, *, margin: float = MARGIN) -> str:
         words = direction if real else f"undecided (neither different nor the same within {bound})"
     low, middle, high = (f"{100 * row[name]:+.2f}" for name in ("low", "difference", "high"))
     return f"{middle} points [{low}, {high}], {row['n_seeds']} seeds: {words}"
+
+
+def verdict_lines(table: pd.DataFrame, template: str, *, margin: float = MARGIN) -> str:
+    """Conclusions in words, one line a row.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows that :func:`verdict` reads, such as those of :func:`paired_table`.
+    template : str
+        What a row is about, with columns in braces, for example ``"{n_photons} photons"``.
+    margin : float
+        The margin of that table.
+
+    Returns
+    -------
+    str
+    """
+    return "\n".join(
+        f"{template.format(**row)}: {verdict(row, margin=margin)}" for _, row in table.iterrows()
+    )

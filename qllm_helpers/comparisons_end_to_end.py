@@ -70,7 +70,7 @@ def pairs_within(
     kind: str | None = None,
     reference: str = WAYS[0],
 ) -> list:
-    """Pairs of heads to compare: the photonic one within each way, or each way with one of them.
+    """Pairs of heads to compare: the photonic one within a way, or later ways with an earlier one.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ def pairs_within(
     way : str or None
         Compare every other head of this way with the photonic one.
     kind : str or None
-        Compare every other way of this head with ``reference``.
+        Compare every way of this head that comes after ``reference`` in :data:`WAYS` with it.
     reference : str
-        One of :data:`WAYS`; counts with ``kind`` only.
+        One of :data:`WAYS` but the last; counts with ``kind`` only.
 
     Returns
     -------
@@ -100,7 +100,8 @@ def pairs_within(
         pairs = [(first, head) for head in known if head.endswith(way) and head != first]
     else:
         last = f"{kind}, {reference}"
-        pairs = [(head, last) for head in known if head.startswith(f"{kind}, ") and head != last]
+        later = WAYS[WAYS.index(reference) + 1 :] if reference in WAYS else ()
+        pairs = [(head, last) for head in (f"{kind}, {way}" for way in later) if head in known]
     if not pairs or {name for pair in pairs for name in pair} - set(known):
         raise ValueError(f"nothing to compare for {way or last!r}; heads: {known}")
     return pairs

@@ -12,7 +12,6 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from .comparisons import verdict
 from .intervals import paired_values
 from .statistics import LEVEL, MARGIN, difference_tests
 
@@ -158,34 +157,13 @@ def kind_contrasts(
     return _tested({at: (sides[0][at] - sides[1][at]).dropna() for at in both}, by, margin)
 
 
-def verdict_lines(table: pd.DataFrame, template: str, *, margin: float = MARGIN) -> str:
-    """Conclusions in words, one line a row.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `size_steps`, `size_trends` or `kind_contrasts`.
-    template : str
-        What a row is about, with columns in braces, for example ``"{n_photons} photons"``.
-    margin : float
-        The margin of that table.
-
-    Returns
-    -------
-    str
-    """
-    return "\n".join(
-        f"{template.format(**row)}: {verdict(row, margin=margin)}" for _, row in table.iterrows()
-    )
-
-
 def labelled(table: pd.DataFrame, template: str) -> pd.DataFrame:
     """The table with a name for every row, ready for ``figures.difference_forest``.
 
     Parameters
     ----------
     table, template
-        As in `verdict_lines`.
+        As in :func:`qllm_helpers.comparisons.verdict_lines`.
 
     Returns
     -------

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from qllm_helpers import sweeps, sweeps_contrasts
+from qllm_helpers.comparisons import verdict_lines
 from qllm_helpers.photonic_heads import PhotonicHead
 from qllm_helpers.sweeps import KINDS
 
@@ -140,9 +141,7 @@ def test_contrasts_of_kinds_are_paired_and_corrected_together():
 
 def test_verdicts_in_words():
     rows = made_rows(lambda m, n: -0.05 * (m == 6), circuits=[(4, 1), (6, 1)])
-    text = sweeps_contrasts.verdict_lines(
-        sweeps_contrasts.size_steps(rows), "{before} to {after} modes"
-    )
+    text = verdict_lines(sweeps_contrasts.size_steps(rows), "{before} to {after} modes")
     assert text.startswith("4 to 6 modes: -4.9")
     assert text.endswith("20 seeds: worse")
     named = sweeps_contrasts.labelled(sweeps_contrasts.size_steps(rows), "to {after} modes")
