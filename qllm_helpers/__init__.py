@@ -9,20 +9,20 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "load_texts": "datasets",
-    "paper_split": "datasets",
-    "few_shot_split": "datasets",
-    "load_embeddings": "embeddings",
-    "encode": "encoders",
-    "PhotonicLayer": "photonics",
-    "PhotonicClassifier": "estimators",
-    "QubitClassifier": "estimators",
-    "MLPClassifier": "estimators",
-    "fit_many": "estimators",
-    "count_parameters": "parameters",
-    "load_results": "study",
-    "save_head": "saved_heads",
-    "load_head": "saved_heads",
+    "load_texts": "text.protocols",
+    "paper_split": "text.protocols",
+    "few_shot_split": "text.protocols",
+    "load_embeddings": "text.embeddings",
+    "encode": "text.encoders",
+    "PhotonicLayer": "photons.layer",
+    "PhotonicClassifier": "classifiers.estimators",
+    "QubitClassifier": "classifiers.estimators",
+    "MLPClassifier": "classifiers.estimators",
+    "fit_many": "classifiers.estimators",
+    "count_parameters": "heads.parameters",
+    "load_results": "studies.run",
+    "save_head": "classifiers.saved",
+    "load_head": "classifiers.saved",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from qllm_helpers.artifacts import DataError, UnknownNameError
+from qllm_helpers.files import DataError, UnknownNameError
 
 # Command -> module and attribute that holds it.
 LATER = {
@@ -67,7 +67,7 @@ def embed(name: str, encoder: str, output: Path | None) -> None:
     Needs the sentences: from $QLLM_DATA_DIR/NAME.csv or from the Hub. Takes about two minutes
     for SST-5 on two cores.
     """
-    from qllm_helpers.embeddings import write_embeddings
+    from qllm_helpers.text.embeddings import write_embeddings
 
     try:
         path = write_embeddings(name, encoder=encoder, output=output, progress=True)

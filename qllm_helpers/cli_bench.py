@@ -18,7 +18,7 @@ def _output_option(tables: str):
 
 def _write(tables: dict[str, pd.DataFrame], folder: Path | None) -> None:
     """Write measured tables, and say where."""
-    from qllm_helpers.measurements import write_measurements
+    from qllm_helpers.studies.measurements import write_measurements
 
     for path in write_measurements(tables, folder):
         click.echo(f"wrote {path}")
@@ -88,7 +88,7 @@ def _qubit_table(frame: pd.DataFrame) -> str:
 
 def _qubits(threads: int, seconds: float) -> pd.DataFrame:
     """Measure the qubit circuits, and show them."""
-    from qllm_helpers.bench_qubits import run_qubit_benchmark, standard_cases
+    from qllm_helpers.benchmarks.qubits import run_qubit_benchmark, standard_cases
 
     cases = standard_cases()
     table = run_qubit_benchmark(cases, n_threads=threads, min_seconds=seconds, progress=True)
@@ -109,10 +109,10 @@ def bench(
 
     Takes about ten minutes on two cores. Keep the machine otherwise idle; quote ratios, not times.
     """
-    from qllm_helpers.bench import run_benchmark, standard_cases
-    from qllm_helpers.bench_bounds import machine_limits, with_bounds
-    from qllm_helpers.bench_qubits import require_pennylane
-    from qllm_helpers.bench_sweep import sweep_benchmark
+    from qllm_helpers.benchmarks.bounds import machine_limits, with_bounds
+    from qllm_helpers.benchmarks.layer import run_benchmark, standard_cases
+    from qllm_helpers.benchmarks.qubits import require_pennylane
+    from qllm_helpers.benchmarks.sweep import sweep_benchmark
 
     if qubits:
         try:
@@ -145,8 +145,8 @@ def landscape(output: Path | None) -> None:
 
     Takes about ten minutes on two cores.
     """
-    from qllm_helpers.landscape import landscape as measure
-    from qllm_helpers.landscape import standard_circuits
+    from qllm_helpers.studies.landscape import landscape as measure
+    from qllm_helpers.studies.landscape import standard_circuits
 
     _write({"landscape": measure(standard_circuits(), progress=True)}, output)
 
@@ -158,7 +158,7 @@ def qubit_noise(output: Path | None) -> None:
 
     Takes about five minutes on two cores.
     """
-    from qllm_helpers.qubit_noise import SEEDS, noise_table, standard_devices, trained_heads
+    from qllm_helpers.studies.shots import SEEDS, noise_table, standard_devices, trained_heads
 
     table = noise_table(trained_heads(SEEDS), standard_devices(), progress=True)
     _write({"qubit_noise": table}, output)

@@ -18,8 +18,8 @@ def confusion(output: Path | None) -> None:
 
     Takes about two minutes on two cores.
     """
-    from qllm_helpers.confusion import confusion_table
-    from qllm_helpers.measurements import write_measurements
+    from qllm_helpers.studies.confusion import confusion_table
+    from qllm_helpers.studies.measurements import write_measurements
 
     for path in write_measurements({"confusion": confusion_table(progress=True)}, output):
         click.echo(f"wrote {path}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from qllm_helpers.artifacts import write_atomic
+from qllm_helpers.files import write_atomic
 
 _BLOCKS = {
     name: re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
@@ -26,9 +26,9 @@ def headline(readme: Path, figure: Path) -> None:
     <!-- tuned:begin --> and <!-- tuned:end -->.
     """
     from qllm_helpers import figures
-    from qllm_helpers.headline import headline_table
-    from qllm_helpers.headline_bodies import with_tuned_body
-    from qllm_helpers.headline_view import headline_markdown, tuned_markdown
+    from qllm_helpers.results.headline import headline_table
+    from qllm_helpers.results.tuned import with_tuned_body
+    from qllm_helpers.results.view import headline_markdown, tuned_markdown
 
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     for name, block in _BLOCKS.items():

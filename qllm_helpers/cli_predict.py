@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from qllm_helpers.artifacts import UnknownNameError
+from qllm_helpers.files import UnknownNameError
 
 
 def _sentences(given: tuple[str, ...], file) -> list[str]:
@@ -19,7 +19,7 @@ def _sentences(given: tuple[str, ...], file) -> list[str]:
 
 def _head(data: str | None, modes: int, photons: int, seed: int, epochs: int):
     """Train a head, and say how far to trust it."""
-    from qllm_helpers.labelling import train_head
+    from qllm_helpers.classifiers.labelling import train_head
 
     trained = train_head(data or "sst2", n_modes=modes, n_photons=photons, seed=seed, epochs=epochs)
     click.echo(
@@ -63,8 +63,8 @@ def predict(sentences, data, modes, photons, seed, epochs, head, save, file, as_
 
     Without --head, a photonic head is trained on shipped embeddings, which takes seconds.
     """
-    from qllm_helpers.labelling import label_sentences
-    from qllm_helpers.saved_heads import load_head, save_head
+    from qllm_helpers.classifiers.labelling import label_sentences
+    from qllm_helpers.classifiers.saved import load_head, save_head
 
     texts = _sentences(sentences, file)
     if not texts and save is None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from qllm_helpers.artifacts import DATA_DIR, UnknownNameError
-from qllm_helpers.study import (
+from qllm_helpers.files import DATA_DIR, UnknownNameError
+from qllm_helpers.studies.run import (
     TOLERANCE,
     check_rows,
     export_table,

@@ -5,9 +5,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from qllm_helpers.classifiers.labelling import label_sentences, train_head
+from qllm_helpers.classifiers.saved import save_head
 from qllm_helpers.cli import main
-from qllm_helpers.labelling import label_sentences, train_head
-from qllm_helpers.saved_heads import save_head
 
 REVIEWS = ["a warm, witty and wonderful film", "a dull, empty and stupid waste of time"]
 

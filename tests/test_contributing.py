@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import test_repository
 
-from qllm_helpers import corpora, count_parameters, embeddings, fit_many, registry
-from qllm_helpers.corpora import Corpus, load_texts
-from qllm_helpers.datasets import few_shot_split
-from qllm_helpers.embeddings import load_embeddings, write_embeddings
-from qllm_helpers.study import load_units, run_study
+from qllm_helpers import count_parameters, fit_many
+from qllm_helpers.studies import registry
+from qllm_helpers.studies.run import load_units, run_study
+from qllm_helpers.text import corpora, embeddings
+from qllm_helpers.text.corpora import Corpus, load_texts
+from qllm_helpers.text.embeddings import load_embeddings, write_embeddings
+from qllm_helpers.text.protocols import few_shot_split
 
 GUIDE = (Path(__file__).resolve().parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -79,7 +81,7 @@ def test_a_new_head_follows_the_rules_of_heads(newcomer):
 def test_an_entry_point_makes_a_head_known(newcomer, known, tmp_path, monkeypatch):
     """An installed package is a module and a folder with metadata on the path."""
     package = blocks("python")[0] + blocks("python")[1]
-    package += "\nfrom qllm_helpers.registry import Registered\n"
+    package += "\nfrom qllm_helpers.studies.registry import Registered\n"
     package += 'WAVE = Registered("my_package:WaveClassifier", "mlp")\n'
     Path("my_package.py").write_text(package, encoding="utf-8")
     about = tmp_path / "my_package-1.dist-info"

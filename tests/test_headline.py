@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from scipy import stats
 
 from qllm_helpers import cli, figures
-from qllm_helpers.headline import (
+from qllm_helpers.results.headline import (
     COUNTERPARTS,
     END_TO_END,
     headline_table,
@@ -20,10 +20,10 @@ from qllm_helpers.headline import (
     reported_lines,
     verdicts,
 )
-from qllm_helpers.headline_bodies import tuned_lines, with_tuned_body
-from qllm_helpers.headline_view import CsvLink, headline_markdown, headline_part, tuned_markdown
-from qllm_helpers.statistics import paired_differences
-from qllm_helpers.study import load_results, load_units
+from qllm_helpers.results.statistics import paired_differences
+from qllm_helpers.results.tuned import tuned_lines, with_tuned_body
+from qllm_helpers.results.view import CsvLink, headline_markdown, headline_part, tuned_markdown
+from qllm_helpers.studies.run import load_results, load_units
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"<!-- headline:begin -->\n(.*?)<!-- headline:end -->", re.DOTALL)
@@ -245,8 +245,8 @@ def test_figure_draws_reported_and_measured(table, both):
 
 
 def test_command_rewrites_the_block_and_the_figure(tmp_path, monkeypatch, table, both, tuned):
-    monkeypatch.setattr("qllm_helpers.headline.headline_table", table.reset_index)
-    monkeypatch.setattr("qllm_helpers.headline_bodies.tuned_lines", lambda: tuned)
+    monkeypatch.setattr("qllm_helpers.results.headline.headline_table", table.reset_index)
+    monkeypatch.setattr("qllm_helpers.results.tuned.tuned_lines", lambda: tuned)
     readme, figure = tmp_path / "README.md", tmp_path / "headline.svg"
     readme.write_text(
         "above\n<!-- headline:begin -->\nold\n<!-- headline:end -->\nbetween\n"

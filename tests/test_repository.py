@@ -22,29 +22,6 @@ ADDRESS = CONFIG["repository"]["url"]
 SLUG = ADDRESS.removeprefix("https://github.com/")
 COLAB = f"https://colab.research.google.com/github/{SLUG}/blob/{CONFIG['repository']['branch']}/"
 
-# The library from the ground up. Imports point down or stay within a line; a module called
-# FAMILY_something stands with its family.
-LAYERS = (
-    "artifacts hub",
-    "corpora datasets encoders embeddings contrastive finetuning",
-    "kernels mesh photonics noise merlin_bridge qubits",
-    "heads twins photonic_heads merlin_head qubit_heads noisy_heads text_heads",
-    "parameters",
-    "batches tracking training replicated",
-    "estimators kernel_classifier noisy_classifier end_to_end",
-    "saved_heads labelling",
-    "registry study landscape qubit_noise confusion",
-    "measurements bench",
-    "published intervals selection statistics comparisons sweeps",
-    "explorer headline gain reproducibility hardware",
-    "figures",
-    "cli",
-)
-LEVEL = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
-SIMULATORS = {"merlin", "perceval", "pennylane"}
-# The bridge speaks to them, the benchmark measures them.
-WITH_SIMULATORS = ("photonics", "merlin_bridge", "bench")
-
 
 @cache
 def tracked_texts():
@@ -180,63 +157,14 @@ def test_constraints_pin_every_declared_dependency_exactly():
 # --- the library --------------------------------------------------------------------------
 
 
-def level(name):
-    """The layer of a module, by its own name or by its family's."""
-    parts = name.split("_")
-    prefixes = ["_".join(parts[:n]) for n in range(len(parts), 0, -1)]
-    known = [LEVEL[prefix] for prefix in prefixes if prefix in LEVEL]
-    assert known, f"give {name} a place in LAYERS"
-    return known[0]
-
-
-def own_imports(path, everywhere=True):
-    """Modules of the library that a file imports, anywhere or only when it is loaded."""
-    found = set()
-    for node, module in imports(path):
-        package, _, rest = module.partition(".")
-        here = everywhere or node.col_offset == 0
-        if here and package == "qllm_helpers" and (path.parent / f"{rest}.py").exists():
-            found.add(rest)
-    return found
-
-
-def test_imports_point_down():
-    assert LIBRARY
-    modules = [path for path in LIBRARY if path.stem != "__init__"]
-    upwards = [
-        f"{path.stem} imports {other}"
-        for path in modules
-        for other in own_imports(path)
-        if level(other) > level(path.stem)
+def test_rooms_import_one_way():
+    command = [
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command as lint; lint()",
     ]
-    assert upwards == []
-
-
-def test_imports_make_no_circle():
-    todo = {path.stem: own_imports(path, everywhere=False) for path in LIBRARY}
-    while todo:
-        free = {name for name, needs in todo.items() if not needs & todo.keys()}
-        assert free, f"a circle of imports among {sorted(todo)}"
-        todo = {name: needs for name, needs in todo.items() if name not in free}
-
-
-def test_only_photonics_knows_the_simulators_and_only_when_it_needs_them():
-    for path in LIBRARY:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        used = {m.split(".")[0] for _, m in imports(path)} & SIMULATORS
-        assert not used or path.stem.startswith(WITH_SIMULATORS), f"{path.name} imports {used}"
-        at_import = {
-            name.split(".")[0]
-            for node in tree.body
-            if isinstance(node, ast.Import | ast.ImportFrom)
-            for name in ([a.name for a in node.names] + [getattr(node, "module", "") or ""])
-        }
-        assert not at_import & SIMULATORS, f"{path.name} imports {at_import & SIMULATORS} at once"
-
-
-def test_only_figures_draw():
-    drawing = {p.name for p in LIBRARY for _, m in imports(p) if m.split(".")[0] == "matplotlib"}
-    assert {name for name in drawing if not name.startswith("figures")} == set()
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-3000:]
 
 
 def test_importing_the_library_is_light():
@@ -250,7 +178,7 @@ def test_importing_the_library_is_light():
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.name)
 def test_modules_are_short_and_quiet(path):
     text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= 300
+    assert text.count("\n") <= 500
     tree = ast.parse(text)
     long = {
         node.name: node.end_lineno - node.body[0].lineno

@@ -15,15 +15,18 @@ import pytest
 from click.testing import CliRunner
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from qllm_helpers import artifacts, study, study_run, study_table
-from qllm_helpers.artifacts import DataError, UnknownNameError
+from qllm_helpers import files as artifacts
 from qllm_helpers.cli_study import study as study_command
-from qllm_helpers.embeddings import load_embeddings
-from qllm_helpers.registry import register_estimator
-from qllm_helpers.study import check_rows, export_table, load_results, load_units, run_study
-from qllm_helpers.study_run import Candidate, select, unit_data
-from qllm_helpers.study_store import ResultStore
-from qllm_helpers.study_table import format_table, parse_table
+from qllm_helpers.files import DataError, UnknownNameError
+from qllm_helpers.studies import run as study
+from qllm_helpers.studies import table as study_table
+from qllm_helpers.studies import unit as study_run
+from qllm_helpers.studies.registry import register_estimator
+from qllm_helpers.studies.run import check_rows, export_table, load_results, load_units, run_study
+from qllm_helpers.studies.store import ResultStore
+from qllm_helpers.studies.table import format_table, parse_table
+from qllm_helpers.studies.unit import Candidate, select, unit_data
+from qllm_helpers.text.embeddings import load_embeddings
 
 Count = namedtuple("Count", "total")
 Counts = namedtuple("Counts", "nominal live effective")
@@ -190,7 +193,7 @@ COUNT_OF_LENGTH = Counts(Count(1), None, None)
 
 
 def test_an_estimator_may_read_sentences(grid, tmp_path, monkeypatch):
-    from qllm_helpers.datasets import Texts
+    from qllm_helpers.text.protocols import Texts
 
     y = load_embeddings("sst2")
     sentences = [f"sentence {number}" for number in range(len(y.y))]
@@ -366,7 +369,7 @@ DRIVER = """
     sys.path.insert(0, sys.argv[1])
     from pathlib import Path
     import test_study
-    from qllm_helpers.study import export_table, load_units, run_study
+    from qllm_helpers.studies.run import export_table, load_units, run_study
 
     folder, kills = Path(sys.argv[2]), int(sys.argv[3])
     units = load_units("toy", path=folder / "grid.toml")

@@ -42,7 +42,7 @@ def describe_public_names():
 
 def describe_studies(results):
     """Return tables of the studies: their size and cost, and their versions."""
-    from qllm_helpers.reproducibility import row_versions, study_overview
+    from qllm_helpers.results.reproducibility import row_versions, study_overview
 
     overview = study_overview(results)
     sizes = [
@@ -65,12 +65,12 @@ def describe_studies(results):
 
 def describe_results(results):
     """Return the headline table, what it lacks, and the explorer."""
-    from qllm_helpers.explorer import explorer_rows, explorer_table
-    from qllm_helpers.figures_explorer import mode_photon_explorer
-    from qllm_helpers.headline import headline_table
-    from qllm_helpers.headline_bodies import tuned_lines, with_tuned_body
-    from qllm_helpers.headline_view import headline_markdown, tuned_markdown
-    from qllm_helpers.reproducibility import not_reproduced
+    from qllm_helpers.figures.explorer import mode_photon_explorer
+    from qllm_helpers.results.explorer import explorer_rows, explorer_table
+    from qllm_helpers.results.headline import headline_table
+    from qllm_helpers.results.reproducibility import not_reproduced
+    from qllm_helpers.results.tuned import tuned_lines, with_tuned_body
+    from qllm_helpers.results.view import headline_markdown, tuned_markdown
 
     table = headline_table(results["few_shot"], results["paper"])
     table = with_tuned_body(table, tuned_lines(results["finetune"], results["qubits"]))
@@ -128,7 +128,7 @@ def describe_citation(config):
 
 def add_substitutions(app, config):
     """Give the pages what the library says now."""
-    from qllm_helpers.reproducibility import shipped_results
+    from qllm_helpers.results.reproducibility import shipped_results
 
     results = shipped_results()
     config.myst_substitutions = {

@@ -1,0 +1,1 @@
+"""Speed beside MerLin, Perceval and PennyLane, measured in one run."""

@@ -1,0 +1,1 @@
+"""Estimators with the interface of scikit-learn on top of the heads."""

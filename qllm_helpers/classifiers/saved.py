@@ -1,0 +1,214 @@
+"""Trained heads as files: safetensors with one JSON entry, never anything that can run code.
+
+A file holds the weights, the estimator's parameters and classes, and a SHA-256 over all of it:
+safetensors checks sizes, not contents. Loading gives the same bits back, or one clear error.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from qllm_helpers.classifiers.replicated import ReplicatedClassifier
+from qllm_helpers.files import DataError, sha256, write_atomic
+from qllm_helpers.text.encoders import DEFAULT_ENCODER, short_name
+
+__all__ = ["SAVED", "load_head", "save_head"]
+
+FORMAT, VERSION = "qllm-helpers head", 1
+#: Estimators that a file may name: nothing else is ever built from one.
+SAVED = {
+    "MLPClassifier": "qllm_helpers.classifiers.estimators",
+    "PhotonicClassifier": "qllm_helpers.classifiers.estimators",
+    "QubitClassifier": "qllm_helpers.classifiers.estimators",
+    "QuadraticFormClassifier": "qllm_helpers.classifiers.estimators",
+    "NoisyPhotonicClassifier": "qllm_helpers.classifiers.noisy",
+}
+_SCORES = ("best_epoch_", "validation_accuracy_", "validation_loss_")
+_KEYS = {
+    *("format", "version", "estimator", "parameters", "n_features", "classes", "scores"),
+    *("history", "label_names", "encoder"),
+}
+
+
+def save_head(
+    estimator: ReplicatedClassifier,
+    path: str | Path,
+    *,
+    label_names: list[str] | None = None,
+    encoder: str = DEFAULT_ENCODER,
+) -> Path:
+    """Write a fitted head to a file.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        One of :data:`SAVED`.
+    path : str or Path
+        Target, by convention ending in ``.safetensors``; an existing file is replaced at once.
+    label_names : list of str or None
+        Name of each class, in the order of ``classes_``; None for the classes themselves.
+    encoder : str
+        Sentence encoder whose vectors the head was fitted on.
+
+    Returns
+    -------
+    Path
+        The file. The same head gives the same bytes.
+
+    Raises
+    ------
+    ValueError
+        If the estimator is of another kind or holds weights that are not finite, or the names do
+        not fit its classes.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    """
+    kind = type(estimator).__name__
+    if kind not in SAVED or not isinstance(estimator, ReplicatedClassifier):
+        raise ValueError(
+            f"a {kind} cannot be saved; these can: {', '.join(SAVED)}. The linear head is "
+            "MLPClassifier(hidden_dims=())"
+        )
+    check_is_fitted(estimator, "module_")
+    names = [str(name) for name in (estimator.classes_ if label_names is None else label_names)]
+    if len(names) != len(estimator.classes_):
+        raise ValueError(f"need {len(estimator.classes_)} label names, got {len(names)}")
+    tensors = _tensors(estimator.module_)
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ValueError("the head holds NaN or infinity: it is not worth keeping")
+    path = Path(path)
+    write_atomic(path, _content(tensors, _description(estimator, names, short_name(encoder))))
+    return path
+
+
+def load_head(path: str | Path) -> ReplicatedClassifier:
+    """Read a head from a file of :func:`save_head`.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    fitted estimator
+        With the attributes that it was saved with, and ``label_names_`` and ``encoder_``.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is damaged, foreign, or of a newer version.
+    """
+    path = Path(path)
+    tensors, text, digest = _read(path)
+    if _digest(tensors, text) != digest:
+        raise _refused(path, "its content does not fit its SHA-256: it is damaged, or was changed")
+    described = json.loads(text)
+    if described.get("version") != VERSION:
+        raise _refused(path, "another version of this package wrote it; install that version")
+    if set(described) != _KEYS or described["estimator"] not in SAVED:
+        raise _refused(path, "it names no estimator of this package")
+    try:
+        return _rebuilt(described, tensors)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise _refused(path, f"weights and description do not fit together ({error})") from error
+
+
+def _refused(path: Path, why: str) -> DataError:
+    return DataError(f"{path} cannot be loaded: {why}. Save the head again with save_head()")
+
+
+def _tensors(module) -> dict[str, torch.Tensor]:
+    """Weights and buffers by name, as safetensors wants them."""
+    state = module.state_dict()
+    return {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
+
+
+def _description(estimator, label_names: list[str], encoder: str) -> str:
+    """Canonical JSON of everything but the weights."""
+    parameters = estimator.get_params()
+    if not isinstance(parameters.get("random_state"), int | None):
+        parameters["random_state"] = None  # a generator has no value that could be kept
+    described = {
+        "format": FORMAT,
+        "version": VERSION,
+        "estimator": type(estimator).__name__,
+        "parameters": parameters,
+        "n_features": estimator.n_features_in_,
+        "classes": estimator.classes_.tolist(),
+        "scores": {name: getattr(estimator, name) for name in _SCORES},
+        # pairs, because sorted keys would put the columns into another order
+        "history": list(estimator.history_.to_dict("list").items()),
+        "label_names": label_names,
+        "encoder": encoder,
+    }
+    return json.dumps(described, sort_keys=True, default=_plain)
+
+
+def _plain(value):
+    """NumPy numbers and arrays as JSON knows them."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise ValueError(f"a parameter of type {type(value).__name__} cannot be saved: {value!r}")
+
+
+def _digest(tensors: dict[str, torch.Tensor], text: str) -> str:
+    """SHA-256 of description and weights, independent of how the file lays them out."""
+    parts = [text.encode()]
+    for name in sorted(tensors):
+        array = tensors[name].numpy()
+        parts += [f"\n{name} {array.dtype.str} {array.shape}\n".encode(), array.tobytes()]
+    return sha256(b"".join(parts))
+
+
+def _content(tensors: dict[str, torch.Tensor], text: str) -> bytes:
+    from safetensors.torch import save
+
+    # One entry: safetensors writes several in random order, and the bytes would differ.
+    entry = json.dumps({"head": text, "sha256": _digest(tensors, text)}, sort_keys=True)
+    return save(tensors, metadata={FORMAT: entry})
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], str, str]:
+    """Tensors, description and digest of a file; DataError if it is of another kind."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    if not path.is_file():
+        raise DataError(f"there is no file {path}. Write one with save_head()")
+    content = path.read_bytes()
+    try:
+        tensors = load(content)
+        (length,) = struct.unpack("<Q", content[:8])
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+        entry = json.loads(metadata[FORMAT])
+        return tensors, entry["head"], entry["sha256"]
+    except (SafetensorError, UnicodeDecodeError, struct.error, ValueError) as error:
+        raise _refused(path, "it is no safetensors file, or a damaged one") from error
+    except (KeyError, TypeError) as error:
+        raise _refused(path, "it holds no head of this package") from error
+
+
+def _rebuilt(described: dict, tensors: dict[str, torch.Tensor]) -> ReplicatedClassifier:
+    kind = getattr(import_module(SAVED[described["estimator"]]), described["estimator"])
+    # JSON has no tuples, and scikit-learn's clone compares by identity and value
+    lists = {k: tuple(v) for k, v in described["parameters"].items() if isinstance(v, list)}
+    estimator = kind(**described["parameters"] | lists)
+    classes = np.array(described["classes"])
+    head = estimator._build_head(described["n_features"], len(classes), 1)
+    head.load_state_dict(tensors)
+    estimator.module_, estimator.classes_ = head.eval(), classes
+    estimator.n_features_in_ = described["n_features"]
+    estimator.history_ = pd.DataFrame(dict(described["history"]))
+    for name in _SCORES:
+        setattr(estimator, name, described["scores"][name])
+    estimator.label_names_ = tuple(described["label_names"])
+    estimator.encoder_ = described["encoder"]
+    return estimator

@@ -1,0 +1,1 @@
+"""Torch modules from an embedding to logits, and the counting of their parameters."""

@@ -1,0 +1,184 @@
+"""A head whose first part is the language model itself, so that gradients reach its weights.
+
+The training loop knows samples as rows of numbers; here a row holds one number, the position of a
+sentence among those that the body has read, and the body turns it into an embedding with its
+gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from qllm_helpers.heads.base import Head, MLPHead
+
+__all__ = ["BODIES", "Body", "TextHead"]
+
+#: How much of the language model is trained: everything, low-rank adapters, or nothing.
+BODIES = ("whole", "low_rank", "frozen")
+# Sentences in one pass without gradients, of about the same length.
+_CHUNK = 64
+
+
+class Body(nn.Module):
+    """A sentence transformer as the first part of a head: positions (1, B, 1) to (1, B, d).
+
+    Parameters
+    ----------
+    model : sentence_transformers.SentenceTransformer
+        Is changed: adapters are put into it, or its weights are trained.
+    trained : {"whole", "low_rank", "frozen"}
+    rank : int
+        Rank of the adapters of the query and value maps in every layer (Hu et al. 2021); their
+        scale is the rank, so that a product of factors is added as it is (our choice).
+
+    Raises
+    ------
+    ValueError
+        If `trained` is unknown, or the rank is not positive.
+    """
+
+    def __init__(self, model, trained: str = "whole", rank: int = 8) -> None:
+        super().__init__()
+        if trained not in BODIES:
+            raise ValueError(f"body must be one of {BODIES}, not {trained!r}.")
+        if trained == "low_rank":
+            if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+                raise ValueError(f"rank must be a positive integer, not {rank!r}.")
+            _add_adapters(model, rank)
+        else:
+            for name, parameter in model.named_parameters():
+                # the pooler behind the last layer is left over from pre-training: nothing reads it
+                parameter.requires_grad_(trained == "whole" and ".pooler." not in name)
+        self.model = model
+        self.sentences: list[dict[str, list[int]]] = []
+
+    def read(self, texts: Sequence[str]) -> Tensor:
+        """Tokenise sentences, which from now on are those that positions are about.
+
+        Parameters
+        ----------
+        texts : sequence of n str
+
+        Returns
+        -------
+        Tensor of float, shape (n, 1)
+            Their positions.
+        """
+        tokens = self.model.preprocess(list(texts))
+        # by the mask, since some tokenisers fill up on the left
+        masks = tokens["attention_mask"].bool()
+        fields = {name: rows for name, rows in tokens.items() if isinstance(rows, Tensor)}
+        self.rest = {name: value for name, value in tokens.items() if name not in fields}
+        self.sentences = [
+            {name: rows[i, mask] for name, rows in fields.items()} for i, mask in enumerate(masks)
+        ]
+        return torch.arange(len(masks), dtype=torch.float32)[:, None]
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Embeddings (1, B, d) of the sentences at positions (1, B, 1)."""
+        index = positions.flatten().long().tolist()
+        if torch.is_grad_enabled() and self.training:
+            return self._encode(index)[None]
+        # of one length together: little padding, and less memory
+        order = sorted(range(len(index)), key=lambda i: -len(self.sentences[index[i]]["input_ids"]))
+        parts = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
+        vectors = torch.cat([self._encode([index[i] for i in part]) for part in parts])
+        return vectors[torch.tensor(order).argsort()][None]
+
+    def _encode(self, index: list[int]) -> Tensor:
+        rows = [self.sentences[i] for i in index]
+        padded = {
+            # the token that fills up is behind the mask: any number will do
+            name: nn.utils.rnn.pad_sequence([row[name] for row in rows], batch_first=True)
+            for name in rows[0]
+        }
+        return self.model(padded | self.rest)["sentence_embedding"]
+
+
+class TextHead(Head):
+    """A body and a head behind it, of one replica.
+
+    Parameters
+    ----------
+    body : Body
+    head : Head
+        Reads embeddings; its parts become those of this head, the body joins the encoder.
+    lr_ratio : float
+        Learning rate of the body in units of the head's.
+    """
+
+    def __init__(self, body: Body, head: Head, lr_ratio: float) -> None:
+        super().__init__(1, head.n_classes)
+        self.lr_ratio = lr_ratio
+        first = getattr(head, "encoder", None)
+        self.encoder = nn.Sequential(body, *([] if first is None else [first]))
+        for part in ("quantum", "readout"):
+            if getattr(head, part, None) is not None:
+                setattr(self, part, getattr(head, part))
+
+    @property
+    def body(self) -> Body:
+        """The language model."""
+        return self.encoder[0]
+
+    def reset_parameters(self, seeds: Sequence[int]) -> None:
+        """Refused: fresh random weights would destroy the language model."""
+        raise TypeError("a TextHead starts from the weights that it was made of.")
+
+    def take_replicas(self, indices: Sequence[int]) -> None:
+        """Refused: weights of the language model have no replica dimension."""
+        raise ValueError("a TextHead is one head and not a stack: copy it with copy.deepcopy.")
+
+    def parameter_groups(self, parameters: list[Tensor], lr: float) -> list[dict]:
+        """The body's parameters with a learning rate of their own."""
+        inside = {id(parameter) for parameter in self.body.parameters()}
+        own = [parameter for parameter in parameters if id(parameter) not in inside]
+        rest = [parameter for parameter in parameters if id(parameter) in inside]
+        groups = [{"params": own, "lr": lr}, {"params": rest, "lr": lr * self.lr_ratio}]
+        return [group for group in groups if group["params"]]
+
+
+def make_head(
+    n_features: int,
+    n_classes: int,
+    *,
+    n_modes: int | None,
+    n_photons: int | None,
+    twin: str | None,
+) -> Head:
+    """The part behind the body.
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+    n_modes, n_photons : int or None
+        Size of a photonic head with dense encoding; None for a linear map to the logits.
+    twin : str or None
+        See `twins`.
+
+    Returns
+    -------
+    Head
+
+    Raises
+    ------
+    ValueError
+        If the sizes or the twin describe no head.
+    """
+    if n_modes is None:
+        if n_photons is not None or twin is not None:
+            raise ValueError("without modes there are no photons and no twin: set them to None.")
+        return MLPHead(n_features, n_classes, ())
+    from qllm_helpers.heads.photonic import PhotonicHead
+
+    return PhotonicHead(n_features, n_classes, n_modes, n_photons, twin=twin)
+
+
+def _add_adapters(model, rank: int) -> None:
+    from peft import LoraConfig
+
+    targets = ["query", "value"]
+    model.add_adapter(LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0, target_modules=targets))

@@ -1,0 +1,299 @@
+"""The photonic layer: interferometer, phase encoding, interferometer, Fock probabilities.
+
+One layer holds R independent circuits (replicas: seeds that are trained side by side). Its function
+is that of a `merlin.QuantumLayer` of the same circuit (`PhotonicLayer.to_merlin`); only the speed
+differs. The circuit is the sandwich of the MerLin reproduction of Kim et al. (arXiv 2504.08732):
+U(x) = R diag(exp(i phi(x))) L with two universal rectangular meshes L and R.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from qllm_helpers.photons.kernels import fock_tables, product_of_forms
+from qllm_helpers.photons.mesh import mesh_unitary
+from qllm_helpers.photons.probabilities import Sandwich, output_probabilities
+
+SPACES = ("fock", "unbunched")
+
+
+def default_input_state(n_modes: int, n_photons: int) -> tuple[int, ...]:
+    """One photon in modes 0, 2, 4, ..., then in modes 1, 3, ... (the earlier reproduction's).
+
+    Parameters
+    ----------
+    n_modes, n_photons : int
+
+    Returns
+    -------
+    tuple of int, length `n_modes`
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two modes, no photon, or more photons than modes.
+    """
+    _check_counts(n_modes, n_photons)
+    if n_photons > n_modes:
+        raise ValueError(
+            f"{n_photons} photons do not fit into {n_modes} modes with one photon each: lower "
+            "n_photons, or give an input_state with several photons in a mode."
+        )
+    order = [*range(0, n_modes, 2), *range(1, n_modes, 2)]
+    occupied = set(order[:n_photons])
+    return tuple(int(mode in occupied) for mode in range(n_modes))
+
+
+def _check_counts(n_modes: int, n_photons: int) -> None:
+    for name, value, least in (("n_modes", n_modes, 2), ("n_photons", n_photons, 1)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}.")
+
+
+def _checked_input_state(
+    input_state: Sequence[int] | None, n_modes: int, n_photons: int, space: str
+) -> tuple[int, ...]:
+    _check_counts(n_modes, n_photons)
+    if space not in SPACES:
+        raise ValueError(f"space must be one of {SPACES}, not {space!r}.")
+    if space == "unbunched" and n_photons > n_modes:
+        raise ValueError(
+            f"{n_photons} photons in {n_modes} modes always bunch: the unbunched space is empty. "
+            "Lower n_photons or use space='fock'."
+        )
+    if input_state is None:
+        return default_input_state(n_modes, n_photons)
+    state = tuple(int(photons) for photons in input_state)
+    if len(state) != n_modes or min(state) < 0 or sum(state) != n_photons:
+        raise ValueError(
+            f"input_state {tuple(input_state)} must hold {n_photons} photons in {n_modes} modes."
+        )
+    return state
+
+
+class PhotonicLayer(nn.Module):
+    """R interferometers that turn phases into the probabilities of Fock states.
+
+    Parameters
+    ----------
+    n_modes : int
+        Number of modes m, at least 2.
+    n_photons : int
+        Number of photons n, at least 1.
+    space : {"fock", "unbunched"}
+        "fock": all C(m + n - 1, n) outputs. "unbunched": the C(m, n) outputs with at most one
+        photon a mode, with the probabilities divided by their sum (as MerLin does).
+    input_state : sequence of int, optional
+        Photons per input mode; default `default_input_state`.
+    n_replicas : int
+        Number R of independent circuits.
+    distinguishable : bool
+        Photons that do not interfere with each other: probabilities of classical particles behind
+        the same interferometer (an ablation; our choice).
+
+    Attributes
+    ----------
+    basis : list of tuple of int
+        The N outputs in order (descending lexicographic, MerLin's order).
+    left, right : Parameter, shape (R, m * m), radians
+        Phases of the meshes before and after the encoding (see `mesh.mesh_unitary`).
+
+    Raises
+    ------
+    ValueError
+        For fewer than two modes, an impossible photon number, an unknown space or a wrong state.
+
+    Notes
+    -----
+    The m output phases of the right mesh cannot change a photon count, and those of the left mesh
+    only shift the encoded phases. They are kept because the earlier reproduction counts them.
+    """
+
+    def __init__(
+        self,
+        n_modes: int,
+        n_photons: int,
+        *,
+        space: str = "fock",
+        input_state: Sequence[int] | None = None,
+        n_replicas: int = 1,
+        distinguishable: bool = False,
+    ) -> None:
+        super().__init__()
+        self.input_state = _checked_input_state(input_state, n_modes, n_photons, space)
+        self.n_modes, self.n_photons, self.space = int(n_modes), int(n_photons), space
+        self.n_replicas, self.distinguishable = int(n_replicas), bool(distinguishable)
+        self._tables = fock_tables(self.n_modes, self.n_photons, space == "unbunched")
+        self._photon_modes = np.repeat(np.arange(self.n_modes), self.input_state).tolist()
+        factorial = np.vectorize(math.factorial, otypes=[np.float64])
+        bunching = factorial(self._tables.states).prod(axis=1)
+        bunching /= factorial(np.array(self.input_state)).prod()
+        self.register_buffer("_weights", torch.tensor(bunching, dtype=torch.float64), False)
+        self.left = nn.Parameter(torch.empty(self.n_replicas, self.n_modes**2))
+        self.right = nn.Parameter(torch.empty(self.n_replicas, self.n_modes**2))
+        self.reset_parameters([torch.Generator().manual_seed(r) for r in range(self.n_replicas)])
+
+    @property
+    def basis(self) -> list[tuple[int, ...]]:
+        return [tuple(int(photons) for photons in state) for state in self._tables.states]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number N of outputs."""
+        return len(self._tables.states)
+
+    def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw all phases uniformly from [0, 2 pi), replica r's from `generators[r]`."""
+        with torch.no_grad():
+            for replica, generator in enumerate(generators):
+                for phases in (self.left, self.right):
+                    draw = torch.rand(phases.shape[1], generator=generator, dtype=torch.float64)
+                    phases[replica] = 2 * math.pi * draw
+
+    def transfer(self, phases: torch.Tensor) -> torch.Tensor:
+        """Columns of U(x) that photons enter.
+
+        Parameters
+        ----------
+        phases : tensor, shape (R, B, m), radians
+
+        Returns
+        -------
+        complex tensor, shape (R, B, n, m)
+            Amplitude of photon k (in the order of the input modes) to leave in each mode.
+        """
+        entered = mesh_unitary(self.left, self.n_modes, self._photon_modes).mT
+        right = mesh_unitary(self.right, self.n_modes).mT
+        turned = torch.polar(torch.ones_like(phases), phases).unsqueeze(2) * entered.unsqueeze(1)
+        R, B, n, m = turned.shape
+        return torch.bmm(turned.reshape(R, B * n, m), right).view(R, B, n, m)
+
+    def _check_phases(self, phases: torch.Tensor) -> None:
+        if phases.ndim != 3 or (len(phases), phases.shape[2]) != (self.n_replicas, self.n_modes):
+            raise ValueError(
+                f"phases must have shape (R, B, m) = ({self.n_replicas}, B, {self.n_modes}), "
+                f"not {tuple(phases.shape)}."
+            )
+        if phases.dtype != self.left.dtype:
+            raise ValueError(f"phases are {phases.dtype}, the layer is {self.left.dtype}.")
+
+    def _coefficients(self, columns: torch.Tensor) -> torch.Tensor:
+        R, B, n, m = columns.shape
+        return product_of_forms(columns.reshape(R * B, n * m), self._tables).view(R, B, -1)
+
+    def amplitudes(self, phases: torch.Tensor) -> torch.Tensor:
+        """Amplitudes of the N output states (not renormalised in the unbunched space).
+
+        Parameters
+        ----------
+        phases : tensor, shape (R, B, m), radians
+
+        Returns
+        -------
+        complex tensor, shape (R, B, N)
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape or type, or for distinguishable photons, which have no joint state.
+        """
+        self._check_phases(phases)
+        if self.distinguishable:
+            raise ValueError("Distinguishable photons have no joint amplitude; use forward().")
+        weights = self._weights.sqrt().to(phases.dtype)
+        return self._coefficients(self.transfer(phases)) * weights
+
+    def forward(self, phases: torch.Tensor) -> torch.Tensor:
+        """Probabilities of the outputs in `basis`.
+
+        Parameters
+        ----------
+        phases : tensor, shape (R, B, m), radians
+
+        Returns
+        -------
+        tensor, shape (R, B, N)
+            Non-negative, summing to 1 over the last dimension.
+
+        Raises
+        ------
+        ValueError
+            For a wrong shape or type.
+        """
+        self._check_phases(phases)
+        if phases.device.type != "cpu":
+            return self._reference_probabilities(phases)
+        weights, modes = self._weights.to(phases.dtype).numpy(), np.array(self._photon_modes)
+        unbunched = self.space == "unbunched"
+        circuit = Sandwich(self._tables, modes, weights, self.distinguishable, unbunched)
+        return output_probabilities(phases, self.left, self.right, circuit)
+
+    def _reference_probabilities(self, phases: torch.Tensor) -> torch.Tensor:
+        """Compute `forward` by torch's own operations, on any device."""
+        columns = self.transfer(phases)
+        if self.distinguishable:
+            each = torch.view_as_real(columns).square().sum(-1)
+            probabilities = self._coefficients(torch.complex(each, torch.zeros_like(each))).real
+        else:
+            parts = torch.view_as_real(self._coefficients(columns))
+            probabilities = parts.square().sum(-1) * self._weights.to(phases.dtype)
+        if self.space == "unbunched":
+            total = probabilities.sum(-1, keepdim=True)
+            probabilities = probabilities / total.clamp_min(torch.finfo(phases.dtype).tiny)
+        return probabilities
+
+    def to_merlin(self, replica: int = 0, **options):
+        """The same circuit with the same weights as a `merlin.QuantumLayer`.
+
+        Parameters
+        ----------
+        replica : int
+            Which of the R circuits.
+        **options
+            Of `merlin.QuantumLayer`, such as ``noise``: with loss it has more outputs than this
+            layer, those with photons missing.
+
+        Returns
+        -------
+        merlin.QuantumLayer
+            Maps phases (B, m) in radians to probabilities (B, N) in the same order.
+
+        Raises
+        ------
+        ValueError
+            For an unknown replica, or distinguishable photons.
+        """
+        from qllm_helpers.photons.merlin import to_merlin
+
+        return to_merlin(self, replica, **options)
+
+    @classmethod
+    def from_merlin(cls, layer) -> PhotonicLayer:
+        """A photonic layer (R = 1) with circuit and weights of a `merlin.QuantumLayer`.
+
+        Parameters
+        ----------
+        layer : merlin.QuantumLayer
+            A sandwich of two rectangular meshes around one phase per mode, as from `to_merlin` or
+            MerLin's `CircuitBuilder` (entangling, angle encoding, entangling).
+
+        Raises
+        ------
+        ValueError
+            If the circuit is not such a sandwich.
+        """
+        from qllm_helpers.photons.merlin import from_merlin
+
+        return from_merlin(layer)
+
+    def extra_repr(self) -> str:
+        return (
+            f"n_modes={self.n_modes}, n_photons={self.n_photons}, space={self.space!r}, "
+            f"input_state={self.input_state}, n_replicas={self.n_replicas}"
+            + (", distinguishable=True" if self.distinguishable else "")
+        )

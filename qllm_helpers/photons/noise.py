@@ -1,0 +1,287 @@
+"""What a real photonic chip does to the probabilities of a `PhotonicLayer`.
+
+The model is Perceval's `NoiseModel` (Heurtel et al. 2023), as MerLin simulates it, with detectors
+and shots added. Sources that emit too little, too much or photons that differ, lossy light paths
+and imprecise phases come first; then detectors that count photons or only click; then a finite
+number of shots, and the choice to keep only those with the right number of photons.
+
+Three facts of physics make it fast enough for thousands of sentences. Equal loss in every mode
+commutes with the interferometer, so it is a map of the output probabilities, one factor a mode.
+Photons that are partly distinguishable are a mixture: each is in the common state with probability
+sqrt(indistinguishability) and otherwise alone. And shots are a multinomial draw. The tests hold
+each against MerLin and Perceval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qllm_helpers.photons.kernels import fock_tables
+from qllm_helpers.photons.layer import PhotonicLayer
+from qllm_helpers.photons.probabilities import Sandwich, output_probabilities
+
+__all__ = ["DETECTORS", "Noise", "draw_features", "perturb", "recorded"]
+
+DETECTORS = ("number", "threshold")
+_FRACTIONS = ("brightness", "transmittance", "indistinguishability")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Imperfections of source, circuit and detectors; the defaults are a perfect machine.
+
+    Parameters
+    ----------
+    brightness : float
+        Probability that the source emits its photon, in [0, 1].
+    transmittance : float
+        Probability that a photon is not lost on its way, detectors included, in [0, 1]. Only the
+        product with the brightness counts, as in MerLin.
+    indistinguishability : float
+        Overlap of two photons (the visibility of two-photon interference), in [0, 1].
+    g2 : float
+        Second-order correlation at zero delay, in [0, 0.5]: how often a second photon comes along.
+        Second photons do not interfere (Perceval's ``g2_distinguishable=True``).
+    phase_error : float
+        Every phase shifter is off by a uniform draw from plus or minus this, radians. The errors of
+        the two meshes belong to the chip and stay; those of the data's phases are drawn anew for
+        every sentence (our choice).
+    phase_imprecision : float
+        Step to whose multiples phases are rounded, radians; 0 for none.
+    detector : {"number", "threshold"}
+        Detectors that count photons, or that only tell none from some.
+    post_select : bool
+        Keep only the shots whose record is one of the head's outputs, that is, with all photons
+        there, and divide by their number. Otherwise divide by the number of all shots.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+
+    brightness: float = 1.0
+    transmittance: float = 1.0
+    indistinguishability: float = 1.0
+    g2: float = 0.0
+    phase_error: float = 0.0
+    phase_imprecision: float = 0.0
+    detector: str = "number"
+    post_select: bool = True
+
+    def __post_init__(self) -> None:
+        ranges = dict.fromkeys(_FRACTIONS, 1.0) | {"g2": 0.5, "phase_error": math.pi}
+        for name, most in (ranges | {"phase_imprecision": math.inf}).items():
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                raise ValueError(f"{name} must be between 0 and {most:g}, not {value!r}.")
+        if self.detector not in DETECTORS:
+            raise ValueError(f"detector must be one of {DETECTORS}, not {self.detector!r}.")
+
+    @property
+    def survival(self) -> float:
+        """Probability that a photon is emitted and arrives."""
+        return self.brightness * self.transmittance
+
+    @property
+    def is_ideal(self) -> bool:
+        """Whether this is the perfect machine."""
+        return all(getattr(self, field.name) == field.default for field in fields(self))
+
+
+@lru_cache(maxsize=64)
+def _children(n_modes: int, n_photons: int) -> Tensor:
+    """Index of the state with one photon more, int64 (N, m), for every state and mode."""
+    states = fock_tables(n_modes, n_photons, False).states
+    larger = fock_tables(n_modes, n_photons + 1, False).states
+    row = {tuple(state): index for index, state in enumerate(larger.tolist())}
+    one_more = states[:, None, :] + np.eye(n_modes, dtype=np.int64)
+    return torch.tensor([[row[tuple(s)] for s in mode] for mode in one_more.tolist()])
+
+
+def _add_photon(probabilities: Tensor, single: Tensor) -> Tensor:
+    """Probabilities (..., N) of k photons and those of another one, (..., m), that is alone."""
+    n_modes = single.shape[-1]
+    n_photons, n_states = 0, 1
+    while n_states < probabilities.shape[-1]:
+        n_photons += 1
+        n_states = math.comb(n_modes + n_photons - 1, n_photons)
+    index = _children(n_modes, n_photons)
+    joint = (probabilities.unsqueeze(-1) * single.unsqueeze(-2)).flatten(-2)
+    size = math.comb(n_modes + n_photons, n_photons + 1)
+    empty = joint.new_zeros(*joint.shape[:-1], size)
+    return empty.index_add(-1, index.flatten().to(joint.device), joint)
+
+
+def _interfering(layer: PhotonicLayer, phases: Tensor, meshes, modes: Sequence[int]) -> Tensor:
+    """Probabilities (R, B, N) of all Fock states, of like photons that enter in `modes`."""
+    if not modes:
+        return phases.new_ones(*phases.shape[:2], 1)
+    tables = fock_tables(layer.n_modes, len(modes), False)
+    factorial = np.vectorize(math.factorial, otypes=[np.float64])
+    weights = factorial(tables.states).prod(axis=1)
+    weights /= factorial(np.bincount(modes, minlength=layer.n_modes)).prod()
+    weights = torch.tensor(weights, dtype=phases.dtype).numpy()
+    circuit = Sandwich(tables, np.array(modes), weights, False, False)
+    return output_probabilities(phases, *meshes, circuit)
+
+
+def _mixture(layer: PhotonicLayer, phases: Tensor, meshes, alike: float) -> Tensor:
+    """Probabilities of n photons of which each is like the others with probability `alike`."""
+    modes = np.repeat(np.arange(layer.n_modes), layer.input_state).tolist()
+    n, total = len(modes), 0.0
+    for size in range(n + 1):
+        weight = alike**size * (1 - alike) ** (n - size)
+        if weight == 0:
+            continue
+        for chosen in combinations(range(n), size):
+            part = _interfering(layer, phases, meshes, [modes[k] for k in chosen])
+            for k in set(range(n)) - set(chosen):
+                part = _add_photon(part, _interfering(layer, phases, meshes, [modes[k]]))
+            total = total + weight * part
+    return total
+
+
+def _emitted(layer: PhotonicLayer, phases: Tensor, meshes, noise: Noise) -> list[Tensor]:
+    """Joint probabilities (R, B, N_k) of n, n + 1, ... photons behind a circuit without loss."""
+    alike = 0.0 if layer.distinguishable else math.sqrt(noise.indistinguishability)
+    sectors = [_mixture(layer, phases, meshes, alike)]
+    if noise.g2 == 0:
+        return sectors
+    # g2 = 2 p / (1 + p)^2 for a source that emits a second photon with probability p (MerLin)
+    twice = ((1 - noise.g2) - math.sqrt(1 - 2 * noise.g2)) / noise.g2
+    for mode in np.repeat(np.arange(layer.n_modes), layer.input_state).tolist():
+        single = _interfering(layer, phases, meshes, [mode])
+        more = [_add_photon(twice * sector, single) for sector in sectors]
+        sectors = [(1 - twice) * sector for sector in sectors]
+        sectors = [sectors[0], *(a + b for a, b in zip(sectors[1:], more, strict=False)), more[-1]]
+    return sectors
+
+
+@lru_cache(maxsize=64)
+def _detection(n_modes: int, n_photons: int, basis: tuple, survival: float, detector: str):
+    """Probability to record each state of `basis` (N,) when a Fock state arrives, float64."""
+    arrived = fock_tables(n_modes, n_photons, False).states
+    most = max(n_photons, max(map(max, basis)))
+    photons, counts = np.arange(most + 1)[:, None], np.arange(most + 1)[None]
+    if detector == "number":
+        ways = np.vectorize(math.comb)(photons, counts)
+        lost = np.maximum(photons - counts, 0)
+        table = ways * survival**counts * (1.0 - survival) ** lost
+    else:
+        table = np.zeros((most + 1, most + 1))
+        table[:, 0] = (1.0 - survival) ** photons[:, 0]
+        table[:, 1] = 1 - table[:, 0]
+    wanted = np.array(basis)
+    chances = np.ones((len(arrived), len(wanted)))
+    for mode in range(n_modes):
+        chances *= table[arrived[:, mode][:, None], wanted[:, mode][None]]
+    return torch.from_numpy(chances)
+
+
+def recorded(
+    layer: PhotonicLayer, phases: Tensor, noise: Noise, meshes: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """Probability of every output of a layer to be what the detectors of a real chip record.
+
+    Parameters
+    ----------
+    layer : PhotonicLayer
+    phases : tensor, shape (R, B, m), radians
+        As they are on the chip: see `perturb` for errors of phases.
+    noise : Noise
+        Its phase errors and `post_select` are not applied here.
+    meshes : pair of tensors (R, m * m), radians, optional
+        Phases of the two meshes on the chip; default the layer's own.
+
+    Returns
+    -------
+    tensor, shape (R, B, N)
+        In the order of ``layer.basis``; what lacks to 1 are records that are no output of the
+        layer: photons lost, too many, or bunched on detectors that cannot count.
+    """
+    layer._check_phases(phases)
+    meshes = (layer.left, layer.right) if meshes is None else meshes
+    basis, total = tuple(layer.basis), 0.0
+    for extra, sector in enumerate(_emitted(layer, phases, meshes, noise)):
+        n_photons = layer.n_photons + extra
+        chances = _detection(layer.n_modes, n_photons, basis, noise.survival, noise.detector)
+        total = total + sector @ chances.to(sector.dtype)
+    return total
+
+
+def perturb(angles: Tensor, noise: Noise, generators: Sequence[np.random.Generator]) -> Tensor:
+    """Phases as a chip sets them: rounded to its steps, then off by a random error.
+
+    Parameters
+    ----------
+    angles : tensor, shape (R, ...), radians
+    noise : Noise
+    generators : sequence of R NumPy generators
+        Replica r's errors come from ``generators[r]``, and only if there are errors.
+
+    Returns
+    -------
+    tensor like `angles`
+        With the gradient of the unperturbed phases.
+    """
+    exact = angles.detach()
+    shifted = exact
+    if noise.phase_imprecision > 0:
+        shifted = torch.round(exact / noise.phase_imprecision) * noise.phase_imprecision
+    if noise.phase_error > 0:
+        reach = (-noise.phase_error, noise.phase_error)
+        draws = [one.uniform(*reach, size=tuple(exact.shape[1:])) for one in generators]
+        shifted = shifted + torch.from_numpy(np.stack(draws)).to(exact.dtype)
+    return angles + (shifted - exact)
+
+
+def draw_features(
+    probabilities: Tensor,
+    n_shots: int | None,
+    post_select: bool,
+    generators: Sequence[np.random.Generator],
+) -> Tensor:
+    """What a head reads: relative frequencies of its outputs in a number of shots.
+
+    Parameters
+    ----------
+    probabilities : tensor, shape (R, B, N)
+        From `recorded`.
+    n_shots : int or None
+        Attempts for every sample, whether or not their photons arrive; None for infinitely many.
+    post_select : bool
+        Divide by the kept shots instead of all.
+    generators : sequence of R NumPy generators
+
+    Returns
+    -------
+    tensor, shape (R, B, N)
+        Zero where no shot is left. The gradient is that of infinitely many shots
+        (straight-through, our choice).
+    """
+    exact = _divided(probabilities, post_select)
+    if n_shots is None:
+        return exact
+    chances = probabilities.detach().double().clamp_min(0)
+    rest = (1 - chances.sum(-1, keepdim=True)).clamp_min(0)
+    chances = torch.cat([chances, rest], dim=-1)
+    chances = (chances / chances.sum(-1, keepdim=True)).numpy()
+    draws = [one.multinomial(n_shots, p) for one, p in zip(generators, chances, strict=True)]
+    counts = torch.from_numpy(np.stack(draws))[..., :-1].double() / n_shots
+    return exact + (_divided(counts, post_select).to(exact.dtype) - exact).detach()
+
+
+def _divided(values: Tensor, post_select: bool) -> Tensor:
+    if not post_select:
+        return values
+    total = values.sum(-1, keepdim=True)
+    return torch.where(total > 0, values / total.clamp_min(torch.finfo(values.dtype).tiny), 0.0)

@@ -1,0 +1,1 @@
+"""Gate-based circuits as real state vectors."""

@@ -1,0 +1,1 @@
+"""Rows become intervals, tests and verdicts."""

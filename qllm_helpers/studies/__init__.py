@@ -1,0 +1,1 @@
+"""Grids as data become rows, one a fit."""

@@ -1,0 +1,283 @@
+"""Studies as data: which heads, which settings, which protocol, how many seeds.
+
+The grids are in ``data/studies.toml``; a head there names an estimator of
+:mod:`qllm_helpers.studies.registry`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tomllib
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from math import comb
+from pathlib import Path
+
+from qllm_helpers.files import DATA_DIR, UnknownNameError
+from qllm_helpers.studies.registry import registered
+from qllm_helpers.text.corpora import corpus
+
+#: Names that the book uses; some may not have been run yet.
+STUDY_NAMES = (
+    *("few_shot", "paper", "photons", "qubits"),
+    *("finetune", "multiclass", "sample_efficiency", "noise", "end_to_end"),
+)
+#: Raise it when a change of the code changes results: stored rows of older versions are ignored.
+RESULTS_VERSION = 2
+PROTOCOLS = {"paper": 256, "few_shot": 8}
+_STUDY_FIELDS = {
+    *("title", "dataset", "encoder", "protocol", "fine_tuned", "samples_per_class"),
+    *("seeds", "budget", "heads", "parts"),
+}
+_HEAD_FIELDS = {"label", "estimator", "fixed", "vary", "tune", "seeds", "seeds_apart", "fine_tuned"}
+#: What a part of a study may say differently from the study.
+_PART_FIELDS = ("dataset", "samples_per_class", "fine_tuned")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One configuration: the unit of work, of storage and of resumption.
+
+    Attributes
+    ----------
+    study, head : str
+        Names, for the table only: two studies share the result of an equal configuration.
+    estimator : str
+        Registered name.
+    parameters : dict
+        Parameters that are the same for all settings.
+    settings : tuple of dict
+        Hyper-parameters to choose from on the validation part, seed by seed.
+    dataset, encoder, protocol : str
+    fine_tuned : bool
+        Whether the body is fine-tuned on the training part of each seed.
+    samples_per_class : int
+    seeds : tuple of int
+    """
+
+    study: str
+    head: str
+    estimator: str
+    parameters: dict
+    settings: tuple[dict, ...]
+    dataset: str
+    encoder: str
+    protocol: str
+    fine_tuned: bool
+    samples_per_class: int
+    seeds: tuple[int, ...]
+
+    @property
+    def place(self) -> tuple[str, str, int, bool]:
+        """Head and part of the study: with a seed, what a row is known by."""
+        return self.head, self.dataset, self.samples_per_class, self.fine_tuned
+
+    @property
+    def family(self) -> str:
+        """Head family; a head with its quantum layer replaced is a twin."""
+        return "twin" if self.parameters.get("twin") else registered(self.estimator).family
+
+    def specification(self, data_digest: str) -> dict:
+        """Everything that the rows depend on, except the machine."""
+        parts = {key: value for key, value in asdict(self).items() if key not in ("study", "head")}
+        return parts | {"data_digest": data_digest, "results_version": RESULTS_VERSION}
+
+    def key(self, data_digest: str) -> str:
+        """SHA-256 of the canonical JSON of :meth:`specification`."""
+        text = json.dumps(self.specification(data_digest), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def cost(self) -> float:
+        """Rough relative work, to start the largest units first and for the remaining time."""
+        fits = len(self.seeds) * len(self.settings)
+        n_train = 1.7 * self.samples_per_class
+        # of two stages, the second with as many modes as all encoders together is the larger one
+        modes = self.parameters.get("n_modes", 0) * self.parameters.get("n_encoders", 1)
+        photons = self.parameters.get("n_photons", 0)
+        states = comb(modes + photons - 1, photons) * photons if modes else 0
+        width = sum(self.parameters.get("hidden_dims", ())) + 100
+        gates = _gate_work(self.parameters)
+        epochs = self.parameters.get("epochs", 60 if states else 1)
+        return fits * epochs * max(n_train, 32) * (width + 4 * modes**2 + states + gates) / 1e6
+
+
+def _gate_work(parameters: dict) -> float:
+    """Work of a qubit head for one sample: gates times amplitudes, in the units of `Unit.cost`."""
+    qubits = parameters.get("n_qubits", 0)
+    if not qubits or parameters.get("twin") == "quadratic":
+        return 0.0
+    latent, distance = parameters.get("n_latent", qubits), parameters.get("connectivity", 1)
+    blocks = parameters.get("n_encoders", 1) * parameters.get("n_layers", 1) * distance
+    first = qubits * blocks * 2**qubits * (parameters.get("module1", "circuit") == "circuit")
+    again = parameters.get("n_reuploads", 2) + 1
+    second = latent * (1 + distance) * again * 2**latent * (parameters.get("module2") != "none")
+    return (first + second) / 256
+
+
+def _product(grid: dict) -> list[dict]:
+    """All combinations of a table of lists, in the order in which it is written."""
+    for name, values in grid.items():
+        if not isinstance(values, list):
+            raise ValueError(f"{name} must be a list of values to try, not {values!r}")
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def _label(template: str, parameters: dict) -> str:
+    words = dict(parameters)
+    for name in ("mode", "photon", "qubit"):
+        if f"n_{name}s" in parameters:
+            count = parameters[f"n_{name}s"]
+            words[f"{name}s"] = f"{count} {name}{'' if count == 1 else 's'}"
+    return template.format(**words)
+
+
+def _seeds(head: dict, common: dict, n_seeds: int | None) -> list[tuple[int, ...]]:
+    """Seeds of each unit of a head: all in one, or one in each."""
+    seeds = common["seeds"]
+    if "seeds" in head and n_seeds is None:  # fewer than the study's: it would take too long
+        if not 0 < head["seeds"] <= len(seeds):
+            raise ValueError(f"{head['label']!r} needs 1 to {len(seeds)} seeds")
+        seeds = seeds[: head["seeds"]]
+    # a fit of minutes is a unit of its own, so that a stopped run loses no more than one
+    return [(seed,) for seed in seeds] if head.get("seeds_apart") else [seeds]
+
+
+def _head_units(head: dict, common: dict, n_seeds: int | None) -> list[Unit]:
+    unknown = set(head) - _HEAD_FIELDS
+    if unknown:
+        raise ValueError(f"unknown field {sorted(unknown)[0]!r} of the head {head.get('label')!r}")
+    registered(head["estimator"])
+    variants = [one for grid in head.get("vary", [{}]) for one in _product(grid)]
+    settings = tuple(_product(head.get("tune", {})))
+    units = []
+    for variant in variants:
+        parameters = head.get("fixed", {}) | variant
+        named = common | {"head": _label(head["label"], parameters), "parameters": parameters}
+        for seeds in _seeds(head, common, n_seeds):
+            units.append(
+                Unit(**named | {"seeds": seeds}, estimator=head["estimator"], settings=settings)
+            )
+    return units
+
+
+def _bodies(table: dict, default=False) -> list[bool]:
+    """States of the body (fine-tuned or not) that a study or a head asks for."""
+    tuned = table.get("fine_tuned", default)
+    return tuned if isinstance(tuned, list) else [tuned]
+
+
+def _parts(name: str, table: dict) -> list[dict]:
+    """What differs between the parts of a study: corpus, sentences of each label, body."""
+    bodies = sorted({one for head in (table, *table["heads"]) for one in _bodies(head)})
+    parts = [{"fine_tuned": body} | part for body in bodies for part in table.get("parts", [{}])]
+    for part in parts:
+        unknown = set(part) - set(_PART_FIELDS)
+        if unknown:
+            raise ValueError(f"unknown field {sorted(unknown)[0]!r} of a part of study {name!r}")
+    size = PROTOCOLS[table["protocol"]]
+    common = {"dataset": table.get("dataset"), "samples_per_class": size}
+    given = {key: table[key] for key in common if key in table}
+    return [common | given | part for part in parts]
+
+
+def _refuse_unequal(name: str, table: dict, units: list[Unit]) -> None:
+    """Raise ValueError if heads differ in their budget, or two rows would look the same."""
+    for unit in units:
+        if len(unit.settings) != table["budget"]:
+            raise ValueError(
+                f"{unit.head!r} of study {name!r} tries {len(unit.settings)} settings, but the "
+                f"budget of every head is {table['budget']}"
+            )
+    places = [(*unit.place, seed) for unit in units for seed in unit.seeds]
+    if len(set(places)) < len(places):
+        raise ValueError(f"two heads of study {name!r} have the same label")
+
+
+def expand(name: str, table: dict, n_seeds: int | None = None) -> list[Unit]:
+    """Units of one study.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study.
+    table : dict
+        Its table in the TOML file.
+    n_seeds : int or None
+        Number of seeds of every head, instead of the table's.
+
+    Returns
+    -------
+    list of Unit
+        In the order of the file; every part and body state (frozen, fine-tuned) in turn.
+
+    Raises
+    ------
+    ValueError
+        If a field is unknown, two units have the same label, or a head has another number of
+        hyper-parameter settings than the study's ``budget``.
+    """
+    unknown = set(table) - _STUDY_FIELDS
+    protocol = table.get("protocol")
+    if unknown or protocol not in PROTOCOLS:
+        problem = f"field {sorted(unknown)[0]!r}" if unknown else f"protocol {protocol!r}"
+        raise ValueError(f"unknown {problem} in study {name!r}")
+    fixed = {"study": name, "encoder": table["encoder"], "protocol": protocol}
+    fixed["seeds"] = tuple(range(n_seeds or table["seeds"]))
+    units = []
+    for part in _parts(name, table):
+        corpus(part["dataset"])
+        for head in table["heads"]:
+            if part["fine_tuned"] in _bodies(head, table.get("fine_tuned", False)):
+                units += _head_units(head, fixed | part, n_seeds)
+    _refuse_unequal(name, table, units)
+    return units
+
+
+@cache
+def _read(path: Path, _modified: int) -> dict:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def load_units(
+    study: str, *, path: Path | None = None, n_seeds: int | None = None, heads: str | None = None
+) -> list[Unit]:
+    """Units of a study.
+
+    Parameters
+    ----------
+    study : str
+        Name of a table in the file.
+    path : Path or None
+        TOML file with grids; None for the shipped one.
+    n_seeds : int or None
+        Use seeds 0 ... n_seeds - 1 instead of the study's own.
+    heads : str or None
+        Shell pattern; only heads whose label matches.
+
+    Returns
+    -------
+    list of Unit
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such study, or no head matches.
+    ValueError
+        If the grid or `n_seeds` cannot be used.
+    """
+    path = path or DATA_DIR / "studies.toml"
+    tables = _read(path, path.stat().st_mtime_ns)
+    if study not in tables:
+        raise UnknownNameError(f"no study {study!r} in {path.name}; it has {', '.join(tables)}")
+    if n_seeds is not None and n_seeds < 1:
+        raise ValueError(f"the number of seeds must be at least 1, not {n_seeds}")
+    units = expand(study, tables[study], n_seeds)
+    chosen = [unit for unit in units if heads is None or fnmatchcase(unit.head, heads)]
+    if not chosen:
+        raise UnknownNameError(
+            f"no head of {study!r} matches {heads!r}; heads: {', '.join(u.head for u in units)}"
+        )
+    return chosen

@@ -1,0 +1,284 @@
+"""One unit of a study: fit every setting on every seed, choose on validation, score once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.metrics import f1_score, log_loss
+
+from qllm_helpers.classifiers.replicated import ReplicatedClassifier, fit_many
+from qllm_helpers.heads.parameters import (
+    ParameterCount,
+    PartCount,
+    count_parameters,
+    effective_parameters,
+    live_parameters,
+)
+from qllm_helpers.heads.rank import has_generic_ranks
+from qllm_helpers.studies.grid import Unit
+from qllm_helpers.studies.provenance import data_digest, provenance
+from qllm_helpers.studies.registry import registered
+from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.protocols import Split, few_shot_split, load_texts, paper_split
+
+if TYPE_CHECKING:
+    from qllm_helpers.text.tuning import TunedEmbeddings
+
+PARTS = ("train", "validation", "test")
+#: Sentences (without their labels) on which a parameter with a gradient counts as live.
+LIVE_SAMPLES = 512
+#: Networks with more live parameters get no effective count: its matrix is this number squared,
+#: and the sentences have no more than 19,226 logits. Other heads need no such matrix.
+MAX_RANK = 6000
+_CONFIGURATION = ("n_modes", "n_photons", "n_qubits", "encoding", "space", "readout", "twin")
+
+
+@dataclass(frozen=True)
+class UnitData:
+    """What the fits of a unit see.
+
+    Attributes
+    ----------
+    X : ndarray of float32, shape (n, d), or (R, n, d) with a body fine-tuned for every seed; or of
+        str, shape (n,), for an estimator that reads sentences
+    y : ndarray of int64, shape (n,)
+    splits : list of R Split
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    splits: list[Split]
+
+    def features(self, replica: int, index: np.ndarray) -> np.ndarray:
+        """Some sentences as the replica sees them: (len(index), d), or (len(index),) texts."""
+        return (self.X[replica] if self.X.ndim == 3 else self.X)[index]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A fit and what is known of it without the test part."""
+
+    fit: object
+    setting: dict
+    validation_accuracy: float
+    validation_loss: float
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Numerical libraries use one thread inside: bits then do not depend on the number of jobs."""
+    import numba
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
+
+
+def unit_data(unit: Unit) -> UnitData:
+    """Embeddings, labels and one split per seed.
+
+    Parameters
+    ----------
+    unit : Unit
+
+    Returns
+    -------
+    UnitData
+        The same seed gives the same split for every head, so heads can be compared in pairs.
+    """
+    data = load_embeddings(unit.dataset, unit.encoder)
+    size = unit.samples_per_class
+    if unit.protocol == "paper":
+        splits = [paper_split(data.y, seed, samples_per_class=size) for seed in unit.seeds]
+    else:
+        splits = [few_shot_split(data.y, data.split, seed, size) for seed in unit.seeds]
+    if registered(unit.estimator).reads_texts:
+        return UnitData(np.array(load_texts(unit.dataset).texts, dtype=object), data.y, splits)
+    if not unit.fine_tuned:
+        return UnitData(data.X, data.y, splits)
+    return _fine_tuned(unit, data.y, splits)
+
+
+def tune_body(unit: Unit, seed: int) -> TunedEmbeddings:
+    """Embeddings of one seed's split by a body fine-tuned on its training part; cached."""
+    from qllm_helpers.text.tuning import tune_few_shot, tune_paper
+
+    tune = tune_paper if unit.protocol == "paper" else tune_few_shot
+    options = {"samples_per_class": unit.samples_per_class, "encoder": unit.encoder}
+    with one_thread():
+        return tune(unit.dataset, seed, **options)
+
+
+def _fine_tuned(unit: Unit, y: np.ndarray, splits: list[Split]) -> UnitData:
+    # only sentences that some seed uses; a row that a seed does not use stays zero
+    used = np.unique(np.concatenate([getattr(s, part) for s in splits for part in PARTS]))
+    X = None
+    for replica, seed in enumerate(unit.seeds):
+        tuned = tune_body(unit, seed)
+        if X is None:
+            X = np.zeros((len(splits), len(used), tuned.X.shape[1]), dtype=np.float32)
+        X[replica, np.searchsorted(used, tuned.positions)] = tuned.X
+    moved = [Split(*(np.searchsorted(used, getattr(s, part)) for part in PARTS)) for s in splits]
+    return UnitData(X, y[used], moved)
+
+
+def _fit_replicas(estimator, data: UnitData, seeds, validates: bool) -> list[tuple]:
+    """Fits of all seeds with validation accuracy and loss: side by side where possible.
+
+    An estimator that `validates` gets the validation part, to keep the weights of its best epoch.
+    """
+    if isinstance(estimator, ReplicatedClassifier):
+        fits = fit_many(estimator, data.X, data.y, data.splits, seeds)
+        return [(fit, fit.validation_accuracy_, fit.validation_loss_) for fit in fits]
+    fits = []
+    for replica, (seed, split) in enumerate(zip(seeds, data.splits, strict=True)):
+        fit = clone(estimator)
+        if "random_state" in fit.get_params():
+            fit.set_params(random_state=seed)
+        known = [data.features(replica, split.train), data.y[split.train]]
+        if validates:
+            known += [data.features(replica, split.validation), data.y[split.validation]]
+        fit.fit(*known)
+        fits.append((fit, *_validate(fit, data, replica, split)))
+    return fits
+
+
+def _validate(fit, data: UnitData, replica: int, split: Split) -> tuple[float, float]:
+    X, y = data.features(replica, split.validation), data.y[split.validation]
+    accuracy = float(np.mean(fit.predict(X) == y))
+    if not hasattr(fit, "predict_proba"):
+        return accuracy, float("nan")
+    return accuracy, float(log_loss(y, fit.predict_proba(X), labels=fit.classes_))
+
+
+def select(candidates: list[Candidate]) -> Candidate:
+    """Best setting on the validation part.
+
+    Parameters
+    ----------
+    candidates : list of Candidate
+        In the order of the grid.
+
+    Returns
+    -------
+    Candidate
+        Highest validation accuracy; ties go to the lower validation loss where it is known,
+        then to the setting that comes first.
+    """
+    return min(
+        candidates,
+        key=lambda one: (-one.validation_accuracy, np.nan_to_num(one.validation_loss, nan=np.inf)),
+    )
+
+
+def chosen_fits(unit: Unit, data: UnitData) -> list[Candidate]:
+    """For every seed the fit with the setting that validation chose.
+
+    Parameters
+    ----------
+    unit : Unit
+    data : UnitData
+        From :func:`unit_data`.
+
+    Returns
+    -------
+    list of Candidate
+    """
+    settings, entry = [], registered(unit.estimator)
+    for setting in unit.settings:
+        estimator = entry.build(unit.parameters | setting)
+        fits = _fit_replicas(estimator, data, unit.seeds, entry.reads_texts)
+        settings.append([Candidate(fit, setting, *scores) for fit, *scores in fits])
+    return [select(list(candidates)) for candidates in zip(*settings, strict=True)]
+
+
+def run_unit(unit: Unit) -> list[dict]:
+    """Rows of a unit, one per seed.
+
+    Parameters
+    ----------
+    unit : Unit
+
+    Returns
+    -------
+    list of dict
+        Columns of :data:`qllm_helpers.studies.table.COLUMNS` but the names of study and head, and
+        the git revision. The test part is used once a seed, by the chosen fit.
+    """
+    with one_thread():
+        data, start = unit_data(unit), time.perf_counter()
+        chosen = chosen_fits(unit, data)
+        seconds = (time.perf_counter() - start) / len(unit.seeds)
+        counts = _counts(unit, chosen[0].fit, data)
+        return [
+            _row(unit, replica, candidate, data) | counts | {"fit_seconds": seconds}
+            for replica, candidate in enumerate(chosen)
+        ]
+
+
+def _counts(unit: Unit, fit, data: UnitData) -> dict:
+    """Parameter counts of the first seed's fit, taken as those of all seeds."""
+    split = data.splits[0]
+    index = np.concatenate([getattr(split, part) for part in PARTS])
+    count = registered(unit.estimator).count or _count_on_sentences
+    counted = count(fit, data.features(0, index))
+    names = {"nominal": "n_parameters", "live": "n_live_parameters"}
+    names["effective"] = "n_effective_parameters"
+    totals = {name: getattr(counted, part) for part, name in names.items()}
+    return {name: None if part is None else int(part.total) for name, part in totals.items()}
+
+
+def _count_on_sentences(fit, X: np.ndarray) -> ParameterCount:
+    """Count on as many samples as the rank needs; no rank for networks with many parameters."""
+    if not hasattr(fit, "module_"):
+        return count_parameters(fit, X)
+    live = live_parameters(fit.module_, X[:LIVE_SAMPLES])
+    number = sum(int(mask.sum()) for mask in live.values())
+    count = replace(count_parameters(fit), live=PartCount(number))
+    if number > MAX_RANK and not has_generic_ranks(fit.module_):
+        return count
+    samples = X[: max(LIVE_SAMPLES, 8 + number // len(fit.classes_))]
+    return replace(count, effective=effective_parameters(fit.module_, samples, live))
+
+
+def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict:
+    split = data.splits[replica]
+    predicted = candidate.fit.predict(data.features(replica, split.test))
+    y = data.y[split.test]
+    known = candidate.fit.get_params() if hasattr(candidate.fit, "get_params") else {}
+    return {
+        **{name: known.get(name) for name in _CONFIGURATION},
+        **{name: getattr(unit, name) for name in ("dataset", "encoder", "protocol", "estimator")},
+        **{name: getattr(unit, name) for name in ("samples_per_class", "fine_tuned", "family")},
+        "configuration": json.dumps(unit.parameters, sort_keys=True),
+        "seed": unit.seeds[replica],
+        "hyperparameters": json.dumps(candidate.setting, sort_keys=True),
+        "n_train": len(split.train),
+        "n_test": len(split.test),
+        "validation_accuracy": candidate.validation_accuracy,
+        "validation_loss": candidate.validation_loss,
+        "test_accuracy": float(np.mean(predicted == y)),
+        "macro_f1": float(f1_score(y, predicted, average="macro")),
+        **provenance(),
+        "data_digest": data_digest(unit.dataset, unit.encoder),
+    }
+
+
+def single_seed(unit: Unit, seed: int) -> Unit:
+    """The unit with one of its seeds, to recompute one row."""
+    return replace(unit, seeds=(seed,))

@@ -1,0 +1,1 @@
+"""Sentences, splits, language-model bodies and their embeddings."""

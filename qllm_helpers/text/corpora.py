@@ -1,0 +1,209 @@
+"""Corpora: sentences, labels and official splits.
+
+The sentences themselves are never shipped. They come from ``$QLLM_DATA_DIR/<name>.csv`` or from
+the Hugging Face Hub; either way they must be, byte for byte, the corpora that the shipped
+embeddings were computed from, and a digest checks it.
+"""
+
+import csv
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qllm_helpers.files import DataError, UnknownNameError, sha256
+from qllm_helpers.text.hub import require_on_hub
+
+SPLIT_NAMES = ("train", "validation", "test")
+COLUMNS = ["text", "label", "split"]
+_OWN_DATA = "For sentences of your own, use encode() and the estimators directly"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What is known in advance about a corpus: where it comes from and what it must contain."""
+
+    name: str
+    hub: str
+    label_names: tuple[str, ...]
+    digest: str
+    hub_label: str = "label"
+
+
+CORPORA = {
+    corpus.name: corpus
+    for corpus in (
+        Corpus(
+            name="sst2",
+            hub="SetFit/sst2",
+            label_names=("negative", "positive"),
+            digest="10e1bf32e74a629792b26a9e448ff1955c4f92979ba4b689b6ae48937c7abbc7",
+        ),
+        Corpus(
+            name="sst5",
+            hub="SetFit/sst5",
+            label_names=("very negative", "negative", "neutral", "positive", "very positive"),
+            digest="1c126dc9633d9a9a58cf737f7d529776fa8a95fd229adaad34be3d2f36aacbc6",
+        ),
+        Corpus(
+            name="trec",
+            hub="SetFit/TREC-QC",
+            label_names=("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"),
+            digest="aec2e136420c636a311a29ef62ded89c7088e36669007ac6579d7d2918d8643b",
+            hub_label="label_coarse_original",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A corpus with its sentences.
+
+    Attributes
+    ----------
+    texts : list of str
+        The n sentences, in the order of the official splits.
+    labels : ndarray of int64, shape (n,)
+        Class of each sentence, an index into ``label_names``.
+    split : ndarray of str, shape (n,)
+        ``"train"``, ``"validation"`` or ``"test"``: the official part.
+    label_names : tuple of str
+        Name of each class.
+    digest : str
+        SHA-256 of the corpus as a CSV file with the columns text, label, split.
+    """
+
+    texts: list[str]
+    labels: np.ndarray
+    split: np.ndarray
+    label_names: tuple[str, ...]
+    digest: str
+
+
+def corpus(name: str) -> Corpus:
+    """What is known in advance about a corpus.
+
+    Parameters
+    ----------
+    name : str
+        ``"sst2"``, ``"sst5"`` or ``"trec"``.
+
+    Returns
+    -------
+    Corpus
+
+    Raises
+    ------
+    UnknownNameError
+        For any other name.
+    """
+    if name not in CORPORA:
+        raise UnknownNameError(f"unknown dataset {name!r}; choose one of {', '.join(CORPORA)}")
+    return CORPORA[name]
+
+
+def load_texts(name: str) -> Texts:
+    """Sentences, labels and official splits of a corpus.
+
+    Read from ``$QLLM_DATA_DIR/<name>.csv`` if the variable is set, else from the Hub
+    (``SetFit/sst2``, ``SetFit/sst5``, ``SetFit/TREC-QC``). If the variable is set the Hub is
+    never asked: whoever points at a folder wants that folder's file or an error.
+
+    Parameters
+    ----------
+    name : str
+        ``"sst2"``, ``"sst5"`` or ``"trec"``.
+
+    Returns
+    -------
+    Texts
+
+    Raises
+    ------
+    UnknownNameError
+        For any other name.
+    DataError
+        If the file is missing, damaged or another corpus, or the Hub cannot be reached.
+    """
+    known = corpus(name)
+    folder = os.environ.get("QLLM_DATA_DIR")
+    if folder:
+        path = Path(folder).expanduser() / f"{name}.csv"
+        rows, origin = _read_csv(path), str(path)
+    else:
+        rows, origin = _read_hub(known), f"the Hub's {known.hub}"
+    return _checked(rows, known, origin)
+
+
+def _read_csv(path: Path) -> list[list[str]]:
+    if not path.is_file():
+        raise DataError(
+            f"QLLM_DATA_DIR is set, but there is no file {path}. Point it at the folder with "
+            f"{path.name}, or unset it to load the corpus from the Hub"
+        )
+    try:
+        content = path.read_bytes().decode("utf-8")
+        rows = list(csv.reader(io.StringIO(content, newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a CSV file in UTF-8 ({error}); get it again") from error
+    if not rows or rows[0] != COLUMNS:
+        found = ", ".join(rows[0]) if rows else "nothing"
+        raise DataError(f"{path} must have the columns text, label, split; it has: {found[:80]}")
+    return rows[1:]
+
+
+def _read_hub(known: Corpus) -> list[list[str]]:
+    from datasets import load_dataset
+
+    otherwise = (
+        f"Without network, set QLLM_DATA_DIR to a folder with {known.name}.csv (columns text, "
+        "label, split); load_embeddings() needs no sentences and works offline"
+    )
+    require_on_hub("dataset", known.hub, otherwise)
+    try:
+        parts = load_dataset(known.hub)
+    except Exception as error:  # the client raises a different type for each way to fail
+        reason = type(error).__name__
+        raise DataError(f"cannot load {known.hub} from the Hub ({reason}). {otherwise}") from error
+    code = {label: str(number) for number, label in enumerate(known.label_names)}
+    rows = []
+    for part in (part for part in SPLIT_NAMES if part in parts):
+        columns = parts[part].column_names
+        if "text" not in columns or known.hub_label not in columns:
+            raise DataError(f"{known.hub} has no column text or {known.hub_label}: {columns}")
+        for text, label in zip(parts[part]["text"], parts[part][known.hub_label], strict=True):
+            rows.append([text, code.get(label, str(label)), part])
+    return rows
+
+
+def _checked(rows: list[list[str]], known: Corpus, origin: str) -> Texts:
+    numbers = {str(number) for number in range(len(known.label_names))}
+    for line, row in enumerate(rows, start=1):
+        if len(row) != 3 or row[1] not in numbers or row[2] not in SPLIT_NAMES:
+            raise DataError(
+                f"row {line} of {origin} is damaged: expected a text, a label from 0 to "
+                f"{len(numbers) - 1} and a split out of {', '.join(SPLIT_NAMES)}"
+            )
+    digest = _digest(rows)
+    if digest != known.digest:
+        raise DataError(
+            f"{origin} is not the corpus {known.name!r} of this project: its SHA-256 starts with "
+            f"{digest[:16]}, expected {known.digest[:16]}. Get the file again. {_OWN_DATA}"
+        )
+    return Texts(
+        texts=[row[0] for row in rows],
+        labels=np.array([int(row[1]) for row in rows], dtype=np.int64),
+        split=np.array([row[2] for row in rows]),
+        label_names=known.label_names,
+        digest=digest,
+    )
+
+
+def _digest(rows: list[list[str]]) -> str:
+    # Rows from the Hub are written as the CSV file would be: one digest for both ways.
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
+    return sha256(stream.getvalue().encode("utf-8"))

@@ -1,0 +1,216 @@
+"""The embeddings that are shipped with the package, and how they are made.
+
+One file holds the vectors of a whole corpus in half precision with labels and official splits,
+and no sentence. ``qllm embed`` makes the files again from the sentences.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qllm_helpers.files import (
+    DataError,
+    cached_arrays,
+    data_path,
+    read_verified,
+    sha256,
+    write_atomic,
+    write_manifest,
+)
+from qllm_helpers.text.encoders import DEFAULT_ENCODER, encode, shared_encoder, short_name
+from qllm_helpers.text.protocols import (
+    DUPLICATES_FILE,
+    SPLIT_NAMES,
+    Texts,
+    corpus,
+    find_duplicates,
+    labels_digest,
+    load_texts,
+)
+
+__all__ = ["Embeddings", "encode", "load_embeddings", "shipped_file", "write_embeddings"]
+
+# SST-2 is SST-5 without its neutral sentences: one file serves both.
+NEUTRAL = 2
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """A corpus as vectors.
+
+    Attributes
+    ----------
+    X : ndarray of float32, shape (n, d)
+        One unit vector per sentence.
+    y : ndarray of int64, shape (n,)
+        Class of each sentence, an index into ``label_names``.
+    split : ndarray of str, shape (n,)
+        ``"train"``, ``"validation"`` or ``"test"``: the official part.
+    label_names : tuple of str
+        Name of each class.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    split: np.ndarray
+    label_names: tuple[str, ...]
+
+
+def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
+    """Embeddings, labels and official splits of a corpus.
+
+    Those of the default encoder are shipped and need neither sentences nor network. With any
+    other encoder the sentences are loaded and encoded once, and the result is kept in the cache
+    folder.
+
+    Parameters
+    ----------
+    name : str
+        ``"sst2"``, ``"sst5"`` or ``"trec"``.
+    encoder : str
+        Name of a sentence-transformers model, with or without ``sentence-transformers/``.
+
+    Returns
+    -------
+    Embeddings
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown corpus.
+    DataError
+        If the shipped file is missing or damaged, or another encoder cannot be loaded.
+    """
+    known = corpus(name)
+    encoder = short_name(encoder)
+    stored = _stored(name)
+    arrays = _shipped(stored) if encoder == DEFAULT_ENCODER else _computed(stored, encoder)
+    X, y, code = arrays["X"].astype(np.float32), arrays["y"].astype(np.int64), arrays["split"]
+    if name == "sst2":
+        kept = y != NEUTRAL
+        X, y, code = X[kept], (y[kept] > NEUTRAL).astype(np.int64), code[kept]
+    return Embeddings(X, y, np.array(SPLIT_NAMES)[code], known.label_names)
+
+
+def shipped_file(name: str) -> str:
+    """Path of a corpus' embeddings below ``qllm_helpers/data``.
+
+    Parameters
+    ----------
+    name : str
+        Name of the corpus; ``"sst2"`` is served by the file of ``"sst5"``.
+
+    Returns
+    -------
+    str
+    """
+    return f"embeddings/{_stored(name)}--{DEFAULT_ENCODER}.safetensors"
+
+
+def write_embeddings(
+    name: str, *, encoder: str = DEFAULT_ENCODER, output: Path | None = None, progress: bool = False
+) -> Path:
+    """Encode a whole corpus and write the file that :func:`load_embeddings` reads.
+
+    Parameters
+    ----------
+    name : str
+        ``"sst2"`` (writes the file of ``"sst5"``), ``"sst5"`` or ``"trec"``.
+    encoder : str
+        Name of a sentence-transformers model.
+    output : Path, optional
+        Target. By default the shipped file, whose manifest line and duplicate table are brought
+        up to date too; an encoder other than the default needs an ``output``.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown corpus.
+    ValueError
+        If another encoder has no ``output``.
+    DataError
+        If sentences or encoder cannot be loaded.
+    """
+    from safetensors.numpy import save
+
+    known, encoder = corpus(_stored(name)), short_name(encoder)
+    if output is None and encoder != DEFAULT_ENCODER:
+        raise ValueError(
+            f"the shipped files are those of {DEFAULT_ENCODER}; name an output file for "
+            f"{encoder!r}, or call load_embeddings(), which keeps its result in the cache folder"
+        )
+    texts = _texts_for(known.name, encoder)
+    body = save(_arrays(texts, encoder, progress), metadata=_description(known.name, encoder))
+    path = data_path(shipped_file(name)) if output is None else Path(output)
+    write_atomic(path, body)
+    if output is None:
+        write_atomic(data_path(DUPLICATES_FILE), _duplicates(known.name, texts))
+        write_manifest(path, DUPLICATES_FILE)
+    return path
+
+
+def _stored(name: str) -> str:
+    return "sst5" if name == "sst2" else name
+
+
+def _texts_for(name: str, encoder: str) -> Texts:
+    # The encoder first: with an unknown one, nobody should hear about missing sentences.
+    shared_encoder(encoder)
+    return load_texts(name)
+
+
+def _arrays(texts: Texts, encoder: str, progress: bool) -> dict[str, np.ndarray]:
+    code = {part: number for number, part in enumerate(SPLIT_NAMES)}
+    return {
+        # Half precision moves a coordinate by at most 5e-4 of itself, and halves the download.
+        "X": encode(texts.texts, encoder, progress=progress).astype(np.float16),
+        "y": texts.labels.astype(np.int8),
+        "split": np.array([code[part] for part in texts.split], dtype=np.int8),
+    }
+
+
+def _description(name: str, encoder: str) -> dict[str, str]:
+    about = {"corpus": name, "corpus_sha256": corpus(name).digest, "encoder": encoder}
+    # One entry, because safetensors writes several in random order and the digest would change.
+    return {"description": json.dumps(about, sort_keys=True)}
+
+
+def _shipped(name: str) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load
+
+    remedy = f"reinstall the package, or run 'qllm embed {name}', which needs the sentences"
+    arrays = load(read_verified(shipped_file(name), regenerate=remedy))
+    if set(arrays) != {"X", "y", "split"}:
+        raise DataError(f"{shipped_file(name)} lacks X, y or split. To get it back: {remedy}")
+    return arrays
+
+
+def _computed(name: str, encoder: str) -> dict[str, np.ndarray]:
+    key = sha256(_description(name, encoder)["description"].encode())[:32]
+    return cached_arrays(
+        "embeddings", key, lambda: _arrays(_texts_for(name, encoder), encoder, progress=False)
+    )
+
+
+def _duplicates(name: str, texts: Texts) -> bytes:
+    path = data_path(DUPLICATES_FILE)
+    table = json.loads(path.read_bytes()) if path.is_file() else {}
+    table[name] = _duplicate_entry(texts.texts, texts.labels)
+    if name == "sst5":
+        kept = np.flatnonzero(texts.labels != NEUTRAL)
+        sentences = [texts.texts[position] for position in kept]
+        table["sst2"] = _duplicate_entry(sentences, texts.labels[kept] > NEUTRAL)
+    return (json.dumps(table, sort_keys=True, separators=(",", ":")) + "\n").encode()
+
+
+def _duplicate_entry(texts: list[str], labels: np.ndarray) -> dict:
+    return {"labels_sha256": labels_digest(labels), "groups": find_duplicates(texts)}

@@ -1,0 +1,83 @@
+"""The benchmark of the qubit circuits measures what it says, at a scale that takes seconds."""
+
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+
+from qllm_helpers.benchmarks import qubits as bench_qubits
+from qllm_helpers.benchmarks.qubits import (
+    QubitCase,
+    measure,
+    standard_cases,
+    state_bytes,
+    with_bounds,
+)
+from qllm_helpers.cli import main
+from qllm_helpers.cli_bench import _qubit_table
+
+
+def test_standard_cases_compare_both_registers_with_pennylane():
+    cases = {(c.n_qubits, c.n_blocks, c.engine, c.n_replicas) for c in standard_cases()}
+    for register in ((10, 10), (14, 56)):
+        assert {
+            (*register, "ours", 1),
+            (*register, "ours", 20),
+            (*register, "pennylane", 1),
+        } <= cases
+    assert {c.batch for c in standard_cases()} == {32}
+
+
+def test_a_small_run_measures_both_engines():
+    pytest.importorskip("pennylane")
+    rows = [measure(QubitCase(engine, 9, 1, batch=2), 1, 0.01) for engine in ("pennylane", "ours")]
+    assert all(row["seconds"] > 0 and row["n_blocks"] == 9 for row in rows)
+    assert bench_qubits.copy_speeds(4)["cache"] > 0
+
+
+def test_both_engines_take_the_same_step(monkeypatch):
+    pytest.importorskip("pennylane")
+    values = []
+
+    def keep(module, parameters, X):
+        parameters = list(parameters)
+        value = module(X)
+        slopes = torch.autograd.grad(value.sum(), parameters)
+        values.append((value.detach().reshape(2, -1), slopes[0].reshape(-1)))
+
+    monkeypatch.setattr(bench_qubits, "_training_step", keep)
+    for engine in ("pennylane", "ours"):
+        bench_qubits._prepare(QubitCase(engine, 9, 2, batch=2))
+    for theirs, ours in zip(*values, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_ratios_and_bounds():
+    case = QubitCase("ours", 10, 1, 20)
+    assert state_bytes(case) == 6 * 10 * 4 * 1024 * 20 * 32
+    shared = {"n_qubits": 10, "connectivity": 1, "batch": 32, "n_blocks": 10, "peak_mebibytes": 1.0}
+    table = pd.DataFrame(
+        [
+            shared | {"engine": "pennylane", "n_replicas": 1, "seconds": 1.0},
+            shared | {"engine": "ours", "n_replicas": 20, "seconds": 0.4},
+        ]
+    )
+    table["seconds_per_replica"] = table["seconds"] / table["n_replicas"]
+    bounded = with_bounds(
+        table, {10: {"memory": state_bytes(case), "cache": 10 * state_bytes(case)}}
+    )
+    assert bounded["ratio"].tolist() == [1.0, 50.0]
+    assert bounded["bound_memory"].tolist() == [1 / 20, 1.0]
+    assert bounded["over_memory"][1] == pytest.approx(0.4)
+    assert bounded["over_cache"][1] == pytest.approx(4)
+    assert "x PennyLane" in _qubit_table(bounded)
+
+
+def test_without_pennylane_nothing_is_measured(monkeypatch):
+    monkeypatch.setattr(bench_qubits, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="install the extra `test`"):
+        bench_qubits.run_qubit_benchmark(standard_cases(), n_threads=1)
+    refused = CliRunner().invoke(main, ["bench"])
+    assert refused.exit_code == 1 and "--no-qubits" in refused.output
+    result = CliRunner().invoke(main, ["bench", "--help"])
+    assert "--no-qubits" in result.output and "PennyLane" in result.output

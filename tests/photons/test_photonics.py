@@ -1,0 +1,266 @@
+"""The photonic layer is MerLin's and Perceval's function, and obeys the physics."""
+
+import itertools
+import math
+
+import numpy as np
+import perceval as pcvl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qllm_helpers.photons.kernels import fock_tables, product_of_forms, product_of_forms_reference
+from qllm_helpers.photons.layer import PhotonicLayer, default_input_state
+from qllm_helpers.photons.merlin import perceval_circuit
+from qllm_helpers.photons.mesh import mesh_unitary
+
+TABLE = [(2, 1), (4, 2), (6, 3), (8, 1), (8, 2), (8, 4), (10, 5), (12, 4)]
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+
+
+def _layer(n_modes, n_photons, dtype=torch.float64, seed=0, **options):
+    layer = PhotonicLayer(n_modes, n_photons, **options)
+    generators = [torch.Generator().manual_seed(seed + r) for r in range(layer.n_replicas)]
+    layer.reset_parameters(generators)
+    return layer.to(dtype)
+
+
+def _phases(layer, n_samples=3, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (layer.n_replicas, n_samples, layer.n_modes)
+    return 2 * math.pi * torch.rand(shape, generator=generator, dtype=layer.left.dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("space", ["fock", "unbunched"])
+@pytest.mark.parametrize(("n_modes", "n_photons"), TABLE)
+def test_probabilities_and_gradients_are_merlins(n_modes, n_photons, space, dtype):
+    layer = _layer(n_modes, n_photons, dtype, space=space, n_replicas=2)
+    phases = _phases(layer).requires_grad_()
+    merlin_layer = layer.to_merlin(replica=1)
+    merlin_phases = phases[1].detach().clone().requires_grad_()
+    ours, theirs = layer(phases)[1], merlin_layer(merlin_phases)
+    assert [tuple(key) for key in merlin_layer.output_keys] == layer.basis
+    assert (ours - theirs).abs().max() < TOLERANCE[dtype]
+    direction = torch.randn(ours.shape, generator=torch.Generator().manual_seed(2)).to(dtype)
+    (ours * direction).sum().backward()
+    (theirs * direction).sum().backward()
+    for mine, other in (
+        (layer.left.grad[1], merlin_layer.left.grad),
+        (layer.right.grad[1], merlin_layer.right.grad),
+        (phases.grad[1], merlin_phases.grad),
+    ):
+        assert (mine - other).abs().max() < 1e-4
+    assert layer.left.grad[0].abs().max() == 0  # the other replica is not touched
+
+
+@pytest.mark.parametrize("state", [(0, 2, 0, 0), (1, 0, 3, 0), (0, 1, 1, 1), (2, 0, 0, 1)])
+def test_any_input_state_matches_merlin(state):
+    layer = _layer(4, sum(state), input_state=state)
+    assert layer.input_state == state
+    phases = _phases(layer)
+    assert (layer(phases)[0] - layer.to_merlin()(phases[0])).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize(("n_modes", "n_photons"), [(2, 1), (4, 2), (6, 3), (8, 4), (10, 5)])
+def test_probabilities_are_those_of_percevals_slos(n_modes, n_photons):
+    layer = _layer(n_modes, n_photons)
+    phases = _phases(layer, n_samples=1)
+    circuit = perceval_circuit(n_modes)
+    values = torch.cat([layer.left[0], phases[0, 0], layer.right[0]]).tolist()
+    for parameter, value in zip(circuit.get_parameters(), values, strict=True):
+        parameter.set_value(value)
+    backend = pcvl.BackendFactory.get_backend("SLOS")
+    backend.set_circuit(circuit)
+    backend.set_input_state(pcvl.BasicState(list(layer.input_state)))
+    expected = {tuple(state): value for state, value in backend.prob_distribution().items()}
+    ours = dict(zip(layer.basis, layer(phases)[0, 0].tolist(), strict=True))
+    assert max(abs(ours[state] - expected.get(state, 0.0)) for state in ours) < 1e-10
+
+
+def test_from_merlin_reads_our_own_layer_and_the_circuit_builders():
+    import merlin
+
+    layer = _layer(5, 2, space="unbunched")
+    back = PhotonicLayer.from_merlin(layer.to_merlin())
+    assert torch.equal(back.left, layer.left[:1]) and torch.equal(back.right, layer.right[:1])
+    assert (back.space, back.input_state) == (layer.space, layer.input_state)
+    builder = merlin.CircuitBuilder(n_modes=4)
+    builder.add_entangling_layer(trainable=True, name="a")
+    builder.add_angle_encoding(modes=[0, 1, 2, 3], name="x")
+    builder.add_entangling_layer(trainable=True, name="b")
+    phases = torch.rand(1, 6, 4)
+    probabilities = merlin.MeasurementStrategy.probs(merlin.ComputationSpace.FOCK)
+    theirs = merlin.QuantumLayer(
+        input_size=4,
+        builder=builder,
+        input_state=[0, 1, 0, 1],
+        measurement_strategy=probabilities,
+    )
+    assert (PhotonicLayer.from_merlin(theirs)(phases)[0] - theirs(phases[0])).abs().max() < 1e-5
+
+
+def test_from_merlin_refuses_another_circuit():
+    import merlin
+
+    builder = merlin.CircuitBuilder(n_modes=3)
+    builder.add_angle_encoding(modes=[0, 1, 2], name="x")
+    builder.add_entangling_layer(trainable=True, name="b")
+    layer = merlin.QuantumLayer(input_size=3, builder=builder, input_state=[1, 0, 0])
+    with pytest.raises(ValueError, match="Only a mesh, one encoded phase per mode"):
+        PhotonicLayer.from_merlin(layer)
+
+
+def test_a_replica_is_the_same_alone_and_among_others():
+    many = _layer(6, 3, torch.float32, n_replicas=4)
+    phases = _phases(many)
+    alone = PhotonicLayer(6, 3)
+    with torch.no_grad():
+        alone.left.copy_(many.left[2:3])
+        alone.right.copy_(many.right[2:3])
+    assert torch.allclose(many(phases)[2:3], alone(phases[2:3]), atol=1e-6)
+
+
+circuits = st.integers(2, 6).flatmap(
+    lambda m: st.tuples(st.just(m), st.integers(1, min(m, 4)), st.integers(0, 2**31))
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(circuits, st.sampled_from(["fock", "unbunched"]), st.booleans())
+def test_probabilities_are_normalised(circuit, space, distinguishable):
+    n_modes, n_photons, seed = circuit
+    layer = _layer(
+        n_modes, n_photons, seed=seed, space=space, distinguishable=distinguishable, n_replicas=2
+    )
+    probabilities = layer(_phases(layer, n_samples=18, seed=seed))
+    assert probabilities.min() >= 0
+    assert torch.allclose(probabilities.sum(-1), torch.ones(2, 18, dtype=torch.float64))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0, 2 * math.pi), st.booleans())
+def test_hong_ou_mandel(angle, distinguishable):
+    """Two photons on a splitter of reflectivity cos^2: coincidences vanish at 1/2 by interference.
+
+    A single Mach-Zehnder interferometer with inner phase a is a splitter with transmission
+    T = cos^2(a / 2). Coincidences: (2T - 1)^2 for identical, T^2 + (1 - T)^2 for distinct photons.
+    """
+    layer = _layer(2, 2, distinguishable=distinguishable)
+    with torch.no_grad():
+        layer.left.zero_()
+        layer.left[0, 0] = angle
+        layer.right.zero_()
+        layer.right[0, 0] = math.pi  # a mirror: it passes the photons on unmixed
+    coincidence = layer(torch.zeros(1, 1, 2, dtype=torch.float64))[0, 0, layer.basis.index((1, 1))]
+    split = math.cos(angle / 2) ** 2
+    expected = split**2 + (1 - split) ** 2 if distinguishable else (2 * split - 1) ** 2
+    assert coincidence.item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_one_photon_does_not_care_whether_photons_are_distinguishable():
+    layer, twin = _layer(5, 1), _layer(5, 1, distinguishable=True)
+    assert torch.allclose(layer(_phases(layer)), twin(_phases(twin)), atol=1e-12)
+
+
+def test_distinguishable_photons_match_the_permanent_of_the_squared_moduli():
+    layer = _layer(4, 3, distinguishable=True)
+    phases = _phases(layer, n_samples=1)
+    squared = layer.transfer(phases)[0, 0].abs().square().detach().numpy()  # (photon, mode)
+    for state, probability in zip(layer.basis, layer(phases)[0, 0].tolist(), strict=True):
+        modes = np.repeat(np.arange(4), state)
+        permanent = sum(
+            np.prod([squared[k, modes[p]] for k, p in enumerate(order)])
+            for order in itertools.permutations(range(3))
+        )
+        expected = permanent / math.prod(math.factorial(photons) for photons in state)
+        assert probability == pytest.approx(expected, abs=1e-12)
+
+
+def test_phases_after_the_last_splitters_are_dead_and_the_encoding_is_periodic():
+    layer = _layer(6, 2)
+    phases = _phases(layer)
+    probabilities = layer(phases)
+    probabilities.square().sum().backward()
+    assert layer.right.grad[0, -6:].abs().max() < 1e-12
+    assert layer.right.grad[0, :-6].abs().max() > 1e-3
+    assert torch.allclose(layer(phases + 2 * math.pi), probabilities)
+
+
+@pytest.mark.parametrize("unbunched", [False, True])
+def test_kernel_equals_the_reference_and_its_numerical_derivative(unbunched):
+    tables = fock_tables(4, 3, unbunched)
+    generator = torch.Generator().manual_seed(0)
+    forms = torch.randn(19, 12, dtype=torch.complex128, generator=generator, requires_grad=True)
+    ours, reference = product_of_forms(forms, tables), product_of_forms_reference(forms, tables)
+    assert torch.allclose(ours, reference, atol=1e-13)
+    direction = torch.randn(ours.shape, dtype=torch.complex128, generator=generator)
+    for mine, other in zip(
+        torch.autograd.grad(ours, forms, direction),
+        torch.autograd.grad(reference, forms, direction),
+        strict=True,
+    ):
+        assert torch.allclose(mine, other, atol=1e-12)
+
+
+def test_mesh_is_unitary_and_its_derivative_right():
+    phases = torch.rand(2, 16, dtype=torch.float64, requires_grad=True)
+    unitary = mesh_unitary(phases, 4)
+    identity = torch.eye(4, dtype=torch.complex128).expand(2, 4, 4)
+    assert torch.allclose(unitary @ unitary.mH, identity)
+    assert torch.autograd.gradcheck(lambda p: torch.view_as_real(mesh_unitary(p, 4)), phases)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((1, 1), {}, "n_modes must be an integer of at least 2"),
+        ((4, 0), {}, "n_photons must be an integer of at least 1"),
+        ((4, 2.5), {}, "n_photons must be an integer"),
+        ((4, 5), {}, "5 photons do not fit into 4 modes"),
+        ((4, 5), {"space": "unbunched"}, "always bunch"),
+        ((4, 2), {"space": "bunched"}, "space must be one of"),
+        ((4, 2), {"input_state": (1, 0, 0, 0)}, "must hold 2 photons in 4 modes"),
+        ((4, 2), {"input_state": (1, 1)}, "must hold 2 photons in 4 modes"),
+    ],
+)
+def test_impossible_circuits_are_refused(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        PhotonicLayer(*arguments, **options)
+
+
+def test_wrong_phases_and_replicas_are_refused():
+    layer = _layer(4, 2)
+    with pytest.raises(ValueError, match="phases must have shape"):
+        layer(torch.zeros(1, 3, 5, dtype=torch.float64))
+    with pytest.raises(ValueError, match="the layer is torch.float64"):
+        layer(torch.zeros(1, 3, 4))
+    with pytest.raises(ValueError, match="replica must be in"):
+        layer.to_merlin(replica=1)
+    with pytest.raises(ValueError, match="no joint amplitude"):
+        _layer(4, 2, distinguishable=True).amplitudes(torch.zeros(1, 3, 4, dtype=torch.float64))
+
+
+def test_default_input_state_is_the_earlier_reproductions():
+    assert default_input_state(8, 1) == (1, 0, 0, 0, 0, 0, 0, 0)
+    assert default_input_state(8, 4) == (1, 0, 1, 0, 1, 0, 1, 0)
+    assert default_input_state(4, 3) == (1, 1, 1, 0)
+
+
+@pytest.mark.parametrize("distinguishable", [False, True])
+@pytest.mark.parametrize("space", ["fock", "unbunched"])
+@pytest.mark.parametrize("n_samples", [3, 32, 45])
+def test_compiled_pass_equals_torchs_own_operations(space, distinguishable, n_samples):
+    options = {"space": space, "n_replicas": 2, "distinguishable": distinguishable}
+    layer = PhotonicLayer(5, 3, input_state=(2, 0, 1, 0, 0), **options).double()
+    generator = torch.Generator().manual_seed(n_samples)
+    phases = 6 * torch.rand(2, n_samples, 5, generator=generator, dtype=torch.float64)
+    inputs = (phases.requires_grad_(), layer.left, layer.right)
+    slopes = torch.randn(2, n_samples, layer.n_outputs, generator=generator, dtype=torch.float64)
+    results = []
+    for compute in (layer.forward, layer._reference_probabilities):
+        output = compute(phases)
+        results.append((output, *torch.autograd.grad((output * slopes).sum(), inputs)))
+    for compiled, reference in zip(*results, strict=True):
+        torch.testing.assert_close(compiled, reference, rtol=1e-10, atol=1e-12)

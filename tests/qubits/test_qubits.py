@@ -1,0 +1,269 @@
+"""The paper's circuits: equal to PennyLane, orthogonal, and the same alone and among others."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qllm_helpers.qubits import states as qubits_states
+from qllm_helpers.qubits.modules import (
+    Circuit,
+    ReuploadingCircuit,
+    SimulatedEncoder,
+    ansatz,
+    encoder_circuit,
+    expectations_of,
+    final_state,
+    reuploading_circuit,
+    run_circuit,
+)
+
+SIZES = st.integers(2, 6).flatmap(lambda Q: st.tuples(st.just(Q), st.integers(1, Q - 1)))
+
+
+def draw(seed, *shape, dtype=torch.float64):
+    """Normal numbers from a seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def pennylane_expectations(circuit, angles, samples, amplitudes):
+    """The same circuit of one replica on PennyLane's default.qubit: (B, Q)."""
+    qml = pytest.importorskip("pennylane")
+
+    @qml.qnode(qml.device("default.qubit", wires=circuit.n_qubits), interface="torch")
+    def run():
+        if amplitudes is not None:
+            qml.StatePrep(amplitudes, wires=range(circuit.n_qubits), pad_with=0.0)
+        for control, target, source in circuit.gates:
+            if control >= 0:
+                qml.CNOT([control, target])
+            qml.RY(angles[source] if source >= 0 else samples[:, -1 - source], target)
+        return [qml.expval(qml.PauliZ(qubit)) for qubit in range(circuit.n_qubits)]
+
+    return torch.stack(run(), dim=-1)
+
+
+def slopes(compute, leaves):
+    """Value, and derivatives of a random readout of it by the leaves."""
+    leaves = [leaf.detach().clone().requires_grad_() for leaf in leaves]
+    value = compute(*leaves)
+    readout = draw(99, value.shape[-1], dtype=value.dtype)
+    (value @ readout).sum().backward()
+    return [value.detach(), *(leaf.grad for leaf in leaves)]
+
+
+def assert_close(ours, theirs, tolerance):
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other.to(one.dtype), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
+@pytest.mark.parametrize("boundary", ["ring", "open"])
+@pytest.mark.parametrize("size", [(2, 1, 3), (3, 2, 2), (4, 3, 1), (5, 2, 2), (7, 4, 1)])
+def test_module_1_equals_pennylane(size, boundary, dtype):
+    n_qubits, connectivity, n_layers = size
+    circuit = encoder_circuit(n_qubits, connectivity, n_layers, boundary)
+    angles, X = draw(1, circuit.n_angles, dtype=dtype), draw(2, 5, 2**n_qubits - 1, dtype=dtype)
+    amplitudes = X / X.norm(dim=-1, keepdim=True)
+    ours = slopes(
+        lambda a, x: run_circuit(circuit, a[None], amplitudes=x[None])[0], [angles, amplitudes]
+    )
+    theirs = slopes(
+        lambda a, x: pennylane_expectations(circuit, a, None, x),
+        [angles.double(), amplitudes.double() / amplitudes.double().norm(dim=-1, keepdim=True)],
+    )
+    # PennyLane checks the norm and keeps the state as it is: its derivative is the plain one too.
+    assert_close(ours, theirs, 1e-5 if dtype == torch.float32 else 1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
+@pytest.mark.parametrize("reuploads", ["own", "shared"])
+@pytest.mark.parametrize("size", [(2, 1, 0, 1), (3, 2, 2, 1), (4, 1, 3, 2), (6, 3, 1, 0)])
+def test_module_2_equals_pennylane(size, reuploads, dtype):
+    circuit = reuploading_circuit(*size, "ring", reuploads)
+    angles, latent = draw(3, circuit.n_angles, dtype=dtype), draw(4, 5, size[0], dtype=dtype)
+    ours = slopes(lambda a, z: run_circuit(circuit, a[None], given=z[None])[0], [angles, latent])
+    theirs = slopes(
+        lambda a, z: pennylane_expectations(circuit, a, z, None), [angles.double(), latent.double()]
+    )
+    assert_close(ours, theirs, 1e-5 if dtype == torch.float32 else 1e-10)
+
+
+@pytest.mark.parametrize("n_qubits", [10, 14])
+def test_the_papers_registers_equal_pennylane(n_qubits):
+    encoder = SimulatedEncoder(n_qubits)
+    X = draw(5, 3, 384, dtype=torch.float32)
+    ours = slopes(lambda x: encoder(x[None])[0], [X])
+    angles = encoder.angles.detach().double()[0]
+    theirs = slopes(
+        lambda x: pennylane_expectations(
+            encoder.circuit, angles, None, x / x.norm(dim=-1, keepdim=True)
+        ),
+        [X.double()],
+    )
+    assert_close(ours, theirs, 1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SIZES, st.integers(1, 3), st.sampled_from(["ring", "open"]), st.integers(0, 2**20))
+def test_norm_is_preserved_and_expectations_are_bounded(size, n_layers, boundary, seed):
+    encoder = SimulatedEncoder(*size, n_layers, boundary, n_replicas=2)
+    X = draw(seed, 2, 3, 2 ** size[0], dtype=torch.float32)
+    amplitudes = X / X.norm(dim=-1, keepdim=True)
+    state = final_state(encoder.circuit, encoder.angles, amplitudes=amplitudes)
+    torch.testing.assert_close(state.norm(dim=-1), torch.ones(2, 3))
+    expectations = encoder(X)
+    assert expectations.abs().max() <= 1 + 1e-5
+    torch.testing.assert_close(expectations, expectations_of(state), rtol=0, atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SIZES, st.integers(0, 2**20), st.floats(0.1, 10))
+def test_outputs_are_quadratic_forms_with_eigenvalues_of_one(size, seed, factor):
+    n_qubits, connectivity = size
+    encoder = SimulatedEncoder(n_qubits, connectivity).double()
+    # Column i of U is what the circuit makes of the i-th basis vector.
+    basis = torch.eye(2**n_qubits, dtype=torch.float64)[None]
+    U = final_state(encoder.circuit, encoder.angles, amplitudes=basis)[0].mT
+    signs = expectations_of(torch.eye(2**n_qubits, dtype=torch.float64)[None].sqrt())[0]
+    forms = torch.einsum("ki,kq,kj->qij", U, signs, U)
+    x = draw(seed, 4, 2**n_qubits)
+    wanted = torch.einsum("bi,qij,bj->bq", x, forms, x) / x.square().sum(-1, keepdim=True)
+    torch.testing.assert_close(encoder(x[None] * factor)[0], wanted)
+    eigenvalues = torch.linalg.eigvalsh(forms)
+    half = 2 ** (n_qubits - 1)
+    torch.testing.assert_close(eigenvalues[:, :half], -torch.ones(n_qubits, half).double())
+    torch.testing.assert_close(eigenvalues[:, half:], torch.ones(n_qubits, half).double())
+
+
+@pytest.mark.parametrize("batch", [1, 5, 20])
+@pytest.mark.parametrize("kind", ["encoder", "own", "shared"])
+def test_a_replica_alone_is_the_same_to_the_bit_among_others(kind, batch):
+    def build(seeds):
+        if kind == "encoder":
+            module = SimulatedEncoder(5, 2, 2, n_replicas=len(seeds))
+        else:
+            module = ReuploadingCircuit(5, 2, 2, reuploads=kind, n_replicas=len(seeds))
+        module.reset_parameters([torch.Generator().manual_seed(seed) for seed in seeds])
+        return module
+
+    X = draw(0, 3, batch, 32 if kind == "encoder" else 5, dtype=torch.float32)
+    results = []
+    for module, x in ((build([8]), X[1:2]), (build([3, 8, 1]), X)):
+        x = x.clone().requires_grad_()
+        value = module(x)
+        value.square().sum().backward()
+        results.append([t[-2 if len(t) > 1 else 0] for t in (value, module.angles.grad, x.grad)])
+    for alone, among in zip(*results, strict=True):
+        assert torch.equal(alone, among)
+
+
+def test_several_derivatives_of_one_forward_pass():
+    encoder = SimulatedEncoder(4).double()
+    x = draw(7, 1, 3, 16).requires_grad_()
+    value = encoder(x)
+    first, again = (
+        torch.autograd.grad(value[..., 1].sum(), x, retain_graph=True)[0] for _ in range(2)
+    )
+    assert torch.equal(first, again)
+
+
+def test_memory_for_the_backward_pass_does_not_grow_with_depth(monkeypatch):
+    kept, forward = [], qubits_states.circuit_forward
+
+    def spy(gates, trained, given, amplitudes, batch, states, *rest):
+        kept.append(states.nbytes)
+        forward(gates, trained, given, amplitudes, batch, states, *rest)
+
+    monkeypatch.setattr(qubits_states, "circuit_forward", spy)
+    X = draw(6, 1, 40, 16, dtype=torch.float32)
+    shallow, deep = SimulatedEncoder(4, 3, 1), SimulatedEncoder(4, 3, 20)
+    shallow(X), deep(X)
+    with torch.no_grad():
+        deep(X)
+    block = 16 * 16 * 4
+    assert kept == [3 * block, 3 * block, block]
+
+
+def test_padding_is_zeros_and_a_vector_of_zeros_gives_zeros():
+    encoder = SimulatedEncoder(4, n_replicas=2)
+    x = draw(8, 2, 3, 11, dtype=torch.float32)
+    padded = torch.nn.functional.pad(x, (0, 5))
+    torch.testing.assert_close(encoder(x), encoder(padded))
+    repeated = SimulatedEncoder(4, n_replicas=2, padding="repeat")
+    torch.testing.assert_close(repeated(x), encoder(torch.cat([x, x[..., :5]], -1)))
+    zeros = torch.zeros(2, 3, 11, requires_grad=True)
+    value = encoder(zeros)
+    value.sum().backward()
+    assert torch.equal(value, torch.zeros(2, 3, 4)) and torch.isfinite(zeros.grad).all()
+
+
+def test_blocks_of_the_ansatz():
+    assert ansatz(4, 2) == [
+        *[(0, 1), (1, 2), (2, 3), (3, 0)],
+        *[(0, 2), (1, 3), (2, 0), (3, 1)],
+    ]
+    assert ansatz(4, 2, 2, "open") == 2 * [(0, 1), (1, 2), (2, 3), (0, 2), (1, 3)]
+    for n_qubits, connectivity in ((10, 1), (14, 4), (5, 4)):
+        ring = ansatz(n_qubits, connectivity, 3)
+        stopped = ansatz(n_qubits, connectivity, 3, "open")
+        assert len(ring) == 3 * connectivity * n_qubits
+        assert len(stopped) == 3 * sum(n_qubits - c for c in range(1, connectivity + 1))
+
+
+def test_angles_of_the_re_uploading_circuit():
+    own = reuploading_circuit(4, 2, 3, 1, "ring", "own")
+    shared = reuploading_circuit(4, 2, 3, 1, "ring", "shared")
+    assert (own.n_angles, shared.n_angles) == (8 * 4, 8 * 2)
+    assert own.n_given == shared.n_given == 4
+    assert len(own.gates) == len(shared.gates) == 4 * 4 + 8 * 4
+    assert reuploading_circuit(4, 2, 0, 1, "ring", "own").n_angles == 8
+
+
+def test_starts():
+    generator = [torch.Generator().manual_seed(0)]
+    uniform, small = SimulatedEncoder(10, 9), SimulatedEncoder(10, 9, start="small")
+    uniform.reset_parameters(generator)
+    small.reset_parameters(generator)
+    assert uniform.angles.min() >= 0 and uniform.angles.max() < 2 * math.pi
+    assert uniform.angles.max() > 5 and 0.05 < small.angles.std() < 0.2
+
+
+BAD_CIRCUITS = [
+    (lambda: SimulatedEncoder(1), "n_qubits must be an integer of at least 2"),
+    (lambda: SimulatedEncoder(21), "n_qubits must be at most 20"),
+    (lambda: SimulatedEncoder(4, 4), "connectivity 4 reaches beyond a register of 4 qubits"),
+    (lambda: SimulatedEncoder(4, 0), "connectivity must be an integer of at least 1"),
+    (lambda: SimulatedEncoder(4, 1, 1, "torus"), "boundary must be one of"),
+    (lambda: SimulatedEncoder(4, padding="noise"), "padding must be one of"),
+    (lambda: SimulatedEncoder(4, start="hot"), "start must be one of"),
+    (lambda: ReuploadingCircuit(4, 1, -1), "n_reuploads must be an integer of at least 0"),
+    (lambda: ReuploadingCircuit(4, reuploads="all"), "reuploads must be one of"),
+    (lambda: ReuploadingCircuit(4, angle_scale=0.0), "angle_scale must be a positive number"),
+    (lambda: SimulatedEncoder(3)(torch.ones(1, 2, 9)), "9 values do not fit into the 8"),
+    (lambda: ReuploadingCircuit(3)(torch.ones(1, 2, 4)), "given must be"),
+    (lambda: SimulatedEncoder(3)(torch.ones(1, 2, 8).double()), "angles must be"),
+    (lambda: SimulatedEncoder(3)(torch.ones(2, 2, 8)), "angles must be"),
+]
+
+
+@pytest.mark.parametrize("build, message", BAD_CIRCUITS)
+def test_impossible_circuits_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_any_sequence_of_gates_and_no_samples():
+    # Pairs that cannot share a pass: the same target, and a control that is the next target.
+    gates = ((0, 1, 0), (2, 1, 1), (1, 0, 2), (0, 1, 0), (-1, 2, -1), (-1, 2, 3), (2, 0, 1))
+    circuit = Circuit(3, gates)
+    angles, given_angles = draw(1, 2, 4), draw(2, 2, 5, 1)
+    leaves = [angles, given_angles]
+    ours = slopes(lambda a, g: run_circuit(circuit, a, given=g), leaves)
+    theirs = slopes(lambda a, g: expectations_of(final_state(circuit, a, given=g)), leaves)
+    assert_close(ours, theirs, 1e-12)
+    empty = run_circuit(circuit, angles, given=given_angles[:, :0])
+    assert empty.shape == (2, 0, 3)

@@ -1,0 +1,171 @@
+"""The study of noise as sweeps, and the estimate of what a run costs."""
+
+import json
+import math
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qllm_helpers.figures.noise import lines_by_setting
+from qllm_helpers.photons.machines import (
+    ASCELLA,
+    PUBLISHED,
+    all_alike,
+    loss,
+    mesh_deviation,
+    phase_error_for,
+)
+from qllm_helpers.photons.noise import Noise
+from qllm_helpers.results import hardware
+from qllm_helpers.studies.run import load_units
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """An invented table: accuracy depends on the configuration only, and on the seed."""
+    table = []
+    for unit in load_units("noise"):
+        for seed in range(3):
+            shots = unit.parameters.get("n_shots", math.inf)
+            accuracy = 0.76 - 1 / (shots + 10) + 0.001 * seed
+            known = {"twin": None, "space": "fock"} | unit.parameters
+            if "Photonic" not in unit.estimator:
+                known["space"] = None
+            names = ("n_modes", "n_photons", "space", "twin")
+            table.append(
+                {name: known.get(name) for name in names}
+                | {"head": unit.head, "estimator": unit.estimator, "family": unit.family}
+                | {"configuration": json.dumps(unit.parameters), "seed": seed}
+                | {"test_accuracy": accuracy, "protocol": "paper"}
+            )
+    return pd.DataFrame(table)
+
+
+def test_the_grid_holds_what_the_chapter_sweeps(rows):
+    units = load_units("noise")
+    assert {len(unit.seeds) for unit in units} == {20}
+    table = hardware.noise_rows(rows)
+    assert set(table["head"]) == {u.head for u in units if "Photonic" in u.estimator}
+    for setting in ("indistinguishability", "phase_error", "phase_imprecision", "n_shots"):
+        values = hardware.sweep(table, setting)[setting]
+        assert hardware.PERFECT[setting] in set(values)
+        assert len(values) >= 4
+    for source in hardware.SOURCES.to_dict("records"):
+        brightness = source["brightness"]
+        mine = table[table["brightness"] == brightness]
+        assert set(mine["n_shots"]) == {1000, 10_000, 100_000}
+        assert set(mine["g2"]) == {source["g2"]}
+        assert set(mine["indistinguishability"]) == {source["indistinguishability"]}
+
+
+def test_sweeps_hold_everything_else_fixed(rows):
+    table = hardware.noise_rows(rows)
+    shots = hardware.sweep(table, "n_shots")
+    assert list(shots["n_shots"]) == [*hardware.BUDGETS, math.inf]
+    assert (shots["n_seeds"] == 3).all()
+    assert shots["mean"].is_monotonic_increasing
+    both = hardware.sweep(table, "n_shots", n_photons=[1, 2, 3])
+    assert set(both["n_photons"]) == {1, 2, 3}
+    coins = hardware.sweep(table, "n_shots", twin="distinguishable")
+    assert len(coins) == 6
+    lossy = hardware.sweep(table, "transmittance", n_shots=1000)
+    assert list(lossy["transmittance"]) == [0.0, 0.02, 0.05, 0.1, 0.3, 0.5, 1.0]
+    free = hardware.sweep(table, "transmittance", n_shots=None)
+    assert free["n_seeds"].max() > 3
+    with pytest.raises(ValueError, match="no rows of a sweep"):
+        hardware.sweep(table, "g2", n_modes=5)
+
+
+def test_the_least_number_of_shots(rows):
+    shots = hardware.sweep(hardware.noise_rows(rows), "n_shots")
+    assert hardware.shots_for(shots, 0.755) == 1000
+    assert hardware.shots_for(shots, 0.9) == math.inf
+
+
+def test_differences_are_paired(rows):
+    table = hardware.losses(rows, {"8 modes, 2 photons, 10 shots": "8 modes, 2 photons"})
+    assert table.loc[0, "difference"] == pytest.approx(-1 / 20)
+    assert table.loc[0, "n_seeds"] == 3
+
+
+def test_an_estimate_multiplies_out():
+    share = hardware.kept_share(2, Noise(brightness=0.5, transmittance=0.2))
+    assert share == pytest.approx(0.01)
+    machine = hardware.Machine(1e6, 0.5, 1e-6, 360.0, "nobody")
+    cost = hardware.estimate(100, share, machine, n_sentences=10, seconds_to_switch=0.5)
+    assert cost["attempts"] == pytest.approx(100_000)
+    assert cost["seconds"] == pytest.approx(5.1)
+    assert cost["euro_by_shot"] == pytest.approx(5.1)
+    assert cost["euro_by_hour"] == pytest.approx(0.51)
+    with pytest.raises(ValueError, match="no shot would be left"):
+        hardware.estimate(100, 0.0, machine)
+
+
+def test_a_figure_has_a_line_a_table_and_leaves_infinity_out(rows):
+    table = hardware.noise_rows(rows)
+    lines = {f"{n} photons": hardware.sweep(table, "n_shots", n_photons=n) for n in (1, 2)}
+    ideal = hardware.sweep(table, "n_shots").tail(1)
+    figure = lines_by_setting(lines, "n_shots", "shots", references={"ideal": ideal}, log=True)
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "log"
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["ideal", *lines]
+    xs = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 5]
+    assert all(np.isfinite(np.asarray(x, dtype=float)).all() for x in xs)
+
+
+def test_the_rows_of_a_published_machine_are_its_figures(rows):
+    table = hardware.noise_rows(rows)
+    settings = asdict(ASCELLA)
+    named = table[table["head"].str.contains("Ascella, ")]
+    for name, value in settings.items():
+        assert set(named[name]) == {value}, name
+    assert set(PUBLISHED.loc[PUBLISHED["machine"] == "Ascella", "setting"]) - {""} == {
+        name for name, value in settings.items() if value != hardware.PERFECT[name]
+    }
+    budgets = hardware.sweep(table, "n_shots", **settings, space="unbunched", n_photons=[1, 2])
+    assert list(budgets["n_shots"]) == [n for n in (1e3, 1e4, 1e5, 1e6) for _ in range(2)]
+    for name in ("transmittance", "indistinguishability", "g2", "phase_error"):
+        around = settings | {"space": "unbunched", "n_shots": 100_000}
+        values = hardware.sweep(table, name, **around)[name]
+        assert settings[name] in set(values)
+        assert len(values) == 4
+
+
+def test_the_phase_error_of_a_machine_reproduces_what_was_published():
+    assert round(phase_error_for(0.030), 3) == ASCELLA.phase_error
+    assert mesh_deviation(ASCELLA.phase_error)["distance"] == pytest.approx(0.030, abs=1e-3)
+    # other settings of the phases, and the other way round
+    other = [mesh_deviation(ASCELLA.phase_error, seed=seed)["distance"] for seed in (1, 2)]
+    assert other == pytest.approx([0.030] * 2, abs=1e-3)
+    chip = phase_error_for(0.974, "fidelity", 20)
+    assert mesh_deviation(chip, 20)["fidelity"] == pytest.approx(0.974, abs=1e-4)
+    assert mesh_deviation(0.0).tolist() == pytest.approx([0.0, 1.0])
+    with pytest.raises(ValueError, match="no phase error up to one radian"):
+        phase_error_for(0.999_999, "distance")
+
+
+def test_a_deviation_is_what_the_formula_of_one_interferometer_says():
+    # sin(phase / 2) squared leaves by one output: off by |sin(phase)| / 2 times the error
+    assert mesh_deviation(0.01, 2)["distance"] == pytest.approx(0.01 / (2 * math.pi), rel=0.05)
+
+
+def test_decibels_and_photons_that_are_all_alike():
+    assert loss(0) == 1
+    assert loss(10) == pytest.approx(0.1)
+    assert loss(2.9) == pytest.approx(0.513, abs=1e-3)
+    with pytest.raises(ValueError, match="at least 0 dB"):
+        loss(-1)
+    assert all_alike(2, 0.9) == pytest.approx(0.9)
+    assert all_alike(3, 0.81) == pytest.approx(0.9**3)
+
+
+def test_a_mark_is_a_line_with_a_name(rows):
+    shots = hardware.sweep(hardware.noise_rows(rows), "phase_error")
+    figure = lines_by_setting({"here": shots}, "phase_error", "radians", marks={"there": 0.045})
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert set(names) == {"here", "there"}
+    line = next(line for line in figure.axes[0].lines if line.get_label() == "there")
+    assert list(line.get_xdata()) == [0.045, 0.045]

@@ -1,0 +1,146 @@
+"""Fine-tuning of the body: the loss against its formula, determinism, the cache."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from qllm_helpers.text import tuning as finetuning
+from qllm_helpers.text.contrastive import TuningOptions, supervised_contrastive
+from qllm_helpers.text.embeddings import encode, load_embeddings
+from qllm_helpers.text.protocols import few_shot_split, paper_split
+from qllm_helpers.text.tuning import tune_few_shot, tune_paper, tuned_vectors
+
+FOLDER = Path(os.environ.get("QLLM_DATA_DIR", "nowhere"))
+needs_sentences = pytest.mark.skipif(
+    not (FOLDER / "sst2.csv").is_file(), reason="the sentences are not here: set QLLM_DATA_DIR"
+)
+TEXTS = ["a joy to watch", "brilliant and moving", "a chore to watch", "dull and lifeless"]
+LABELS = [1, 1, 0, 0]
+OTHERS = ["not bad at all"]
+SHORT = TuningOptions(steps=3, lr=1e-4)
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("QLLM_CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_the_loss_is_that_of_the_paper():
+    """Equation 2 of Khosla et al. 2020, written out sentence by sentence."""
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(6, 4, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 0, 1, 1, 2])
+    unit = vectors / vectors.norm(dim=1, keepdim=True)
+    terms = []
+    for i in range(6):
+        partners = [p for p in range(6) if p != i and labels[p] == labels[i]]
+        below = sum(torch.exp(unit[i] @ unit[a] / 0.07) for a in range(6) if a != i)
+        shares = [torch.log(torch.exp(unit[i] @ unit[p] / 0.07) / below) for p in partners]
+        if partners:
+            terms.append(-sum(shares) / len(partners))
+    expected = sum(terms) / len(terms)
+    assert torch.allclose(supervised_contrastive(vectors, labels, 0.07), expected, rtol=1e-9)
+
+
+def test_the_loss_has_finite_gradients():
+    vectors = torch.eye(4, requires_grad=True)
+    supervised_contrastive(vectors, torch.tensor([0, 0, 1, 1]), 0.07).backward()
+    assert torch.isfinite(vectors.grad).all()
+    assert vectors.grad.abs().max() > 0
+
+
+def test_tuning_moves_the_body_towards_the_labels():
+    frozen = encode([*TEXTS, *OTHERS])
+    tuned = tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=SHORT)
+    assert tuned.shape == frozen.shape
+    assert tuned.dtype == np.float32
+    gap_before, gap_after = (
+        x[0] @ x[1] + x[2] @ x[3] - x[0] @ x[2] - x[1] @ x[3] for x in (frozen, tuned)
+    )
+    assert gap_after > gap_before
+    # The shared model is not the one that was tuned.
+    assert np.array_equal(encode([*TEXTS, *OTHERS]), frozen)
+
+
+def test_the_same_seed_gives_the_same_bits_and_no_trace_in_the_generators(monkeypatch, tmp_path):
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
+    first = tuned_vectors(TEXTS, LABELS, OTHERS, seed=5, options=SHORT)
+    assert random.getstate() == before[0]
+    assert np.array_equal(np.random.get_state()[1], before[1])
+    assert torch.equal(torch.get_rng_state(), before[2])
+    monkeypatch.setenv("QLLM_CACHE_DIR", str(tmp_path / "second"))
+    torch.manual_seed(2)
+    assert np.array_equal(tuned_vectors(TEXTS, LABELS, OTHERS, seed=5, options=SHORT), first)
+    assert not np.array_equal(tuned_vectors(TEXTS, LABELS, OTHERS, seed=6, options=SHORT), first)
+
+
+def test_nothing_is_tuned_twice(monkeypatch, empty_cache, capfd):
+    first = tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=SHORT)
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(finetuning, "tune", None)
+    assert np.array_equal(tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=SHORT), first)
+    assert len(list((empty_cache / "tuned").iterdir())) == 1
+    for change in ({"seed": 1}, {"options": TuningOptions(steps=4)}):
+        with pytest.raises(TypeError, match="not callable"):
+            tuned_vectors(TEXTS, LABELS, OTHERS, **{"seed": 0, "options": SHORT} | change)
+    with pytest.raises(TypeError, match="not callable"):
+        tuned_vectors(TEXTS, LABELS[::-1], OTHERS, seed=0, options=SHORT)
+
+
+def test_the_library_s_triplet_loss_works_too():
+    options = TuningOptions(loss="batch_all_triplet", steps=2, batch_size=4, lr=4e-5)
+    assert tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=options).shape == (5, 384)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "hinge"}, "unknown loss 'hinge'"),
+        ({"steps": 0}, "steps must be"),
+        ({"batch_size": 1}, "batch_size at least 2"),
+        ({"lr": 0.0}, "must be positive"),
+        ({"temperature": float("nan")}, "must be positive"),
+    ],
+)
+def test_senseless_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        TuningOptions(**options)
+
+
+def test_labels_must_fit_and_allow_a_contrast():
+    with pytest.raises(ValueError, match="4 sentences and 3 labels"):
+        tuned_vectors(TEXTS, LABELS[:3], OTHERS, seed=0)
+    with pytest.raises(ValueError, match="at least two labels"):
+        tuned_vectors(TEXTS, [0, 0, 0, 1], OTHERS, seed=0)
+
+
+@needs_sentences
+@pytest.mark.parametrize(
+    ("tune", "sizes"), [(tune_few_shot, [16, 250, 622]), (tune_paper, [435, 77, 9101])]
+)
+def test_rows_are_those_of_the_protocol_s_split(monkeypatch, tune, sizes):
+    data = load_embeddings("sst2")
+    seen = {}
+
+    def frozen(texts, labels, others, **options):
+        seen.update(options, n_train=len(texts), labels=labels)
+        return np.zeros((len(texts) + len(others), 384), dtype=np.float32)
+
+    monkeypatch.setattr(finetuning, "tuned_vectors", frozen)
+    tuned = tune("sst2", 3)
+    split = (paper_split(data.y, 3) if tune is tune_paper
+             else few_shot_split(data.y, data.split, 3))  # fmt: skip
+    rows = [tuned.split.train, tuned.split.validation, tuned.split.test]
+    assert [len(part) for part in rows] == sizes
+    for part, original in zip(rows, (split.train, split.validation, split.test), strict=True):
+        assert np.array_equal(tuned.positions[part], original)
+    assert np.array_equal(tuned.y, data.y[tuned.positions])
+    assert seen["n_train"] == sizes[0]
+    assert seen["seed"] == 3
+    assert np.array_equal(seen["labels"], data.y[split.train])
