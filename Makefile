@@ -79,6 +79,8 @@ $(INSTALLED):
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
 		--editable ".[book,test]" --constraint constraints.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --constraint constraints.txt \
+		$$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["body"])')
 	@rm -f .venv/installed-* && touch $@
 
 clean:
