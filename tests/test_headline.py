@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from qllm_helpers.results.statistics import paired_differences
+from qllm_helpers.results.tuned import tuned_lines, with_tuned_body
+from qllm_helpers.results.view import CsvLink, headline_markdown, headline_part, tuned_markdown
 from scipy import stats
 
 from qllm_helpers import cli, figures
@@ -20,9 +23,6 @@ from qllm_helpers.results.headline import (
     reported_lines,
     verdicts,
 )
-from qllm_helpers.results.statistics import paired_differences
-from qllm_helpers.results.tuned import tuned_lines, with_tuned_body
-from qllm_helpers.results.view import CsvLink, headline_markdown, headline_part, tuned_markdown
 from qllm_helpers.studies.run import load_results, load_units
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -65,12 +65,13 @@ def describe_studies(results):
 
 def describe_results(results):
     """Return the headline table, what it lacks, and the explorer."""
+    from qllm_helpers.results.tuned import tuned_lines, with_tuned_body
+    from qllm_helpers.results.view import headline_markdown, tuned_markdown
+
     from qllm_helpers.figures.explorer import mode_photon_explorer
     from qllm_helpers.results.explorer import explorer_rows, explorer_table
     from qllm_helpers.results.headline import headline_table
     from qllm_helpers.results.reproducibility import not_reproduced
-    from qllm_helpers.results.tuned import tuned_lines, with_tuned_body
-    from qllm_helpers.results.view import headline_markdown, tuned_markdown
 
     table = headline_table(results["few_shot"], results["paper"])
     table = with_tuned_body(table, tuned_lines(results["finetune"], results["qubits"]))

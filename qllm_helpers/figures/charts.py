@@ -1,71 +1,49 @@
-"""Figures of result tables: accuracies, differences, and what was reported."""
+"""Figures of other shapes: clouds, a Pareto front, histograms, matrices, a response to a phase."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from qllm_helpers.figures.style import FAMILY_STYLE, INK, SEQUENCE, families, new_figure, styled
-from qllm_helpers.results.statistics import paired_values, pareto_front, summarise
-
-AXIS = {
-    "test_accuracy": "test accuracy (fraction)",
-    "validation_accuracy": "validation accuracy (fraction)",
-    "macro_f1": "macro F1 (fraction)",
-    "n_parameters": "parameters, as printed (nominal)",
-    "n_live_parameters": "parameters with a gradient (live)",
-    "n_effective_parameters": "independent directions (effective)",
-    "fit_seconds": "time to fit (s)",
-}
-
-
-def _bars(axes, x, table, **options) -> None:
-    """Means with their intervals."""
-    low, high = table["mean"] - table["low"], table["high"] - table["mean"]
-    errors = np.nan_to_num(np.array([low, high], dtype=float))  # one seed: no interval
-    axes.errorbar(x, table["mean"], yerr=errors, capsize=2.5, elinewidth=1.2, **options)
-
-
-def _lines(table) -> list[tuple]:
-    """Place, row and style of every line of a chart with one line a head."""
-    looks = [FAMILY_STYLE[family] for family in families(table)]
-    return list(zip(range(len(table)), table.to_dict("records"), looks, strict=True))
-
-
-def legend_above(figure: Figure, axes, columns: int, *, extra=(), spacing: float = 1.2) -> None:
-    """Legend of one panel, or of the `extra` handles alone, above the figure: it hides nothing."""
-    handles = [] if axes is None else axes.get_legend_handles_labels()[0]
-    figure.legend(
-        handles=[*handles, *extra],
-        loc="outside upper center",
-        ncols=columns,
-        columnspacing=spacing,
-        labelcolor=INK,
-        frameon=False,
-    )
+from qllm_helpers.figures.style import (
+    AXIS,
+    COLORS,
+    FAMILY_STYLE,
+    INK,
+    SEQUENCE,
+    errors,
+    legend_above,
+    new_figure,
+    styled,
+)
+from qllm_helpers.results.intervals import summarise
+from qllm_helpers.results.selection import pareto_front
 
 
 @styled
-def accuracy_by_mode(
-    rows: pd.DataFrame,
+def embedding_map(
+    points: np.ndarray,
+    labels: np.ndarray,
+    label_names: list[str] | None = None,
     *,
-    reference: str | None = "LogisticRegression",
-    value: str = "test_accuracy",
-    height: float = 3.8,
+    axis_names: tuple[str, str] = ("first component", "second component"),
+    height: float = 4.2,
 ) -> Figure:
-    """Accuracy of photonic heads against modes, one line per number of photons.
+    """Sentences as dots in a plane, one colour a class.
 
     Parameters
     ----------
-    rows : DataFrame
-        One row per fit; rows with ``n_modes`` and without a ``twin`` are drawn.
-    reference : str or None
-        Head drawn as a horizontal line with its interval as a band; None for none.
-    value : str
-        Column on the vertical axis.
+    points : ndarray, shape (n, 2)
+        For example a principal-component projection.
+    labels : ndarray of int, shape (n,)
+        Class of every point.
+    label_names : list of str or None
+        Name of every class.
+    axis_names : tuple of str
+        What the two coordinates are (no unit: embeddings have none).
     height : float
         Inches.
 
@@ -76,46 +54,23 @@ def accuracy_by_mode(
     Raises
     ------
     ValueError
-        If there is no photonic row, no row of the reference, or two heads of the same size.
+        If `points` is not (n, 2) or `labels` not (n,).
     """
-    if reference is not None and reference not in set(rows["head"]):
+    points, labels = np.asarray(points), np.asarray(labels)
+    if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
         raise ValueError(
-            f"no rows of the reference {reference!r}; heads: {list(set(rows['head']))}"
-        )
-    photonic = rows[rows["n_modes"].notna()]
-    if "twin" in rows.columns:
-        photonic = photonic[photonic["twin"].isna()]
-    table = summarise(photonic, by=("n_modes", "n_photons"), value=value)
-    if photonic.groupby(["n_modes", "n_photons"])["head"].nunique().max() > 1:
-        raise ValueError(
-            "several heads have the same numbers of modes and photons: filter the rows by head"
+            f"need points (n, 2) and labels (n,), not {points.shape} and {labels.shape}"
         )
     figure, axes = new_figure(height)
-    color = FAMILY_STYLE["photonic"].color
-    photons = sorted(table["n_photons"].unique())
-    for place, count in enumerate(photons):
-        line = table[table["n_photons"] == count].sort_values("n_modes")
-        shift = 0.14 * (place - (len(photons) - 1) / 2)  # so that intervals do not overlap
-        marker, style = SEQUENCE[place % len(SEQUENCE)]
-        label = f"{count:.0f} photon{'s' if count > 1 else ''}"
-        face = color if place % 2 == 0 else "none"
-        look = {"marker": marker, "linestyle": style, "color": color, "markerfacecolor": face}
-        _bars(axes, line["n_modes"] + shift, line, label=label, **look)
-    if reference is not None:
-        _reference_band(axes, rows, reference, value)
-    axes.set_xticks(sorted(table["n_modes"].unique()))
-    axes.set(xlabel="modes", ylabel=AXIS.get(value, value))
-    axes.grid(axis="x", visible=False)
-    legend_above(figure, axes, columns=3 if len(photons) != 3 else 2)
+    styles = [FAMILY_STYLE[name] for name in ("svc", "photonic", "mlp", "qubit", "twin", "linear")]
+    for place, label in enumerate(np.unique(labels)):
+        look = styles[place % len(styles)]
+        part = points[labels == label]
+        name = label_names[label] if label_names is not None else str(label)
+        axes.scatter(*part.T, s=14, marker=look.marker, c=look.color, alpha=0.7, lw=0, label=name)
+    axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
+    legend_above(figure, axes, columns=3)
     return figure
-
-
-def _reference_band(axes, rows, reference, value) -> None:
-    line = summarise(rows[rows["head"] == reference], value=value).iloc[0]
-    style = FAMILY_STYLE[families(line.to_frame().T).iloc[0]]
-    axes.axhline(line["mean"], color=style.color, label=reference, zorder=1)
-    if np.isfinite(line["low"]):
-        axes.axhspan(line["low"], line["high"], color=style.color, alpha=0.2, lw=0, zorder=0)
 
 
 @styled
@@ -147,7 +102,6 @@ def accuracy_by_parameters(
     Figure
     """
     table = summarise(rows, value=value)
-    table["family"] = families(table)
     figure, panels = new_figure(
         height * len(counts) + 0.4, rows=len(counts), sharex=True, sharey=True, squeeze=False
     )
@@ -156,8 +110,8 @@ def accuracy_by_parameters(
         for family in [name for name in FAMILY_STYLE if name in set(known["family"])]:
             style = FAMILY_STYLE[family]
             part = known[known["family"] == family]
-            look = {"marker": style.marker, "color": style.color, "linestyle": "none"}
-            _bars(axes, part[count], part, label=style.label, **look)
+            look = {"marker": style.marker, "color": style.color, "ls": "none", "capsize": 2.5}
+            axes.errorbar(part[count], part["mean"], yerr=errors(part), label=style.label, **look)
         _draw_front(axes, known, count, label_front)
         axes.set_xscale("log")
         axes.tick_params(labelbottom=True)
@@ -180,119 +134,141 @@ def _draw_front(axes, table, count, label) -> None:
 
 
 @styled
-def difference_forest(
-    table: pd.DataFrame,
-    *,
-    reference: str = "LogisticRegression",
-    margin: float | None = None,
-    alpha: float = 0.05,
+def selection_effect_histogram(
+    differences: Sequence[float], *, observed: dict[str, float] | None = None, bins: int = 60
 ) -> Figure:
-    """Paired differences to a reference, with intervals, one line a head.
+    """Distribution of "best minus best" under pure noise, with reported differences.
 
     Parameters
     ----------
-    table : DataFrame
-        From :func:`qllm_helpers.results.statistics.paired_differences`; a column ``family``, if
-        there, fixes the colours.
-    reference : str
-        Its name, for the axis.
-    margin : float or None
-        Half-width (fraction) of a shaded band: differences that count as none.
-    alpha : float
-        Heads whose corrected p-value is below it have a filled marker, others a hollow one.
+    differences : array-like
+        From :func:`qllm_helpers.results.statistics.selection_effect`, or one value per seed.
+    observed : dict of str to float
+        Reported differences (fractions) by their name; drawn as vertical lines.
+    bins : int
+        Number of bins.
 
     Returns
     -------
     Figure
     """
-    figure, axes = new_figure(0.3 * len(table) + 1.1)
-    for place, row, style in _lines(table):
-        face = style.color if row["p_corrected"] < alpha else "none"
-        error = [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
-        look = {"marker": style.marker, "color": style.color, "markerfacecolor": face}
-        axes.errorbar(row["difference"], place, xerr=error, capsize=2.5, **look)
+    differences = np.asarray(differences, dtype=float)
+    figure, axes = new_figure(3.2)
+    weights = np.full(differences.size, 1 / differences.size)
+    axes.hist(differences, bins, weights=weights, color=INK, alpha=0.45, label="pure noise")
     axes.axvline(0, color=INK, lw=1)
-    if margin is not None:
-        axes.axvspan(-margin, margin, color=INK, alpha=0.15, lw=0)
-    axes.set_yticks(range(len(table)), table["head"])
-    axes.set_ylim(len(table) - 0.5, -0.5)
-    axes.locator_params(axis="x", nbins=5)
-    axes.set_xlabel(f"difference to {reference}\nin test accuracy (fraction)")
-    axes.grid(axis="y", visible=False)
+    styles = [FAMILY_STYLE[name] for name in ("photonic", "qubit", "svc", "mlp")]
+    for place, (name, value) in enumerate((observed or {}).items()):
+        share = (differences >= value).mean()
+        label = f"{name} ({share:.0%} of draws reach it)"
+        line = SEQUENCE[place % len(SEQUENCE)][1]
+        axes.axvline(value, color=styles[place % 4].color, ls=line, lw=2, label=label)
+    axes.set(xlabel="best head minus best reference (fraction)", ylabel="share of draws")
+    legend_above(figure, axes, columns=1)
     return figure
 
 
 @styled
-def seed_strip(rows: pd.DataFrame, *, value: str = "test_accuracy", lines: bool = False) -> Figure:
-    """Every seed of every head as a dot, with the mean and its interval.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit.
-    value : str
-        Column to draw.
-    lines : bool
-        Join the dots of one seed, to show that seeds move all heads together.
-
-    Returns
-    -------
-    Figure
-    """
-    wide = paired_values(rows, value=value)
-    table = summarise(rows, value=value)
-    figure, axes = new_figure(0.42 * len(table) + 0.9)
-    places = np.arange(len(table))
-    if lines:
-        axes.plot(wide.to_numpy().T, places + 0.16, color=INK, alpha=0.25, lw=0.7)
-    for place, row, style in _lines(table):
-        values = wide[row["head"]].dropna()
-        axes.plot(
-            values, np.full(len(values), place + 0.16), "o", ms=4, color=style.color, alpha=0.45
-        )
-        error = np.nan_to_num([[row["mean"] - row["low"]], [row["high"] - row["mean"]]])
-        look = {"marker": style.marker, "ms": 8, "color": style.color}
-        axes.errorbar(row["mean"], place - 0.16, xerr=error, capsize=3, **look)
-    axes.set_yticks(places, table["head"])
-    axes.set_ylim(len(table) - 0.6, -0.6)
-    axes.set_xlabel(AXIS.get(value, value))
-    axes.grid(axis="y", visible=False)
-    return figure
-
-
-@styled
-def headline(table: pd.DataFrame) -> Figure:
-    """Reported accuracies next to ours with intervals, one line a published row.
+def confusion_panels(table: pd.DataFrame, heads: Mapping[str, str]) -> Figure:
+    """Confusion matrices of some heads on one corpus, one under the other.
 
     Parameters
     ----------
     table : DataFrame
-        Columns ``label``, ``reported`` (fraction, NaN if none), ``mean``, ``low``, ``high``
-        (NaN where nothing was run), and ``family``; ``tuned_mean``, ``tuned_low`` and
-        ``tuned_high``, if there, are drawn as well.
+        Rows of one corpus of :func:`qllm_helpers.studies.confusion.confusion_table`.
+    heads : mapping of str to str
+        Head, and its family, which gives the colour.
+
+    Returns
+    -------
+    Figure
+        The darker a field, the larger the share of its line; shares in per cent.
+    """
+    figure, axes = new_figure(3.3 * len(heads), rows=len(heads), squeeze=False)
+    for (head, family), ax in zip(heads.items(), axes[:, 0], strict=True):
+        part = table[table["head"] == head]
+        names = part["true"].drop_duplicates().tolist()
+        wide = part.pivot(index="true", columns="predicted", values="share").loc[names, names]
+        color = FAMILY_STYLE[family].color
+        for y, line in enumerate(wide.to_numpy()):
+            for x, share in enumerate(line):
+                # so pale that the number reads on a light and on a dark page
+                field = {"color": color, "alpha": 0.45 * share, "lw": 0}
+                ax.fill_between([x - 0.5, x + 0.5], y - 0.5, y + 0.5, **field)
+                weight = "bold" if x == y else "normal"
+                ax.text(x, y, f"{100 * share:.0f}", ha="center", va="center", weight=weight)
+        ax.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), title=head)
+        ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+        ax.set_yticks(range(len(names)), names)
+        ax.grid(visible=False)
+        ax.set(xlabel="predicted class (per cent of the line)", ylabel="true class")
+    return figure
+
+
+def phase_response(phases: Sequence[float], responses: Mapping[str, np.ndarray]) -> Figure:
+    """Probabilities against one phase, and how strong every frequency in them is.
+
+    Parameters
+    ----------
+    phases : array (n,), radians
+        Equally spaced over one turn, without its end.
+    responses : dict of str to array (n, N)
+        Probabilities of the N outputs, by name. The upper panel draws the output that varies
+        most, the lower one the largest Fourier coefficient of all outputs at each frequency.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If the phases are not equally spaced over one turn.
+    """
+    phases = np.asarray(phases, dtype=float)
+    if not np.allclose(phases, phases[0] + 2 * np.pi * np.arange(len(phases)) / len(phases)):
+        raise ValueError("phases must be equally spaced over one turn, without its end.")
+    figure, (above, below) = new_figure(5.2, rows=2)
+    colors = COLORS[:4]
+    for place, (name, values) in enumerate(responses.items()):
+        marker, style = SEQUENCE[place % len(SEQUENCE)]
+        look = {"color": colors[place % 4], "label": name}
+        most = values[:, np.ptp(values, axis=0).argmax()]
+        above.plot([*phases, phases[0] + 2 * np.pi], [*most, most[0]], style, **look)
+        strength = np.abs(np.fft.rfft(values, axis=0)).max(axis=1) / len(phases)
+        # Rounded: what vanishes is drawn as 0 on every machine.
+        drawn = strength[1:8].round(9)
+        below.plot(np.arange(1, 1 + len(drawn)), drawn, marker, ls=":", lw=1, **look)
+    above.set_xticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])
+    above.set(xlabel="phase (radians)", ylabel="probability")
+    below.set(xlabel="frequency (periods per turn)", ylabel="largest coefficient")
+    legend_above(figure, above, columns=3)
+    return figure
+
+
+def coincidence_curve(angles: Sequence[float], curves: Mapping[str, Sequence[float]]) -> Figure:
+    """Probability of one photon in each mode, against the angle of the beam splitter.
+
+    Parameters
+    ----------
+    angles : array (n,), radians
+        0 lets all light through, pi / 2 is the balanced splitter.
+    curves : dict of str to array (n,)
+        Probability by kind of photons.
 
     Returns
     -------
     Figure
     """
-    figure, axes = new_figure(0.36 * len(table) + 1.2)
-    half = {"fillstyle": "left", "markerfacecoloralt": "none"}
-    looks = {"": {}} | ({"tuned_": half} if "tuned_mean" in table else {})
-    for place, row, style in _lines(table):
-        look = {"marker": style.marker, "color": style.color, "ls": "none"}
-        axes.plot(row["reported"], place - 0.14, mfc="none", mew=1.6, **look)
-        for prefix, more in looks.items():
-            mean, low, high = (row[prefix + name] for name in ("mean", "low", "high"))
-            error = np.nan_to_num([[mean - low], [high - mean]])
-            axes.errorbar(mean, place + 0.14, xerr=error, capsize=3, **look | more)
-    hollow = {"marker": "o", "color": INK, "ls": "none"}
-    axes.plot([], [], mfc="none", mew=1.6, label="reported", **hollow)
-    axes.plot([], [], label="here: mean and 95 % interval", **hollow)
-    if "tuned_" in looks:
-        axes.plot([], [], label="the same on a fine-tuned body", **hollow | looks["tuned_"])
-    axes.set_yticks(range(len(table)), table["label"])
-    axes.set_ylim(len(table) - 0.5, -0.5)
-    axes.set_xlabel(AXIS["test_accuracy"])
-    axes.grid(axis="y", visible=False)
+    figure, axes = new_figure(3.2)
+    colors = (COLORS[0], INK, COLORS[1])
+    for place, (name, values) in enumerate(curves.items()):
+        style = SEQUENCE[place % len(SEQUENCE)][1]
+        axes.plot(angles, values, style, color=colors[place % 3], lw=2.2, label=name)
+    axes.axvline(np.pi / 2, color=INK, lw=1, alpha=0.5)
+    axes.set_xticks([0, np.pi / 4, np.pi / 2, 3 * np.pi / 4, np.pi])
+    axes.set_xticklabels(["0", "π/4", "π/2", "3π/4", "π"])
+    axes.set(xlabel="beam splitter angle θ (radians)", ylabel="probability of (1, 1)")
+    axes.set_ylim(-0.03, 1.03)
     legend_above(figure, axes, columns=2)
     return figure

@@ -1,20 +1,158 @@
-"""Figures of the gate-based heads: circuits, sizes, shots and noise."""
+"""Circuits as drawings: interferometers, Perceval's own pictures, gates on qubits."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from qllm_helpers.figures.charts import AXIS, legend_above
-from qllm_helpers.figures.style import FAMILY_STYLE, INK, SEQUENCE, new_figure, styled
+from qllm_helpers.figures.style import FAMILY_STYLE, INK, legend_above, new_figure, styled
+from qllm_helpers.photons.mesh import mesh_layout
 from qllm_helpers.qubits.circuits import Circuit
-from qllm_helpers.results.statistics import interval, summarise
 
-__all__ = ["accuracy_by_qubits", "circuit_drawing", "device_effects"]
+if TYPE_CHECKING:
+    from IPython.display import SVG
+
+_PHOTON, _DATA = FAMILY_STYLE["photonic"].color, FAMILY_STYLE["svc"].color
+# Perceval draws black on white in small print; here the ink must read on a dark page too.
+_PERCEVAL_COLORS = {"darkred": _PHOTON, "black": INK, "lightgray": "#c9c9c9"}
+_PERCEVAL_FONT_SCALE = 1.6
+_PERCEVAL_SCALE = 1.35
+# The tag with the convention of a beam splitter: too small to read, and always the same here.
+_PERCEVAL_TAG = re.compile(r'<path [^>]*fill="thistle"[^>]*/>\s*<text [^>]*>[^<]*</text>')
+
+
+def perceval_svg(drawing) -> SVG:
+    """A circuit drawn by Perceval, in the book's ink, larger print, cropped and transparent.
+
+    Parameters
+    ----------
+    drawing
+        What ``perceval.pdisplay(circuit, output_format=perceval.Format.HTML)`` returns.
+
+    Returns
+    -------
+    IPython.display.SVG
+
+    Raises
+    ------
+    ValueError
+        If it is not an SVG drawing.
+    """
+    from IPython.display import SVG
+
+    if not hasattr(drawing, "as_svg"):
+        raise ValueError("need the drawing of pdisplay(..., output_format=Format.HTML).")
+    svg = _PERCEVAL_TAG.sub("", drawing.as_svg())
+    for old, new in _PERCEVAL_COLORS.items():
+        svg = svg.replace(f'"{old}"', f'"{new}"')
+    svg = svg.replace('fill="lightpink"', f'fill="{_PHOTON}" fill-opacity="0.18"')
+    svg = re.sub(
+        r'<text (.*?)font-size="([\d.]+)"',
+        lambda found: (
+            f'<text {found[1]}fill="{INK}" font-family="sans-serif" '
+            f'font-size="{float(found[2]) * _PERCEVAL_FONT_SCALE:.1f}"'
+        ),
+        svg,
+    )
+    # The last row of a drawing is empty, and there is room for nothing on either side.
+    left, top, width, height = map(float, re.search(r'viewBox="(.*?)"', svg)[1].split())
+    left, width, height = left + 20, width - 40, height - 22
+    box = (
+        f'width="{width * _PERCEVAL_SCALE:g}" height="{height * _PERCEVAL_SCALE:g}" '
+        f'viewBox="{left:g} {top:g} {width:g} {height:g}"'
+    )
+    return SVG(re.sub(r'width="[\d.]+" height="[\d.]+" viewBox=".*?"', box, svg, count=1))
+
+
+# Lengths along a mesh: a beam splitter and the phase behind it; a tile has two of both.
+_SPLITTER, _STEP = 1.4, 2.5
+
+
+def _wire(axes, x, rows) -> None:
+    axes.plot(x, rows, color=INK, lw=1.4, solid_capstyle="round")
+
+
+def _draw_tile(axes, x: float, mode: int) -> None:
+    """Beam splitter, phase, beam splitter, phase on `mode` and the one below, from x on."""
+    for at in (x, x + _STEP):
+        _wire(axes, [at, at + _SPLITTER], [mode, mode + 1])
+        _wire(axes, [at, at + _SPLITTER], [mode + 1, mode])
+        for row in (mode, mode + 1):
+            _wire(axes, [at + _SPLITTER, at + _STEP], [row, row])
+
+
+def _draw_mesh(axes, start: float, n_modes: int, live: np.ndarray) -> float:
+    """Draw a mesh from x = `start` on; returns where it ends."""
+    layout = mesh_layout(n_modes)
+    reached = np.full(n_modes, start)
+    phases = []
+    for tile, mode in enumerate(layout):
+        x = reached[mode : mode + 2].max()
+        for row in (mode, mode + 1):
+            _wire(axes, [reached[row], x], [row, row])
+        _draw_tile(axes, x, mode)
+        behind = (_SPLITTER + _STEP) / 2
+        phases += [(x + behind + _STEP * which, mode, 2 * tile + which) for which in (0, 1)]
+        reached[mode : mode + 2] = x + 2 * _STEP
+    end = reached.max() + 1.6
+    for row in range(n_modes):
+        _wire(axes, [reached[row], end], [row, row])
+        phases.append((end - 0.8, row, 2 * len(layout) + row))
+    for x, row, index in phases:
+        face, edge = (_PHOTON, _PHOTON) if live[index] else ("none", INK)
+        axes.plot(x, row, "o", ms=6, mfc=face, mec=edge, mew=1.4, zorder=3)
+    return end
+
+
+def mesh_figure(
+    input_state: Sequence[int], left_live: Sequence[bool], right_live: Sequence[bool]
+) -> Figure:
+    """The sandwich circuit, with the phases that matter and those that do not.
+
+    Parameters
+    ----------
+    input_state : sequence of int, length m
+        Photons per input mode.
+    left_live, right_live : sequences of bool, length m * m
+        Whether each phase of the two meshes can change a probability, in the order of
+        `PhotonicLayer.left` and `.right`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If the lengths do not fit.
+    """
+    n_modes = len(input_state)
+    if not len(left_live) == len(right_live) == n_modes**2:
+        raise ValueError(f"need {n_modes**2} values for each mesh of {n_modes} modes.")
+    figure, axes = new_figure(0.4 * n_modes + 0.8)
+    middle = _draw_mesh(axes, 0.0, n_modes, np.asarray(left_live))
+    for row, photons in enumerate(input_state):
+        _wire(axes, [middle, middle + 2.2], [row, row])
+        axes.plot(middle + 0.9, row, "D", ms=7.5, color=_DATA, zorder=3)
+        axes.text(-0.8, row, str(photons), color=INK, ha="right", va="center")
+    _draw_mesh(axes, middle + 2.2, n_modes, np.asarray(right_live))
+    axes.text(-2, -0.8, "photons in", color=INK, ha="left", va="center", fontsize=10)
+    axes.set(ylim=(n_modes - 0.6, -1.2))
+    axes.set_axis_off()
+    round_mark = {"marker": "o", "ls": "", "ms": 6, "mew": 1.4}
+    handles = [
+        Line2D([], [], color=_PHOTON, label="trained phase", **round_mark),
+        Line2D([], [], mfc="none", mec=INK, label="dead phase", **round_mark),
+        Line2D([], [], marker="D", ls="", ms=7.5, color=_DATA, label="data"),
+    ]
+    legend_above(figure, None, columns=3, extra=handles, spacing=2.0)
+    return figure
 
 
 def _columns(circuit: Circuit) -> list[int]:
@@ -96,80 +234,4 @@ def circuit_drawing(first: Circuit, second: Circuit) -> Figure:
     ):
         _draw(axes, circuit, loaded)
         axes.set_title(name, loc="left", fontsize=11)
-    return figure
-
-
-@styled
-def accuracy_by_qubits(rows: pd.DataFrame, ways: dict[str, str], reference: str) -> Figure:
-    """Test accuracy against the number of qubits, one line for each way to make them fewer.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit.
-    ways : dict of str to str
-        Name of a line and the pattern of its heads, whose one group is the number of qubits.
-    reference : str
-        Head drawn as a line with a band.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If a pattern matches no head.
-    """
-    figure, axes = new_figure(3.6)
-    colors = [FAMILY_STYLE[name].color for name in ("qubit", "svc", "photonic")]
-    for place, (name, pattern) in enumerate(ways.items()):
-        sizes = rows["head"].str.fullmatch(pattern)
-        if not sizes.any():
-            raise ValueError(f"no head matches {pattern!r}")
-        part = rows[sizes]
-        number = part["head"].str.extract(pattern, expand=False).astype(int)
-        table = summarise(part.assign(size=number), by="size").sort_values("size")
-        error = np.nan_to_num([table["mean"] - table["low"], table["high"] - table["mean"]])
-        marker, dashes = SEQUENCE[place % len(SEQUENCE)]
-        look = {"marker": marker, "ls": dashes, "color": colors[place % 3], "label": name}
-        shift = 0.08 * (place - (len(ways) - 1) / 2)
-        axes.errorbar(table["size"] + shift, table["mean"], yerr=error, capsize=2.5, **look)
-    line = summarise(rows[rows["head"] == reference]).iloc[0]
-    axes.axhline(line["mean"], color=INK, label=reference, zorder=1)
-    axes.axhspan(line["low"], line["high"], color=INK, alpha=0.2, lw=0, zorder=0)
-    axes.set(xlabel="qubits, or latent values", ylabel=AXIS["test_accuracy"])
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    legend_above(figure, axes, columns=2)
-    return figure
-
-
-@styled
-def device_effects(changes: pd.DataFrame, columns: Sequence[str] = ("shots", "rate")) -> Figure:
-    """Change of the test accuracy against shots and against the rate of noise, with intervals.
-
-    Parameters
-    ----------
-    changes : DataFrame
-        From :func:`qllm_helpers.studies.shots.changes`.
-    columns : sequence of str
-        One panel each.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, panels = new_figure(2.6 * len(columns), rows=len(columns), sharey=True, squeeze=False)
-    names = {"shots": "shots of each module", "rate": "depolarising rate behind every gate"}
-    style = FAMILY_STYLE["qubit"]
-    for axes, column in zip(panels[:, 0], columns, strict=True):
-        part = changes[changes[column].notna() & (changes[column] > 0)]
-        groups = part.groupby(column)["change"]
-        mean, bounds = groups.mean(), np.array([interval(v.to_numpy()) for _, v in groups])
-        error = [mean - bounds[:, 0], bounds[:, 1] - mean]
-        look = {"marker": style.marker, "color": style.color, "capsize": 2.5}
-        axes.errorbar(mean.index.to_numpy(float), mean, yerr=np.array(error), **look)
-        axes.axhline(0, color=INK, lw=1)
-        axes.set_xscale("log")
-        axes.set(xlabel=names[column], ylabel="change of accuracy\n(fraction)")
     return figure

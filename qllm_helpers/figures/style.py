@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import wraps
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -40,6 +41,18 @@ FAMILY_STYLE = {
     "twin": FamilyStyle("classical twin", "#a8800a", "X"),
 }
 
+#: What a column of rows is called on an axis.
+AXIS = {
+    "test_accuracy": "test accuracy (fraction)",
+    "validation_accuracy": "validation accuracy (fraction)",
+    "macro_f1": "macro F1 (fraction)",
+    "n_parameters": "parameters, as printed (nominal)",
+    "n_live_parameters": "parameters with a gradient (live)",
+    "n_effective_parameters": "independent directions (effective)",
+    "fit_seconds": "time to fit (s)",
+}
+#: Colours of lines that are no families, in order.
+COLORS = tuple(FAMILY_STYLE[name].color for name in ("photonic", "svc", "mlp", "qubit", "twin"))
 #: Marker and line style for 1, 2, 3, ... photons (and for other ordered choices).
 SEQUENCE = (("o", "-"), ("s", "--"), ("^", ":"), ("D", "-."), ("P", "-"), ("X", "--"))
 
@@ -70,9 +83,7 @@ _SETTINGS = {
     "grid.linewidth": 0.8,
     "lines.linewidth": 1.6,
     "lines.markersize": 6,
-    "axes.prop_cycle": mpl.cycler(
-        color=[FAMILY_STYLE[name].color for name in ("photonic", "svc", "mlp", "qubit", "twin")]
-    ),
+    "axes.prop_cycle": mpl.cycler(color=COLORS),
 } | dict.fromkeys(
     ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"),
     INK,
@@ -143,37 +154,29 @@ def save(figure: Figure, path) -> None:
         figure.savefig(path, format=suffix, dpi=150, metadata=dates.get(suffix))
 
 
-def families(table: pd.DataFrame) -> pd.Series:
-    """Head family of every row, which fixes its colour and marker.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Rows, or a summary, with a column ``family``; or with ``head``, and ``twin``,
-        ``n_modes``, ``n_qubits`` where they apply.
-
-    Returns
-    -------
-    Series of str
-        Keys of :data:`FAMILY_STYLE`, index of `table`.
-
-    Raises
-    ------
-    ValueError
-        If a family is not known.
-    """
-    if "family" in table.columns:
-        unknown = sorted(set(table["family"]) - set(FAMILY_STYLE), key=str)
-        if unknown:
-            raise ValueError(f"unknown head family {unknown[0]!r}; known: {list(FAMILY_STYLE)}")
-        return table["family"]
-    return table.apply(_guess_family, axis=1)
+def looks(table: pd.DataFrame) -> list[FamilyStyle]:
+    """Colour and marker of every row, by its column ``family`` (grey if there is none)."""
+    known = table["family"] if "family" in table.columns else ["linear"] * len(table)
+    unknown = sorted(set(known) - set(FAMILY_STYLE), key=str)
+    if unknown:
+        raise ValueError(f"unknown head family {unknown[0]!r}; known: {list(FAMILY_STYLE)}")
+    return [FAMILY_STYLE[family] for family in known]
 
 
-def _guess_family(row: pd.Series) -> str:
-    for column, family in (("twin", "twin"), ("n_qubits", "qubit"), ("n_modes", "photonic")):
-        if pd.notna(row.get(column)):
-            return family
-    head = str(row.get("head", "")).lower()
-    starts = {"svc": "svc", "mlp": "mlp", "nn": "mlp"}
-    return next((family for start, family in starts.items() if head.startswith(start)), "linear")
+def errors(table: pd.DataFrame, middle: str = "mean") -> np.ndarray:
+    """Lengths of the bars of an interval, shape (2, n); one seed has none."""
+    ends = [table[middle] - table["low"], table["high"] - table[middle]]
+    return np.nan_to_num(np.array(ends, dtype=float))
+
+
+def legend_above(figure: Figure, axes, columns: int, *, extra=(), spacing: float = 1.2) -> None:
+    """Legend of one panel, or of the `extra` handles alone, above the figure: it hides nothing."""
+    handles = [] if axes is None else axes.get_legend_handles_labels()[0]
+    figure.legend(
+        handles=[*handles, *extra],
+        loc="outside upper center",
+        ncols=columns,
+        columnspacing=spacing,
+        labelcolor=INK,
+        frameon=False,
+    )

@@ -1,110 +1,246 @@
-"""Heads in pairs: against linear maps of the same rank and against their twins, with a verdict.
+"""The one paired test of the book: differences on the same seeds, two questions, one verdict.
 
-A pair is compared seed by seed, on the same splits. Which pairs are formed and the margin of one
-point are our choice; the twins follow Bowles et al., arXiv 2403.07059.
+A pair of heads is compared seed by seed, on the same splits. Is there a difference (paired t-test)?
+Is it smaller than a margin (two one-sided t-tests)? Both p-values are corrected by Holm over the
+table that asks. The margin of one point is our choice; twins follow Bowles et al., arXiv
+2403.07059.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
 
-from qllm_helpers.results.intervals import paired_values
-from qllm_helpers.results.statistics import LEVEL, MARGIN, difference_tests
+from qllm_helpers.results.intervals import as_list, interval, paired_values
 
-__all__ = [
-    "MARGIN",
-    "kinds",
-    "match_heads",
-    "paired_table",
-    "pooled_table",
-    "study_rows",
-    "verdict",
-    "verdict_lines",
-]
+#: Level of tests.
+LEVEL = 0.05
+#: Largest difference (fraction) that counts as none: one point (our choice).
+MARGIN = 0.01
+#: The words of a verdict; there are no others.
+VERDICTS = ("better", "worse", "equivalent", "inconclusive")
 
 
-def study_rows(study: str, *, recompute: bool = False, n_jobs: int = -1) -> pd.DataFrame:
-    """Rows of a study: the shipped ones, or computed again.
+def _described(values: np.ndarray, margin: float) -> dict:
+    """Mean, intervals and uncorrected p-values of one set of paired differences."""
+    if values.size < 2:
+        raise ValueError("a pair shares fewer than two seeds; compute more rows")
+    low, high = interval(values)
+    low_90, high_90 = interval(values, confidence=1 - 2 * LEVEL)
+    row = {"difference": values.mean(), "low": low, "high": high}
+    row |= {"low_90": low_90, "high_90": high_90, "std": values.std(ddof=1)}
+    row["n_seeds"] = values.size
+    if np.ptp(values) == 0:  # no spread: both statistics would divide by zero
+        tests = float(values[0] == 0), float(abs(values[0]) >= margin)
+    else:
+        described = DescrStatsW(values)
+        tests = described.ttest_mean(0)[1], described.ttost_mean(-margin, margin)[0]
+    return row | dict(zip(("p_value", "p_equivalence"), map(float, tests), strict=True))
+
+
+def _verdict(row: pd.Series) -> str:
+    """Inside the margin is equivalent, however small a difference the seeds can see."""
+    if row["p_equivalence"] < LEVEL:
+        return "equivalent"
+    if row["p_corrected"] < LEVEL:
+        return "better" if row["difference"] > 0 else "worse"
+    return "inconclusive"
+
+
+def difference_tests(
+    groups: dict, *, names: Sequence[str] = ("head",), margin: float = MARGIN
+) -> pd.DataFrame:
+    """Test several sets of paired differences, and correct for their number.
 
     Parameters
     ----------
-    study : str
-        Name of :func:`qllm_helpers.load_results`.
-    recompute : bool
-        Compute what the local store of finished fits lacks, which takes up to an hour; the
-        shipped table is left alone. ``qllm study NAME`` does the same and writes the table.
-    n_jobs : int
-        Processes; -1 uses all cores.
+    groups : dict of key to array-like
+        Differences (fractions), one per seed. A key is a tuple if there are several `names`.
+    names : sequence of str
+        Columns that the keys become.
+    margin : float
+        Largest difference (fraction) that counts as none.
 
     Returns
     -------
     DataFrame
-        One row per fit.
-
-    Raises
-    ------
-    UnknownNameError, DataError
-        As `load_results`.
-    """
-    from qllm_helpers.studies.run import load_results, load_units, run_study
-    from qllm_helpers.studies.table import format_table, parse_table
-
-    if not recompute:
-        return load_results(study)
-    rows = run_study(load_units(study), n_jobs=n_jobs)
-    return parse_table(format_table(rows), study, f"the new rows of {study}")
-
-
-def kinds(rows: pd.DataFrame) -> pd.Series:
-    """What every row's head is made of.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit, from :func:`study_rows`.
-
-    Returns
-    -------
-    Series of str
-        The family (``"linear"``, ``"svc"``, ``"mlp"``, ``"photonic"``, ``"qubit"``), and where
-        it applies instead ``"linear map"`` (of the same rank: no quantum layer), an ablation
-        twin such as ``"cosine twin"``, or ``"occupation"``, ``"two-stage"``, ``"fidelity kernel"``.
-    """
-    kind = rows["family"].astype(object).copy()
-    kind = kind.mask(rows["readout"].eq("occupation").fillna(False), "occupation")
-    stages = rows["configuration"].str.contains('"n_encoders"') & rows["family"].eq("photonic")
-    kind = kind.mask(stages, "two-stage")
-    kind = kind.mask(rows["estimator"].eq("PhotonicKernelClassifier"), "fidelity kernel")
-    twin = (rows["twin"] + " twin").replace("identity twin", "linear map")
-    return kind.mask(twin.notna(), twin).rename("kind")
-
-
-def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str, str]]:
-    """Pairs of heads of the same size: modes and photons, or modes alone for a linear map.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit.
-    kind, reference : str
-        Values of :func:`kinds`.
-
-    Returns
-    -------
-    list of (head, reference head)
-        By number of modes, then photons; a head without a partner is left out.
+        One row per key, in order: `names`; ``difference``; ``low`` and ``high`` (95 % t interval);
+        ``low_90`` and ``high_90`` (90 %, the one that belongs to the test of equivalence);
+        ``std``, ``n_seeds``; ``p_value`` (paired t), ``p_corrected``; ``p_equivalence`` (two
+        one-sided tests, corrected); ``verdict``, a word of :data:`VERDICTS`. Intervals are not
+        corrected; corrections are Holm's, over the table.
 
     Raises
     ------
     ValueError
-        If no head of `kind` has a partner, or one has several.
+        If there is nothing to test, fewer than two seeds, or a margin that is not positive.
+    """
+    if not groups:
+        raise ValueError("nothing to compare")
+    if not margin > 0:
+        raise ValueError(f"margin must be a positive fraction, not {margin}")
+    sets = [np.asarray(values, dtype=float) for values in groups.values()]
+    table = pd.DataFrame([_described(values, margin) for values in sets])
+    table["p_equivalence"] = multipletests(table["p_equivalence"], method="holm")[1]
+    table.insert(8, "p_corrected", multipletests(table["p_value"], method="holm")[1])
+    table["verdict"] = table.apply(_verdict, axis=1)
+    keys = [key if isinstance(key, tuple) else (key,) for key in groups]
+    return pd.DataFrame(keys, columns=list(names)).join(table)
+
+
+def _pairs(wide: pd.DataFrame, reference) -> list[tuple]:
+    """The pairs that were given, or every other head with the reference."""
+    if isinstance(reference, list):
+        return reference
+    if reference not in wide.columns:
+        raise ValueError(f"no rows of the reference {reference!r}; heads: {list(wide.columns)}")
+    return [(head, reference) for head in wide.columns if head != reference]
+
+
+def differences(
+    rows: pd.DataFrame,
+    reference="LogisticRegression",
+    *,
+    by: str | Sequence[str] = "head",
+    within: str | Sequence[str] = (),
+    value: str = "test_accuracy",
+) -> dict[tuple, pd.Series]:
+    """Differences of :func:`compare`, a series over seeds for each (*within, head, reference)."""
+    within, groups = as_list(within), {}
+    parts = rows.groupby(within, sort=True) if within else [((), rows)]
+    for place, part in parts:
+        wide = paired_values(part, by=by, value=value).astype(float)
+        for head, other in _pairs(wide, reference):
+            missing = [name for name in (head, other) if name not in wide.columns]
+            if missing and not within:
+                raise ValueError(f"no rows of {missing[0]!r}; heads: {list(wide.columns)}")
+            if not missing:
+                groups[*place, head, other] = (wide[head] - wide[other]).dropna()
+    if not groups:
+        raise ValueError("nothing to compare: no pair has rows on both sides")
+    return groups
+
+
+def compare(
+    rows: pd.DataFrame,
+    reference: str | tuple | list[tuple] = "LogisticRegression",
+    *,
+    by: str | Sequence[str] = "head",
+    within: str | Sequence[str] = (),
+    value: str = "test_accuracy",
+    margin: float = MARGIN,
+) -> pd.DataFrame:
+    """Heads in pairs on the same seeds, with a verdict for each pair.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per fit.
+    reference : str, tuple, or list of (head, reference)
+        Compare every other head with this one, or these pairs. With several columns in `by`, a
+        head is a tuple of their values.
+    by : str or sequence of str
+        Column(s) that name what is compared.
+    within : str or sequence of str
+        Column(s): pairs are formed inside each of their values (a size, a body, a corpus), and
+        corrected all together; a pair that one value lacks is left out there.
+    value : str
+        Column to compare.
+    margin : float
+        Largest difference (fraction) that counts as none.
+
+    Returns
+    -------
+    DataFrame
+        `within`, ``head``, ``reference``, the columns of :func:`difference_tests`, and ``family``
+        of the head where the rows have one.
+
+    Raises
+    ------
+    ValueError
+        If a head or the reference has no rows, nothing is there to compare, or a pair shares fewer
+        than two seeds.
+    """
+    groups = differences(rows, reference, by=by, within=within, value=value)
+    table = difference_tests(groups, names=[*as_list(within), "head", "reference"], margin=margin)
+    return with_family(table, rows, by)
+
+
+def with_family(table: pd.DataFrame, rows: pd.DataFrame, by="head") -> pd.DataFrame:
+    """The table with the family of its heads, which fixes their colour."""
+    by = as_list(by)
+    if "family" not in rows or by == ["family"]:
+        return table
+    keys = by if len(by) > 1 else by[0]
+    first = rows.drop_duplicates(by).set_index(keys)["family"].to_dict()
+    return table.assign(family=[first.get(head) for head in table["head"]])
+
+
+def pooled(
+    rows: pd.DataFrame,
+    groups: dict[str, list[tuple[str, str]]],
+    *,
+    by: str | Sequence[str] = "head",
+    value: str = "test_accuracy",
+    margin: float = MARGIN,
+) -> pd.DataFrame:
+    """Differences averaged over all pairs of a group, seed by seed.
+
+    One number per seed and group is tested, so that pairs of the same seed, which are not
+    independent, do not count as several observations. Returns the columns of
+    :func:`difference_tests`, one row a group (its name in ``head``), with ``n_pairs``; seeds that
+    some pair of a group lacks are left out.
+    """
+    means = {
+        name: pd.concat(differences(rows, list(pairs), by=by, value=value), axis=1)
+        .dropna()
+        .mean(axis=1)
+        for name, pairs in groups.items()
+    }
+    table = difference_tests(means, margin=margin)
+    return table.assign(n_pairs=[len(pairs) for pairs in groups.values()])
+
+
+def trends(
+    rows: pd.DataFrame,
+    size: str,
+    *,
+    within: str,
+    value: str = "test_accuracy",
+    margin: float = MARGIN,
+) -> pd.DataFrame:
+    """Change from the smallest to the largest size on a straight line through each seed's values.
+
+    Returns `within`, ``before``, ``after`` (the ends of the range) and the columns of
+    :func:`difference_tests`. Raises ValueError if no two sizes share a value of `within`.
+    """
+    changes = {}
+    for place, part in rows.groupby(within):
+        wide = paired_values(part, by=size, value=value).sort_index(axis=1).dropna()
+        if wide.shape[1] > 1:
+            sizes = wide.columns.to_numpy(float)
+            slope = np.polyfit(sizes, wide.to_numpy(float).T, 1)[0]
+            changes[place, int(sizes[0]), int(sizes[-1])] = slope * np.ptp(sizes)
+    if not changes:
+        raise ValueError(f"no two values of {size} share a value of {within}")
+    return difference_tests(changes, names=[within, "before", "after"], margin=margin)
+
+
+def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str, str]]:
+    """Pairs of heads of two kinds and the same size: modes and photons, or modes for a linear map.
+
+    `kind` and `reference` are values of the column ``kind``. By number of modes, then photons; a
+    head without a partner is left out. Raises ValueError if no head has a partner, or one has
+    several.
     """
     size = ["n_modes"] if "linear map" in (kind, reference) else ["n_modes", "n_photons"]
-    heads = rows.assign(kind=kinds(rows)).drop_duplicates("head")[["head", "kind", *size]]
-    left, right = heads[heads["kind"] == kind], heads[heads["kind"] == reference]
-    right = right[right[size].notna().all(axis=1)]
+    heads = rows.drop_duplicates("head")[["head", "kind", "n_modes", "n_photons"]]
+    left, right = (heads[heads["kind"] == name] for name in (kind, reference))
+    right = right.dropna(subset=size)
     if right.duplicated(size).any():
         raise ValueError(f"several heads of kind {reference!r} have the same size: filter the rows")
     both = left.merge(right, on=size, suffixes=("", "_reference"))
@@ -118,133 +254,12 @@ def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str
     return list(zip(both["head"], both["head_reference"], strict=True))
 
 
-def _differences(rows: pd.DataFrame, pairs, value: str) -> pd.DataFrame:
-    """One row per seed, one column per pair: head minus reference."""
-    wide = paired_values(rows, value=value).astype(float)
-    missing = [name for pair in pairs for name in pair if name not in wide.columns]
-    if missing or not pairs:
-        raise ValueError(f"no rows of {missing[0]!r}" if missing else "no pairs to compare")
-    return pd.concat([wide[head] - wide[reference] for head, reference in pairs], axis=1)
-
-
-def paired_table(
-    rows: pd.DataFrame,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    value: str = "test_accuracy",
-    margin: float = MARGIN,
-) -> pd.DataFrame:
-    """Every pair's difference on the same seeds, tested for a difference and for equivalence.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit.
-    pairs : sequence of (head, reference head)
-        For example from :func:`match_heads`.
-    value : str
-        Column to compare.
-    margin : float
-        Largest difference (fraction) that counts as none.
-
-    Returns
-    -------
-    DataFrame
-        ``head``, ``reference``, and the columns of
-        :func:`qllm_helpers.results.statistics.difference_tests`.
-
-    Raises
-    ------
-    ValueError
-        If there are no pairs, a head has no rows, or a pair shares fewer than two seeds.
-    """
-    differences = _differences(rows, pairs, value)
-    columns = {k: differences.iloc[:, k].dropna() for k in range(len(pairs))}
-    names = pd.DataFrame(pairs, columns=["head", "reference"])
-    return names.join(difference_tests(columns, margin=margin))
-
-
-def pooled_table(
-    rows: pd.DataFrame,
-    groups: dict[str, Sequence[tuple[str, str]]],
-    *,
-    value: str = "test_accuracy",
-    margin: float = MARGIN,
-) -> pd.DataFrame:
-    """Differences averaged over all pairs of a group, seed by seed.
-
-    One number per seed and group is what is tested, so that pairs of the same seed, which are
-    not independent, do not count as several observations.
-
-    Parameters
-    ----------
-    rows, value, margin
-        As in :func:`paired_table`.
-    groups : dict of str to pairs
-        Name of the reference of the group, and its pairs.
-
-    Returns
-    -------
-    DataFrame
-        As :func:`paired_table`, one row a group (its name in ``head``), with ``n_pairs``. Seeds
-        that some pair of a group lacks are left out.
-
-    Raises
-    ------
-    ValueError
-        As :func:`paired_table`.
-    """
-    means = {
-        name: _differences(rows, pairs, value).dropna().mean(axis=1)
-        for name, pairs in groups.items()
-    }
-    names = {"head": list(groups), "n_pairs": [len(pairs) for pairs in groups.values()]}
-    return pd.DataFrame(names).join(difference_tests(means, margin=margin))
-
-
-def verdict(row: pd.Series, *, margin: float = MARGIN) -> str:
-    """What a difference, its interval and its tests allow to say.
-
-    Parameters
-    ----------
-    row : Series
-        Row of :func:`paired_table`, :func:`pooled_table` or
-        :func:`qllm_helpers.results.budget.budget_gain`.
-    margin : float
-        The margin of that table.
-
-    Returns
-    -------
-    str
-        Difference and interval in points, and a conclusion in words.
-    """
-    direction = "better" if row["difference"] > 0 else "worse"
-    real = row["p_corrected"] < LEVEL
-    bound = f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
-    if row["equivalent"]:
-        words = f"the same within {bound}" + (f", though measurably {direction}" if real else "")
-    else:
-        words = direction if real else f"undecided (neither different nor the same within {bound})"
+def verdict(row: pd.Series) -> str:
+    """A row of :func:`compare` in words: difference with 95 % interval in points, and verdict."""
     low, middle, high = (f"{100 * row[name]:+.2f}" for name in ("low", "difference", "high"))
-    return f"{middle} points [{low}, {high}], {row['n_seeds']} seeds: {words}"
+    return f"{middle} points [{low}, {high}], {row['n_seeds']} seeds: {row['verdict']}"
 
 
-def verdict_lines(table: pd.DataFrame, template: str, *, margin: float = MARGIN) -> str:
-    """Conclusions in words, one line a row.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Rows that :func:`verdict` reads, such as those of :func:`paired_table`.
-    template : str
-        What a row is about, with columns in braces, for example ``"{n_photons} photons"``.
-    margin : float
-        The margin of that table.
-
-    Returns
-    -------
-    str
-    """
-    return "\n".join(
-        f"{template.format(**row)}: {verdict(row, margin=margin)}" for _, row in table.iterrows()
-    )
+def verdict_lines(table: pd.DataFrame, template: str) -> str:
+    """Verdicts, one line a row; `template` names columns in braces, as in ``"{head}"``."""
+    return "\n".join(f"{template.format(**row)}: {verdict(row)}" for _, row in table.iterrows())

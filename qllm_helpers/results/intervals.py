@@ -1,4 +1,9 @@
-"""Confidence intervals over seeds and per-configuration summaries of tables of fits."""
+"""Rows become means with intervals, and tables with one column a head.
+
+An interval here is over *seeds*: it says how much a mean moves when the training sentences and the
+initial weights are drawn again. The test sentences are (nearly) the same for all seeds, so it does
+not contain the error of having only these.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +11,23 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.weightstats import DescrStatsW
 
-#: Columns of a row that describe a configuration; carried along by :func:`summarise`.
+#: Columns of a row that describe a head; carried along by :func:`summarise`.
 CONFIGURATION = (
-    *("family", "estimator", "protocol", "n_modes", "n_photons", "n_qubits", "encoding"),
+    *("family", "kind", "estimator", "protocol", "n_modes", "n_photons", "n_qubits", "encoding"),
     *("space", "readout", "twin", "n_train", "n_parameters"),
     *("n_live_parameters", "n_effective_parameters"),
 )
 
 
 def as_list(by: str | Sequence[str]) -> list[str]:
-    """Names of the columns that identify a configuration."""
+    """Names of columns as a list, one name or several."""
     return [by] if isinstance(by, str) else list(by)
 
 
-def _require(rows: pd.DataFrame, columns: Sequence[str]) -> None:
+def require_columns(rows: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Refuse a table that is empty or lacks a column."""
     missing = [name for name in columns if name not in rows.columns]
     if missing:
         raise ValueError(f"the table has no column {', '.join(missing)}; it has {list(rows)}")
@@ -28,15 +35,8 @@ def _require(rows: pd.DataFrame, columns: Sequence[str]) -> None:
         raise ValueError("the table has no rows")
 
 
-def interval(
-    values: Sequence[float],
-    *,
-    confidence: float = 0.95,
-    method: str = "t",
-    n_resamples: int = 9999,
-    random_state: int = 0,
-) -> tuple[float, float]:
-    """Confidence interval of a mean.
+def interval(values: Sequence[float], *, confidence: float = 0.95) -> tuple[float, float]:
+    """Student's t interval of a mean.
 
     Parameters
     ----------
@@ -44,10 +44,6 @@ def interval(
         One value per seed.
     confidence : float
         Coverage, between 0 and 1.
-    method : {"t", "bootstrap"}
-        Student's t, or the bias-corrected and accelerated bootstrap of SciPy.
-    n_resamples, random_state : int
-        Resamples of the bootstrap and their seed.
 
     Returns
     -------
@@ -57,62 +53,40 @@ def interval(
     Raises
     ------
     ValueError
-        If `method` is unknown or a value is not finite.
+        If a value is not finite.
     """
-    from scipy import stats
-
     values = np.asarray(values, dtype=float)
-    if method not in ("t", "bootstrap"):
-        raise ValueError(f'method must be "t" or "bootstrap", not {method!r}')
     if not np.isfinite(values).all():
         raise ValueError("values must be finite; drop the rows that were not fitted")
     if values.size < 2:
         return float("nan"), float("nan")
-    if np.ptp(values) == 0:  # both methods divide by the spread
+    if np.ptp(values) == 0:  # the statistic would divide by zero
         return float(values[0]), float(values[0])
-    if method == "t":
-        low, high = stats.t.interval(
-            confidence, values.size - 1, loc=values.mean(), scale=stats.sem(values)
-        )
-    else:
-        low, high = stats.bootstrap(
-            (values,),
-            np.mean,
-            confidence_level=confidence,
-            n_resamples=n_resamples,
-            rng=np.random.default_rng(random_state),
-        ).confidence_interval
+    low, high = DescrStatsW(values).tconfint_mean(1 - confidence)
     return float(low), float(high)
 
 
 def summarise(
-    rows: pd.DataFrame,
-    *,
-    by: str | Sequence[str] = "head",
-    value: str = "test_accuracy",
-    confidence: float = 0.95,
-    method: str = "t",
+    rows: pd.DataFrame, *, by: str | Sequence[str] = "head", value: str = "test_accuracy"
 ) -> pd.DataFrame:
-    """Mean, interval and number of seeds of every configuration.
+    """Mean, 95 % interval and number of seeds of every head.
 
     Parameters
     ----------
     rows : DataFrame
         One row per fit.
     by : str or sequence of str
-        Column(s) that name a configuration, for example ``("fine_tuned", "head")``.
+        Column(s) that name a line of the result, for example ``("fine_tuned", "head")``.
     value : str
         Column to summarise.
-    confidence, method
-        See :func:`interval`.
 
     Returns
     -------
     DataFrame
-        One row per configuration in order of first appearance: `by`, ``mean``, ``low``,
-        ``high``, ``std`` (over seeds), ``n_seeds``, and the columns of
-        :data:`CONFIGURATION` that the table has (parameter counts: median over seeds,
-        because which parameters are live can depend on the sample).
+        In order of first appearance: `by`, ``mean``, ``low``, ``high``, ``std``, ``lowest`` and
+        ``highest`` (over seeds), ``n_seeds``, and the columns of :data:`CONFIGURATION` that the
+        table has (parameter counts: median over seeds, because which parameters are live can
+        depend on the sample).
 
     Raises
     ------
@@ -120,53 +94,34 @@ def summarise(
         If a column is missing or the table is empty.
     """
     by = as_list(by)
-    _require(rows, [*by, value])
+    require_columns(rows, [*by, value])
     carried = [name for name in CONFIGURATION if name in rows.columns and name not in by]
     table = []
     for key, group in rows.groupby(by, sort=False, dropna=False):
         values = group[value].to_numpy(dtype=float)
-        low, high = interval(values, confidence=confidence, method=method)
-        spread = values.std(ddof=1) if values.size > 1 else float("nan")
-        row = dict(zip(by, key, strict=True))
-        row |= {"mean": values.mean(), "low": low, "high": high, "std": spread}
-        row |= {"n_seeds": values.size}
+        low, high = interval(values)
+        row = dict(zip(by, key, strict=True)) | {"mean": values.mean(), "low": low, "high": high}
+        row["std"] = values.std(ddof=1) if values.size > 1 else float("nan")
+        row |= {"lowest": values.min(), "highest": values.max(), "n_seeds": values.size}
         for name in carried:
-            numeric = name.endswith("_parameters")
-            row[name] = group[name].median() if numeric else group[name].iloc[0]
+            count = name.endswith("_parameters")
+            row[name] = group[name].median() if count else group[name].iloc[0]
         table.append(row)
     return pd.DataFrame(table)
 
 
 def paired_values(
-    rows: pd.DataFrame,
-    *,
-    by: str | Sequence[str] = "head",
-    value: str = "test_accuracy",
+    rows: pd.DataFrame, *, by: str | Sequence[str] = "head", value: str = "test_accuracy"
 ) -> pd.DataFrame:
-    """Table with one row per seed and one column per configuration.
+    """Table with one row per seed and one column per head, in order of first appearance.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit, with a column ``seed``: the same seed means the same split.
-    by, value
-        As in :func:`summarise`.
-
-    Returns
-    -------
-    DataFrame
-        Index ``seed``; columns the configurations, in order of first appearance.
-
-    Raises
-    ------
-    ValueError
-        If a configuration has two rows of the same seed.
+    The same seed means the same split. Raises ValueError if a head has two rows of one seed.
     """
     by = as_list(by)
-    _require(rows, [*by, value, "seed"])
+    require_columns(rows, [*by, value, "seed"])
     if rows.duplicated([*by, "seed"]).any():
         raise ValueError(
-            f"some configurations have two rows of one seed; name more columns in by={by} "
+            f"some heads have two rows of one seed; name more columns in by={by} "
             "(for example the dataset, or fine_tuned) or filter the table first"
         )
     groups = rows.groupby(by if len(by) > 1 else by[0], sort=False, dropna=False)

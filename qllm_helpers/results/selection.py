@@ -7,69 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
-
-def selection_effect(
-    *,
-    n_candidates: int,
-    n_references: int = 1,
-    n_test: int,
-    accuracy: float,
-    correlation: float = 0.0,
-    training_std: float = 0.0,
-    n_draws: int = 100_000,
-    random_state: int = 0,
-) -> np.ndarray:
-    """Best of the candidates minus best of the references when all are equally good.
-
-    Every configuration has the same true accuracy. What is measured differs from it by the
-    error of a finite test set, of standard deviation ``sqrt(p (1 - p) / n_test)`` and
-    correlated between configurations that are scored on the same sentences, and by an
-    independent error of training (other initial weights). Both are taken as Gaussian.
-
-    Parameters
-    ----------
-    n_candidates, n_references : int
-        Number of configurations of which each side reports its best.
-    n_test : int
-        Test sentences (622 in the few-shot protocol, 9,101 in the paper's).
-    accuracy : float
-        True accuracy of all, a fraction.
-    correlation : float
-        Correlation, 0 to 1, of two configurations' errors of the test set. It cancels in
-        part: only ``sqrt(1 - correlation)`` of that error remains in a difference.
-    training_std : float
-        Standard deviation of the error of training, a fraction.
-    n_draws, random_state : int
-        Number of simulated studies, and their seed.
-
-    Returns
-    -------
-    ndarray, shape (n_draws,)
-        Differences, as fractions; sorted.
-
-    Raises
-    ------
-    ValueError
-        If an argument is outside its range.
-    """
-    if min(n_candidates, n_references, n_test, n_draws) < 1:
-        raise ValueError("n_candidates, n_references, n_test and n_draws must be at least 1")
-    if not 0 < accuracy < 1 or not 0 <= correlation <= 1 or training_std < 0:
-        raise ValueError("need 0 < accuracy < 1, 0 <= correlation <= 1 and training_std >= 0")
-    test_variance = (1 - correlation) * accuracy * (1 - accuracy) / n_test
-    spread = math.sqrt(test_variance + training_std**2)
-    draw = np.random.default_rng(random_state)
-    # the part common to all configurations cancels in the difference, so it is not drawn
-    best = _largest_normal(draw, n_candidates, n_draws)
-    return np.sort(spread * (best - _largest_normal(draw, n_references, n_draws)))
-
-
-def _largest_normal(draw: np.random.Generator, count: int, size: int) -> np.ndarray:
-    """Largest of `count` standard normal values, `size` times, through its quantiles."""
-    from scipy import special
-
-    return special.ndtri_exp(np.log(1 - draw.random(size)) / count)
+from qllm_helpers import checks
+from qllm_helpers.results.intervals import as_list, paired_values, require_columns
 
 
 def select_best(
@@ -101,10 +42,8 @@ def select_best(
     ValueError
         If a column is missing or `on` has missing values.
     """
-    within = [within] if isinstance(within, str) else list(within)
-    missing = [name for name in [*within, "seed", on] if name not in rows.columns]
-    if missing:
-        raise ValueError(f"the table has no column {', '.join(missing)}; it has {list(rows)}")
+    within = as_list(within)
+    require_columns(rows, [*within, "seed", on])
     if rows[on].isna().any():
         raise ValueError(f"column {on} has missing values; drop those rows first")
     rows = rows.reset_index(drop=True)
@@ -113,62 +52,157 @@ def select_best(
 
 
 def reported_gain(
-    candidates: pd.DataFrame,
-    references: pd.DataFrame,
-    *,
-    on: str = "test_accuracy",
+    candidates: pd.DataFrame, references: pd.DataFrame, *, on: str = "test_accuracy"
 ) -> pd.Series:
     """What a one-seed report "best candidate minus best reference" says, seed by seed.
 
-    Parameters
-    ----------
-    candidates, references : DataFrame
-        Rows (one per fit) of either side, with ``seed`` and ``test_accuracy``.
-    on : str
-        Column by which each side chooses its configuration; see :func:`select_best`.
-
-    Returns
-    -------
-    Series
-        Difference of test accuracies (fraction), index ``seed``, for the seeds of both.
-
-    Raises
-    ------
-    ValueError
-        If the sides share no seed.
+    Each side chooses among its rows by the column `on`; the difference (fraction, index ``seed``)
+    is that of the chosen heads' test accuracies. Raises ValueError if the sides share no seed.
     """
-    sides = []
-    for rows in (candidates, references):
-        winners = select_best(rows.assign(side=0), within="side", on=on)
-        sides.append(winners.set_index("seed")["test_accuracy"].astype(float))
-    gain = (sides[0] - sides[1]).dropna().sort_index()
+    sides = [
+        select_best(rows.assign(side=0), within="side", on=on).set_index("seed")["test_accuracy"]
+        for rows in (candidates, references)
+    ]
+    gain = (sides[0] - sides[1]).dropna().sort_index().astype(float)
     if gain.empty:
         raise ValueError("candidates and references share no seed")
     return gain.rename("gain")
 
 
-def seeds_needed(difference: float, std: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Seeds that a paired t-test needs to see a difference.
+def standard_error(accuracy: float, n_sentences: int) -> float:
+    """Standard error of an accuracy from the finite number of sentences: sqrt(p (1 - p) / n)."""
+    return math.sqrt(accuracy * (1 - accuracy) / n_sentences)
+
+
+def selection_effect(
+    *,
+    n_candidates: int,
+    n_references: int = 1,
+    n_test: int,
+    accuracy: float,
+    correlation: float = 0.0,
+    training_std: float = 0.0,
+    n_draws: int = 100_000,
+    random_state: int = 0,
+) -> np.ndarray:
+    """Best of the candidates minus best of the references when all are equally good.
+
+    Every head has the same true accuracy. What is measured differs from it by the error of a finite
+    test set, correlated between heads that are scored on the same sentences, and by an independent
+    error of training (other initial weights). Both are taken as Gaussian.
 
     Parameters
     ----------
-    difference : float
-        True mean difference (fraction), for example 0.01 for one point.
-    std : float
-        Standard deviation of the paired differences over seeds (fraction); the column
-        ``std`` of :func:`qllm_helpers.results.statistics.paired_differences`.
-    power, alpha : float
-        Probability to detect it, and two-sided level of the test.
+    n_candidates, n_references : int
+        Number of heads of which each side reports its best.
+    n_test : int
+        Test sentences (622 in the few-shot protocol, 9,101 in the paper's).
+    accuracy : float
+        True accuracy of all, a fraction.
+    correlation : float
+        Correlation, 0 to 1, of two heads' errors of the test set. It cancels in part: only
+        ``sqrt(1 - correlation)`` of that error remains in a difference.
+    training_std : float
+        Standard deviation of the error of training, a fraction.
+    n_draws, random_state : int
+        Number of simulated studies, and their seed.
 
     Returns
     -------
-    int
-        Number of seeds, at least 2.
+    ndarray, shape (n_draws,)
+        Differences, as fractions; sorted.
 
     Raises
     ------
     ValueError
-        If `difference` is 0 or `std` is not positive.
+        If an argument is outside its range.
+    """
+    sizes = {"n_candidates": n_candidates, "n_references": n_references}
+    for name, value in (sizes | {"n_test": n_test, "n_draws": n_draws}).items():
+        checks.integer(name, value)
+    if not 0 < accuracy < 1:
+        raise ValueError(f"accuracy must lie between 0 and 1, not {accuracy!r}")
+    checks.real("correlation", correlation, 0, 1)
+    checks.real("training_std", training_std)
+    error = (1 - correlation) * standard_error(accuracy, n_test) ** 2
+    spread = math.sqrt(error + training_std**2)
+    draw = np.random.default_rng(random_state)
+
+    def largest(count: int) -> np.ndarray:
+        # of `count` normal values, through its quantiles
+        return special.ndtri_exp(np.log(1 - draw.random(n_draws)) / count)
+
+    # the part common to all heads cancels in the difference, so it is not drawn
+    best = largest(n_candidates)
+    return np.sort(spread * (best - largest(n_references)))
+
+
+def residuals(rows: pd.DataFrame) -> pd.DataFrame:
+    """Seeds by heads: what is left of the test accuracies without head means and seed means.
+
+    Scaled so that a residual has the variance of the noise, not the smaller one that is left after
+    means were subtracted. Raises ValueError with fewer than two heads or common seeds.
+    """
+    wide = paired_values(rows).dropna().astype(float)
+    n_seeds, n_heads = wide.shape
+    if min(n_seeds, n_heads) < 2:
+        raise ValueError("need at least two heads with at least two common seeds")
+    by_seed = wide.mean(axis="columns") - wide.to_numpy().mean()
+    left = wide.sub(wide.mean(axis="index"), axis="columns").sub(by_seed, axis="index")
+    return left * math.sqrt(n_seeds * n_heads / ((n_seeds - 1) * (n_heads - 1)))
+
+
+def residual_spread(rows: pd.DataFrame) -> float:
+    """Noise of one fit (standard deviation, fraction) that heads of the same seed do not share."""
+    return float(np.sqrt((residuals(rows) ** 2).to_numpy().mean()))
+
+
+def screen_curve(
+    n_configurations: Sequence[int],
+    *,
+    accuracy: float,
+    training_std: float,
+    n_validation: int = 77,
+    n_test: int = 9101,
+    reported: float = 0.0314,
+) -> pd.DataFrame:
+    """What a screen of equally good configurations gains by chance, against its size.
+
+    Every configuration has the same expected accuracy. One fit of it differs by a Gaussian error of
+    training, which both parts see, and each part adds the error of its finite number of sentences,
+    taken as independent between configurations (an upper limit for the test part, which is the
+    same for all). All but the first are fractions.
+
+    Returns
+    -------
+    DataFrame
+        ``n_configurations``; expected excess over one configuration of ``validation``: the best
+        validation accuracy itself, ``chosen_on_validation`` and ``chosen_on_test``: the test
+        accuracy of the configuration that wins on either; ``share``: probability that the latter
+        is `reported` above one more such fit.
+    """
+    on_validation = math.hypot(training_std, standard_error(accuracy, n_validation))
+    on_test = math.hypot(training_std, standard_error(accuracy, n_test))
+    middles = (np.arange(20_000) + 0.5) / 20_000
+    normal = special.log_ndtr(special.ndtri(middles) + reported / on_test)
+    largest = np.array([special.ndtri_exp(np.log(middles) / n).mean() for n in n_configurations])
+    return pd.DataFrame(
+        {
+            "n_configurations": list(n_configurations),
+            "validation": largest * on_validation,
+            # the winner on validation keeps of its advantage the part that is due to training
+            "chosen_on_validation": largest * training_std**2 / on_validation,
+            "chosen_on_test": largest * on_test,
+            "share": [-np.expm1(n * normal).mean() for n in n_configurations],
+        }
+    )
+
+
+def seeds_needed(difference: float, std: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Seeds (at least 2) that a two-sided paired t-test needs to see a difference.
+
+    `difference` is the true mean difference, `std` the standard deviation of paired differences
+    over seeds (fractions). Raises ValueError if one is 0.
     """
     from statsmodels.stats.power import TTestPower
 
@@ -193,29 +227,8 @@ def seeds_needed(difference: float, std: float, *, power: float = 0.8, alpha: fl
 def pareto_front(
     table: pd.DataFrame, *, cost: str = "n_parameters", value: str = "mean"
 ) -> pd.Series:
-    """Configurations that no other one beats in both cost and value.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One row per configuration, for example from
-        :func:`qllm_helpers.results.statistics.summarise`.
-    cost, value : str
-        Columns to minimise and to maximise. A row with a missing cost is not on the front.
-
-    Returns
-    -------
-    Series of bool
-        Index of `table`; equal rows are all on the front.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing.
-    """
-    missing = [name for name in (cost, value) if name not in table.columns]
-    if missing:
-        raise ValueError(f"the table has no column {', '.join(missing)}; it has {list(table)}")
+    """Whether no other row beats a row in both cost and value; a missing cost never wins."""
+    require_columns(table, [cost, value])
     costs = table[cost].to_numpy(dtype=float)
     values = table[value].to_numpy(dtype=float)
     no_worse = (costs <= costs[:, None]) & (values >= values[:, None])

@@ -105,7 +105,17 @@ def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
     if (table["study"] != study).any() or needed.isna().any(axis=None):
         raise DataError(f"{source} is damaged, or not of study {study!r}: it was left as it is")
     table["fine_tuned"] = table["fine_tuned"] == "true"
-    return table.astype(dict.fromkeys(_INTEGERS, int))
+    return with_kind(table.astype(dict.fromkeys(_INTEGERS, int)))
+
+
+def with_kind(rows):
+    kind = rows["family"].astype(object).copy()
+    kind = kind.mask(rows["readout"].eq("occupation").fillna(False), "occupation")
+    stages = rows["configuration"].str.contains('"n_encoders"') & rows["family"].eq("photonic")
+    kind = kind.mask(stages, "two-stage")
+    kind = kind.mask(rows["estimator"].eq("PhotonicKernelClassifier"), "fidelity kernel")
+    twin = (rows["twin"] + " twin").replace("identity twin", "linear map")
+    return rows.assign(kind=kind.mask(twin.notna(), twin))
 
 
 def shipped_table(study: str) -> Path:

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
+from qllm_helpers.results.statistics import paired_differences, selection_effect
 
 from qllm_helpers import figures
-from qllm_helpers.results.statistics import paired_differences, selection_effect
 
 PAGES = {"light": "#ffffff", "dark": "#14181e"}
 

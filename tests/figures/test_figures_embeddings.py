@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
-
 from qllm_helpers.figures.embeddings import learning_curve
+
 from qllm_helpers.figures.style import save
 
 

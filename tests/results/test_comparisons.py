@@ -5,6 +5,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from qllm_helpers.results.statistics import (
+    difference_tests,
+    equivalence,
+    paired_differences,
+    pareto_front,
+    summarise,
+)
 
 from qllm_helpers.results.baselines import NEAREST, beside_published_heads, seed_noise
 from qllm_helpers.results.budget import budget_gain, front_stability
@@ -15,13 +22,6 @@ from qllm_helpers.results.contrasts import (
     pooled_table,
     study_rows,
     verdict,
-)
-from qllm_helpers.results.statistics import (
-    difference_tests,
-    equivalence,
-    paired_differences,
-    pareto_front,
-    summarise,
 )
 
 SEEDS = range(12)

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from qllm_helpers.figures.bodies import bodies_by_head
 from scipy import stats
 
-from qllm_helpers.figures.bodies import bodies_by_head
 from qllm_helpers.results.bodies import (
     body_contrasts,
     both_bodies,

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from qllm_helpers.results.statistics import selection_effect
 
 from qllm_helpers.figures import gain as figures_gain
 from qllm_helpers.results.gain import (
@@ -19,7 +20,6 @@ from qllm_helpers.results.gain import (
     seeds_table,
     standard_error,
 )
-from qllm_helpers.results.statistics import selection_effect
 
 HEADS = [
     *(("LogisticRegression", "linear", None), ("SVC", "svc", None), ("MLP", "mlp", None)),

@@ -7,8 +7,8 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
-
 from qllm_helpers.figures.noise import lines_by_setting
+
 from qllm_helpers.photons.machines import (
     ASCELLA,
     PUBLISHED,

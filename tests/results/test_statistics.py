@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
-
 from qllm_helpers.results.statistics import (
     equivalence,
     interval,
@@ -17,6 +15,7 @@ from qllm_helpers.results.statistics import (
     selection_effect,
     summarise,
 )
+from scipy import stats
 
 
 def make_rows(**accuracies):
