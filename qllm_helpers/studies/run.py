@@ -19,7 +19,13 @@ from qllm_helpers.studies.grid import STUDY_NAMES, Unit, load_units
 from qllm_helpers.studies.provenance import data_digest, git_revision
 from qllm_helpers.studies.registry import Registered, register_estimator, registered, remember
 from qllm_helpers.studies.store import ResultStore
-from qllm_helpers.studies.table import export_table, load_results, shipped_table
+from qllm_helpers.studies.table import (
+    export_table,
+    format_table,
+    load_results,
+    parse_table,
+    shipped_table,
+)
 from qllm_helpers.studies.unit import run_unit, single_seed, tune_body
 
 __all__ = [
@@ -141,6 +147,18 @@ def run_study(
             for unit in units
             for row in kept.get(keys[id(unit)])
         ]
+
+
+def study_rows(study: str, *, recompute: bool = False) -> pd.DataFrame:
+    """Rows of a study: the shipped ones, or what the local store of finished fits gives.
+
+    `recompute` computes what the store lacks, which takes up to an hour, and leaves the shipped
+    table alone; ``qllm study NAME`` does the same and writes the table.
+    """
+    if not recompute:
+        return load_results(study)
+    rows = run_study(load_units(study), n_jobs=-1)
+    return parse_table(format_table(rows), study, f"the new rows of {study}")
 
 
 @dataclass(frozen=True)
