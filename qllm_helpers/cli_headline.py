@@ -26,9 +26,12 @@ def headline(readme: Path, figure: Path) -> None:
     <!-- tuned:begin --> and <!-- tuned:end -->.
     """
     from qllm_helpers import figures
-    from qllm_helpers.results.headline import headline_table
-    from qllm_helpers.results.tuned import with_tuned_body
-    from qllm_helpers.results.view import headline_markdown, tuned_markdown
+    from qllm_helpers.results.headline import (
+        headline_markdown,
+        headline_table,
+        tuned_lines,
+        tuned_markdown,
+    )
 
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     for name, block in _BLOCKS.items():
@@ -37,12 +40,13 @@ def headline(readme: Path, figure: Path) -> None:
                 f"{readme} has no lines <!-- {name}:begin --> and <!-- {name}:end -->; add them "
                 "where the table shall stand, and run the command in the checkout"
             )
-    table = with_tuned_body(headline_table())
-    written = {"headline": headline_markdown(table), "tuned": tuned_markdown(table)}
+    table, tuned = headline_table(), tuned_lines()
+    written = {"headline": headline_markdown(table), "tuned": tuned_markdown(table, tuned)}
     for name, block in _BLOCKS.items():
         text = block.sub(lambda part, name=name: part[1] + written[name] + part[2], text)
     write_atomic(readme, text.encode())
-    shown = table[table["source"] != "reproduction, five-fold"].reset_index(drop=True)
+    shown = table[table["source"] != "reproduction, five-fold"]
+    ways = {"here: mean and 95 % interval": shown, "the same on a fine-tuned body": tuned}
     figure.parent.mkdir(parents=True, exist_ok=True)
-    figures.save(figures.headline(shown), figure)
+    figures.save(figures.beside(ways, label="label"), figure)
     click.echo(f"wrote {readme} and {figure}")

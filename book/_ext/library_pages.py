@@ -65,25 +65,25 @@ def describe_studies(results):
 
 def describe_results(results):
     """Return the headline table, what it lacks, and the explorer."""
-    from qllm_helpers.results.tuned import tuned_lines, with_tuned_body
-    from qllm_helpers.results.view import headline_markdown, tuned_markdown
-
     from qllm_helpers.figures.explorer import mode_photon_explorer
     from qllm_helpers.results.explorer import explorer_rows, explorer_table
-    from qllm_helpers.results.headline import headline_table
-    from qllm_helpers.results.reproducibility import not_reproduced
+    from qllm_helpers.results.headline import (
+        headline_markdown,
+        headline_table,
+        tuned_lines,
+        tuned_markdown,
+    )
 
-    table = headline_table(results["few_shot"], results["paper"])
-    table = with_tuned_body(table, tuned_lines(results["finetune"], results["qubits"]))
-    missing = not_reproduced(table).itertuples(index=False)
-    lines = [(label, f"{reported:.4f}", note) for label, reported, note in missing]
+    table, tuned = headline_table(results), tuned_lines(results)
+    missing = table[table["mean"].isna()]
+    lines = [(row["label"], f"{row['reported']:.4f}") for row in missing.to_dict("records")]
     more = {name: results[name] for name in ("photons", "finetune", "multiclass")}
     sets = explorer_rows(results["few_shot"], results["paper"], **more)
     explorer = mode_photon_explorer(explorer_table(sets))
     return {
         "headline_table": headline_markdown(table),
-        "tuned_table": tuned_markdown(table),
-        "not_reproduced": write_table(lines, ("published line", "reported", "why not here"))
+        "tuned_table": tuned_markdown(table, tuned),
+        "not_reproduced": write_table(lines, ("published line", "reported"))
         if lines
         else "None: each has one.",
         "explorer": f"```{{raw}} html\n{explorer.html}\n```",

@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
-from qllm_helpers.results.statistics import paired_differences, selection_effect
 
 from qllm_helpers import figures
+from qllm_helpers.results.contrasts import compare
+from qllm_helpers.results.intervals import summarise
+from qllm_helpers.results.selection import selection_effect
 
 PAGES = {"light": "#ffffff", "dark": "#14181e"}
 
@@ -48,29 +50,36 @@ def history():
 
 
 def draw_all(rows, history):
-    differences = paired_differences(rows).merge(rows[["head", "family"]].drop_duplicates())
-    headline = pd.DataFrame(
-        {
-            "label": ["MLP", "sQE (paper)"],
-            "family": ["mlp", "qubit"],
-            "reported": [0.77, 0.9],
-            "mean": [0.7, np.nan],
-            "low": [0.69, np.nan],
-            "high": [0.71, np.nan],
-        }
-    )
     noise = selection_effect(n_candidates=9, n_test=622, accuracy=0.78, n_draws=1000)
     points, labels = np.random.default_rng(0).random((40, 2)), np.arange(40) % 2
+    photonic = rows[rows["n_modes"].notna()]
+    sweep = summarise(photonic, by=["n_photons", "n_modes"]).drop(columns="family")
+    means = summarise(rows)
+    reported = means.assign(reported=[0.77, *[np.nan] * (len(means) - 1)])
+    turn = 2 * np.pi * np.arange(16) / 16
+    response = np.stack([np.cos(turn) ** 2, np.sin(turn) ** 2], axis=1)
+    confusion = pd.DataFrame(
+        [("MLP", t, p, 0.5) for t in ("no", "yes") for p in ("no", "yes")],
+        columns=["head", "true", "predicted", "share"],
+    )
     return {
-        "mode": figures.accuracy_by_mode(rows),
+        "lines": figures.lines(sweep, "n_modes", by="n_photons", reference=means[:1]),
+        "panels": figures.lines(
+            compare(rows.assign(size=4), within="size"), "size", y="difference", panel="head",
+            log="x", margin=0.01, marks={"here": 4},
+        ),
         "parameters": figures.accuracy_by_parameters(rows),
-        "forest": figures.difference_forest(differences, margin=0.01),
+        "forest": figures.difference_forest(compare(rows), margin=0.01),
         "strip": figures.seed_strip(rows, lines=True),
+        "beside": figures.beside({"here": reported, "again": means}, reference="MLP"),
+        "joined": figures.beside({"one": means, "two": means}, reported=None, joined=True),
         "curves": figures.training_curves({"photonic": history, "MLP": history}),
         "map": figures.embedding_map(points, labels, ["negative", "positive"]),
         "noise": figures.selection_effect_histogram(noise, observed={"reported": 0.05}),
-        "headline": figures.headline(headline),
-    }
+        "dip": figures.coincidence_curve(turn, {"identical": np.sin(turn) ** 2}),
+        "phase": figures.phase_response(turn, {"one photon": response}),
+        "confusion": figures.confusion_panels(confusion, {"MLP": "mlp"}),
+    }  # fmt: skip
 
 
 def luminance(color):
@@ -117,8 +126,9 @@ def test_every_figure_fits_a_phone_and_names_its_axes(rows, history):
 
 def test_accuracies_say_that_they_are_fractions(rows, history):
     drawn = draw_all(rows, history)
-    assert drawn["mode"].axes[0].get_ylabel() == "test accuracy (fraction)"
-    assert "(fraction)" in drawn["forest"].axes[0].get_xlabel()
+    assert drawn["lines"].axes[0].get_ylabel() == "test accuracy (fraction)"
+    for name in ("forest", "strip", "beside"):
+        assert "(fraction)" in drawn[name].axes[0].get_xlabel()
 
 
 def test_no_text_is_black_even_without_the_style(rows, history):
@@ -131,26 +141,35 @@ def test_no_text_is_black_even_without_the_style(rows, history):
 
 
 def test_forest_draws_the_differences_of_the_table(rows):
-    table = paired_differences(rows)
+    table = compare(rows)
     axes = figures.difference_forest(table).axes[0]
     drawn = [line.get_xdata()[0] for line in axes.containers for line in line.lines[:1]]
     assert drawn == pytest.approx(table["difference"].tolist())
 
 
-def test_family_is_guessed_without_the_column(rows):
-    guessed = figures.families(rows.drop(columns="family"))
-    assert guessed.tolist() == rows["family"].tolist()
+def test_lines_draw_the_table_and_hollow_marks_found_nothing(rows):
+    table = compare(rows.assign(size=4), within="size").assign(verdict="inconclusive")
+    table.loc[0, "verdict"] = "better"
+    axes = figures.lines(table, "size", y="difference", margin=0.01).axes[0]
+    drawn = [bar.lines[0].get_ydata()[0] for bar in axes.containers]
+    assert drawn == pytest.approx(table["difference"].tolist())
+    filled = [
+        line for line in axes.lines if line.get_linestyle() == "None" and len(line.get_xdata())
+    ]
+    filled = [line for line in filled if line.get_markerfacecolor() != "none"]
+    assert [line.get_ydata()[0] for line in filled] == [table.loc[0, "difference"]]
 
 
 def test_bad_tables_are_refused(rows, history):
-    with pytest.raises(ValueError, match="no rows of the reference"):
-        figures.accuracy_by_mode(rows, reference="SVC")
-    twice = rows.assign(head=rows["head"].replace("4m1p", "4m2p"), n_photons=1)
-    with pytest.raises(ValueError, match="several heads have the same numbers"):
-        figures.accuracy_by_mode(twice)
+    with pytest.raises(ValueError, match="no rows"):
+        figures.lines(rows[:0], "n_modes")
+    with pytest.raises(ValueError, match="no row of the reference"):
+        figures.beside({"here": summarise(rows)}, reported=None, reference="lost")
     with pytest.raises(ValueError, match="unknown head family 'magic'"):
         figures.seed_strip(rows.assign(family="magic"))
     with pytest.raises(ValueError, match="columns epoch and train_loss"):
         figures.training_curves(history.drop(columns="epoch"))
     with pytest.raises(ValueError, match="points"):
         figures.embedding_map(np.zeros((3, 3)), np.zeros(3))
+    with pytest.raises(ValueError, match="equally spaced"):
+        figures.phase_response([0, 1, 1], {"one": np.zeros((3, 2))})
