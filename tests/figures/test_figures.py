@@ -153,10 +153,9 @@ def test_lines_draw_the_table_and_hollow_marks_found_nothing(rows):
     axes = figures.lines(table, "size", y="difference", margin=0.01).axes[0]
     drawn = [bar.lines[0].get_ydata()[0] for bar in axes.containers]
     assert drawn == pytest.approx(table["difference"].tolist())
-    filled = [
-        line for line in axes.lines if line.get_linestyle() == "None" and len(line.get_xdata())
-    ]
-    filled = [line for line in filled if line.get_markerfacecolor() != "none"]
+    markers = [style.marker for style in figures.FAMILY_STYLE.values()]
+    dots = [line for line in axes.lines if line.get_marker() in markers and len(line.get_xdata())]
+    filled = [dot for dot in dots if dot.get_markerfacecolor() != "none"]
     assert [line.get_ydata()[0] for line in filled] == [table.loc[0, "difference"]]
 
 
