@@ -77,9 +77,7 @@ def describe_results(results):
     table, tuned = headline_table(results), tuned_lines(results)
     missing = table[table["mean"].isna()]
     lines = [(row["label"], f"{row['reported']:.4f}") for row in missing.to_dict("records")]
-    more = {name: results[name] for name in ("photons", "finetune", "multiclass")}
-    sets = explorer_rows(results["few_shot"], results["paper"], **more)
-    explorer = mode_photon_explorer(explorer_table(sets))
+    explorer = mode_photon_explorer(explorer_table(explorer_rows(results)))
     return {
         "headline_table": headline_markdown(table),
         "tuned_table": tuned_markdown(table, tuned),

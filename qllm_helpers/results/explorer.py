@@ -1,4 +1,4 @@
-"""What the explorer of modes and photons shows: every circuit of two studies beside a reference."""
+"""What the explorer of modes and photons shows: every circuit of some sets beside a reference."""
 
 from __future__ import annotations
 
@@ -6,104 +6,65 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from qllm_helpers.results.contrasts import compare
 from qllm_helpers.results.intervals import summarise
 from qllm_helpers.results.published import published_photons
-from qllm_helpers.results.statistics import paired_differences
-from qllm_helpers.results.sweeps import plain_sweep
-
-__all__ = ["REFERENCE", "explorer_rows", "explorer_table"]
 
 #: Head that every circuit is compared with.
 REFERENCE = "LogisticRegression"
 _SIZE = ["n_modes", "n_photons"]
 
 
-def explorer_rows(
-    few_shot: pd.DataFrame,
-    paper: pd.DataFrame,
-    *,
-    photons: pd.DataFrame | None = None,
-    finetune: pd.DataFrame | None = None,
-    multiclass: pd.DataFrame | None = None,
-) -> dict[str, pd.DataFrame]:
-    """Rows of the sets that a reader can switch between.
+def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Rows of the sets that a reader can switch between: photonic heads and the reference.
 
-    Parameters
-    ----------
-    few_shot, paper : DataFrame
-        Rows of the studies ``few_shot`` and ``paper``.
-    photons, finetune, multiclass : DataFrame or None
-        Rows of these studies, for more sets.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        Name of the set -> its rows, of photonic heads and of the reference.
+    `studies` holds rows of ``few_shot`` and ``paper`` and, for more sets, of ``photons``,
+    ``finetune`` and ``multiclass``.
     """
-    sets = {"paper's protocol": paper}
+    few_shot, finetune = studies["few_shot"], studies.get("finetune")
+    sets = {"paper's protocol": studies["paper"]}
     if finetune is not None:
         sets["paper's protocol, tuned body"] = finetune[finetune["fine_tuned"]]
-    if photons is not None:
-        sets["unbunched outputs"] = _called_plainly(photons, ", unbunched")
-        sets["distinguishable photons"] = _called_plainly(photons, ", distinguishable")
+    if "photons" in studies:
+        rows, apart = studies["photons"], "distinguishable twin"
+        unbunched = rows["space"].eq("unbunched").fillna(False)
+        sets["unbunched outputs"] = rows[unbunched | rows["n_modes"].isna()]
+        distinguishable = rows[rows["kind"].eq(apart) & ~unbunched | rows["n_modes"].isna()]
+        kind = distinguishable["kind"].replace(apart, "photonic")
+        sets["distinguishable photons"] = distinguishable.assign(kind=kind)
     sets["few-shot, frozen body"] = few_shot[~few_shot["fine_tuned"]]
     sets["few-shot, tuned body"] = few_shot[few_shot["fine_tuned"]]
-    if multiclass is not None:
-        sets["five classes (SST-5)"] = multiclass[multiclass["dataset"] == "sst5"]
-        sets["six classes (TREC)"] = multiclass[multiclass["dataset"] == "trec"]
-    return sets
-
-
-def _called_plainly(rows: pd.DataFrame, ending: str) -> pd.DataFrame:
-    """Rows of one kind of circuit, called by modes and photons alone, and of the reference."""
-    kind = rows["head"].str.endswith(ending)
-    chosen = rows[kind | (rows["head"] == REFERENCE)]
-    return chosen.assign(head=chosen["head"].str.removesuffix(ending))
+    for words, name in (("five classes (SST-5)", "sst5"), ("six classes (TREC)", "trec")):
+        if "multiclass" in studies:
+            sets[words] = studies["multiclass"][lambda t, name=name: t["dataset"] == name]
+    return {
+        name: rows[rows["kind"].eq("photonic") | rows["head"].eq(REFERENCE)]
+        for name, rows in sets.items()
+    }
 
 
 def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One line for every circuit of every set.
+    """One line for every circuit of every set, and for the reference (``n_modes`` missing).
 
-    Parameters
-    ----------
-    sets : dict of str to DataFrame
-        From :func:`explorer_rows`: one row per fit, with rows of :data:`REFERENCE`.
-
-    Returns
-    -------
-    DataFrame
-        ``set``, ``n_modes``, ``n_photons``, ``mean``, ``low``, ``high`` (test accuracy and its
-        95 % interval, Student's t over the seeds), ``n_seeds``; ``difference``,
-        ``difference_low``, ``difference_high`` to the reference on the same seeds (95 %);
-        ``reported``, the earlier reproduction's figure for the same circuit of the few-shot
-        protocol; and ``seeds``, the list of the accuracies of all seeds. All are fractions. A
-        line with ``n_modes`` missing is the reference.
-
-    Raises
-    ------
-    ValueError
-        If a set has no rows of the reference or of photonic heads.
+    Columns ``set``, ``n_modes``, ``n_photons``, ``mean``, ``low``, ``high`` (test accuracy, 95 %),
+    ``n_seeds``; ``difference``, ``difference_low``, ``difference_high`` to the reference on the
+    same seeds (95 %); ``reported``, the earlier reproduction's figure for the same circuit of the
+    few-shot protocol; ``seeds``, the accuracies of all seeds. Raises ValueError if a set has no
+    rows of the reference.
     """
     return pd.concat([_one_set(name, rows) for name, rows in sets.items()], ignore_index=True)
 
 
 def _one_set(name: str, rows: pd.DataFrame) -> pd.DataFrame:
-    reference = rows[rows["head"] == REFERENCE]
-    if reference.empty:
-        raise ValueError(f"the set {name!r} has no rows of {REFERENCE}")
-    both = pd.concat([reference, plain_sweep(rows)])
-    table = summarise(both)[["head", "mean", "low", "high", "n_seeds"]]
-    against = paired_differences(both, REFERENCE)[["head", "difference", "low", "high"]]
+    against = compare(rows, REFERENCE)[["head", "difference", "low", "high"]]
     against = against.rename(columns={"low": "difference_low", "high": "difference_high"})
-    seeds = both.groupby("head")["test_accuracy"].agg(list).rename("seeds")
-    sizes = both.drop_duplicates("head")[["head", *_SIZE]].astype(dict.fromkeys(_SIZE, "Int64"))
-    for part in (sizes, against, seeds.reset_index()):
-        table = table.merge(part, on="head", how="left")
+    seeds = rows.groupby("head")["test_accuracy"].agg(list).rename("seeds")
+    table = summarise(rows)[["head", *_SIZE, "mean", "low", "high", "n_seeds"]]
+    table = table.merge(against, on="head", how="left").join(seeds, on="head")
+    table = table.astype(dict.fromkeys(_SIZE, "Int64"))
     table.insert(0, "set", name)
-    protocols = rows["protocol"].unique()
-    table["reported"] = float("nan")
-    if list(protocols) == ["few_shot"]:
-        reported = published_photons().set_index(_SIZE)["reported"]
-        keys = pd.MultiIndex.from_frame(table[_SIZE])
-        table["reported"] = reported.reindex(keys).to_numpy()
-    return table
+    few_shot = rows["protocol"].eq("few_shot").all()
+    reported = published_photons()[[*_SIZE, "reported"]] if few_shot else None
+    if reported is None:
+        return table.assign(reported=float("nan"))
+    return table.merge(reported, on=_SIZE, how="left")

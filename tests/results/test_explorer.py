@@ -5,11 +5,11 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from qllm_helpers.results.statistics import interval
 
 from qllm_helpers import load_results
 from qllm_helpers.figures.explorer import mode_photon_explorer
 from qllm_helpers.results.explorer import REFERENCE, explorer_rows, explorer_table
+from qllm_helpers.results.intervals import interval
 from qllm_helpers.results.published import published_photons
 
 
@@ -19,6 +19,7 @@ def fits(protocol, sizes, **columns):
     heads += [(f"{m} modes, {n} photon{'s' * (n > 1)}", m, n) for m, n in sizes]
     rows = [
         {"head": head, "n_modes": m, "n_photons": n, "seed": seed, "protocol": protocol}
+        | {"kind": "photonic" if m else "linear"}
         | {"test_accuracy": 0.7 + 0.01 * seed - 0.02 * (m is not None)}
         for head, m, n in heads
         for seed in range(4)
@@ -30,7 +31,8 @@ def fits(protocol, sizes, **columns):
 def sets():
     tuned = fits("few_shot", [(2, 1), (4, 1), (4, 2)], fine_tuned=True)
     frozen = fits("few_shot", [(2, 1), (4, 2)], fine_tuned=False)
-    return explorer_rows(pd.concat([frozen, tuned]), fits("paper", [(2, 1), (12, 5)]))
+    paper = fits("paper", [(2, 1), (12, 5)])
+    return explorer_rows({"few_shot": pd.concat([frozen, tuned]), "paper": paper})
 
 
 def test_a_line_for_every_circuit_with_its_interval_and_difference(sets):
@@ -53,7 +55,7 @@ def test_reported_figures_stand_only_beside_the_same_protocol(sets):
 
 def test_a_set_without_the_reference_is_refused(sets):
     name, rows = next(iter(sets.items()))
-    with pytest.raises(ValueError, match=f"no rows of {REFERENCE}"):
+    with pytest.raises(ValueError, match=f"no rows of the reference '{REFERENCE}'"):
         explorer_table({name: rows[rows["head"] != REFERENCE]})
     with pytest.raises(ValueError, match="nothing to explore"):
         mode_photon_explorer(explorer_table(sets).iloc[:0])
@@ -105,9 +107,9 @@ def test_a_search_leaves_the_words_of_the_drawing_alone(sets):
 
 
 def test_kinds_of_photons_and_numbers_of_classes_are_sets_too():
-    names = ("photons", "finetune", "multiclass")
+    names = ("few_shot", "paper", "photons", "finetune", "multiclass")
     rows = {name: load_results(name) for name in names}
-    sets = explorer_rows(load_results("few_shot"), load_results("paper"), **rows)
+    sets = explorer_rows(rows)
     table = explorer_table(sets)
     assert list(table["set"].unique()) == list(sets) and len(sets) == 8
     apart = table[(table["set"] == "distinguishable photons") & (table["n_photons"] == 3)]
@@ -119,7 +121,7 @@ def test_kinds_of_photons_and_numbers_of_classes_are_sets_too():
 
 
 def test_the_shipped_rows_can_be_explored():
-    sets = explorer_rows(load_results("few_shot"), load_results("paper"))
+    sets = explorer_rows({name: load_results(name) for name in ("few_shot", "paper")})
     explorer = mode_photon_explorer(explorer_table(sets))
     assert len(explorer.html) < 200_000
     circuits = explorer.table[explorer.table["n_modes"].notna()]
