@@ -9,88 +9,40 @@ import pandas as pd
 from qllm_helpers.studies.grid import STUDY_NAMES, load_units
 from qllm_helpers.studies.table import VERSIONS, load_results, shipped_table
 
-__all__ = ["not_reproduced", "row_versions", "shipped_results", "study_overview"]
-
 
 def shipped_results() -> dict[str, pd.DataFrame]:
-    """Rows of every study that has been run.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        Name of the study -> its rows, in the order of the studies.
-    """
-    run = [name for name in STUDY_NAMES if shipped_table(name).is_file()]
-    return {name: load_results(name) for name in run}
+    """Rows of every study that has been run, in the order of the studies."""
+    return {name: load_results(name) for name in STUDY_NAMES if shipped_table(name).is_file()}
 
 
 def study_overview(results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Size, seeds, cost and origin of every study.
+    """Size, seeds, cost and origin of every study, one line each.
 
-    Parameters
-    ----------
-    results : dict of str to DataFrame
-        From :func:`shipped_results`.
-
-    Returns
-    -------
-    DataFrame
-        One line a study: ``study``, ``heads`` (a head with a frozen and with a tuned body counts
-        twice), ``seeds``, ``rows``, ``settings`` (that every head chooses from), ``core_hours``
-        (time of all fits on one core, without the fine-tuning of bodies), ``revision`` of the code
-        ("+": with changes) and ``command``.
+    ``study``, ``heads`` (a head with a frozen and with a tuned body counts twice), ``seeds``,
+    ``rows``, ``settings`` (that every head chooses from), ``core_hours`` (time of all fits on one
+    core, without the fine-tuning of bodies), ``revision`` of the code ("+": with changes), and
+    ``command``.
     """
-    lines = []
-    for name, rows in results.items():
-        lines.append(
-            {
-                "study": name,
-                "heads": len(rows[["head", "fine_tuned"]].drop_duplicates()),
-                "seeds": _numbers(rows["seed"]),
-                "rows": len(rows),
-                "settings": max(len(unit.settings) for unit in load_units(name)),
-                "core_hours": rows["fit_seconds"].sum() / 3600,
-                "revision": _all(rows["git_revision"]),
-                "command": f"qllm study {name}",
-            }
-        )
+    lines = [
+        {
+            "study": name,
+            "heads": len(rows[["head", "fine_tuned"]].drop_duplicates()),
+            "seeds": _numbers(rows["seed"]),
+            "rows": len(rows),
+            "settings": max(len(unit.settings) for unit in load_units(name)),
+            "core_hours": rows["fit_seconds"].sum() / 3600,
+            "revision": _all(rows["git_revision"]),
+            "command": f"qllm study {name}",
+        }
+        for name, rows in results.items()
+    ]
     return pd.DataFrame(lines)
 
 
 def row_versions(results: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Versions that computed the rows.
-
-    Parameters
-    ----------
-    results
-        As in :func:`study_overview`.
-
-    Returns
-    -------
-    DataFrame
-        ``what`` (a package, or the platform) and one column a study.
-    """
-    table = pd.DataFrame(
-        {name: {what: _all(rows[what]) for what in VERSIONS} for name, rows in results.items()}
-    )
-    return table.rename_axis("what").reset_index()
-
-
-def not_reproduced(headline: pd.DataFrame) -> pd.DataFrame:
-    """Published lines without a counterpart here.
-
-    Parameters
-    ----------
-    headline : DataFrame
-        From :func:`qllm_helpers.results.headline.headline_table`.
-
-    Returns
-    -------
-    DataFrame
-        ``label``, ``reported`` (test accuracy, fraction) and ``note``: why.
-    """
-    missing = headline[headline["mean"].isna()]
-    return missing[["label", "reported", "note"]].reset_index(drop=True)
+    """Versions that computed the rows: ``what`` (a package, or the platform), a column a study."""
+    table = {name: {what: _all(rows[what]) for what in VERSIONS} for name, rows in results.items()}
+    return pd.DataFrame(table).rename_axis("what").reset_index()
 
 
 def _numbers(values: pd.Series) -> str:
