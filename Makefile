@@ -40,8 +40,7 @@ book: $(INSTALLED)
 # The tests read no model and no corpus from the network, so that they say the same everywhere.
 test: export HF_HUB_OFFLINE ?= 1
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests --nbval notebooks --nbval-current-env \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests --nbval notebooks
 
 study: $(INSTALLED)
 	for name in $(STUDY); do $(BIN)/qllm study $$name || exit 1; done

@@ -1,11 +1,11 @@
-"""Shared by all tests: the environment they run in and where the repository is."""
+"""Shared by the tests and by `pytest --nbval notebooks`: the environment that both run in."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent
 
 # Before anything imports torch or a hub client: one thread, so that sums come out in one order,
 # and no test that depends on the network.
