@@ -224,7 +224,7 @@ def test_no_photonic_head_is_shown_to_be_above_logistic_regression(study, reposi
     """The sentence that README and landing page begin with, checked on every stored row."""
     for page in ("README.md", "book/intro.md"):
         words = " ".join((repository / page).read_text(encoding="utf-8").split())
-        assert "no photonic head is shown to be above logistic regression" in words
+        assert "no photonic head is better than logistic regression" in words
     rows = load_results(study)
     rows = rows[(rows["family"] == "photonic") | (rows["head"] == "LogisticRegression")]
     for _, same_body in rows.groupby("fine_tuned"):
@@ -237,7 +237,7 @@ def test_the_gate_based_heads_are_shown_to_be_below_logistic_regression(reposito
     """The other half of that sentence."""
     for page in ("README.md", "book/intro.md"):
         words = " ".join((repository / page).read_text(encoding="utf-8").split())
-        assert "gate-based heads are shown to be below it" in words
+        assert "gate-based heads are worse on a frozen body" in words
     table = headline_table().set_index("label")
     lines = table.loc[["single sQE, 10 qubits (paper)", "multi sQE, 14 qubits (paper)"]]
     assert (lines["verdict"] == "worse").all()
