@@ -28,8 +28,10 @@ RATES = (0.001, 0.003, 0.01, 0.03)
 
 @dataclass(frozen=True)
 class Device:
-    """How expectations are read: `shots` of each of the two modules (None: exact), depolarising
-    noise of probability `rate` behind every gate, averaged over `n_trajectories` random runs."""
+    """How expectations are read: `shots` of each module (None: exact), and noise.
+
+    `rate` and `n_trajectories` are those of `qubits.noise.noisy_expectations`.
+    """
 
     shots: int | None = None
     rate: float = 0.0
@@ -56,12 +58,10 @@ def head_outputs(
         raise ValueError("shots and noise are implemented for heads with both modules.")
     device = device or Device()
     generator = torch.Generator().manual_seed(device.seed)
+    noise = {"rate": device.rate, "n_trajectories": device.n_trajectories, "generator": generator}
 
     def read(module, **start) -> torch.Tensor:
-        noise = {"n_trajectories": device.n_trajectories, "generator": generator}
-        exact = noisy_expectations(
-            module.circuit, module.angles, rate=device.rate, **start, **noise
-        )
+        exact = noisy_expectations(module.circuit, module.angles, **start, **noise)
         return sampled_expectations(exact, device.shots, generator) if device.shots else exact
 
     options = head.quantum.options
@@ -135,8 +135,10 @@ def noise_table(
 
 
 def changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `noise_table` that are not exact, with the `change` of accuracy (fraction) to the
-    head's exact evaluation and the `device` in words."""
+    """Rows of `noise_table` that are not exact, with `device` in words and `change`.
+
+    The latter is the change of accuracy (fraction) to the head's exact evaluation.
+    """
     exact = table["shots"].isna() & (table["rate"] == 0)
     before = table[exact].set_index("seed")["test_accuracy"]
     rest = table[~exact]
