@@ -17,7 +17,7 @@ import torch
 
 from qllm_helpers.benchmarks.layer import _in_fresh_process, _training_step, time_and_memory
 from qllm_helpers.photons.lanes import LANES
-from qllm_helpers.qubits.modules import SimulatedEncoder
+from qllm_helpers.qubits.trainable import SimulatedEncoder
 
 #: Qubits and connectivity of the encoders, one layer each: 10 and 56 blocks of CNOT + RY.
 REGISTERS = ((10, 1), (14, 4))

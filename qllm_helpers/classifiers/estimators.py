@@ -141,7 +141,8 @@ class _EvenClassifier(ReplicatedClassifier):
 class QubitClassifier(plain_fields(QubitOptions), _EvenClassifier):
     """The paper's head: simulated quantum encoders, re-uploading circuit, linear output layer.
 
-    Amplitudes have no overall sign: x and -x are the same state and get the same class.
+    Amplitudes have no overall sign: x and -x are the same state and get the same class, unless
+    ``padding="constant"`` adds a number that does not change its sign.
 
     Parameters
     ----------
@@ -169,14 +170,16 @@ class QubitClassifier(plain_fields(QubitOptions), _EvenClassifier):
         How several encoders make one latent vector.
     boundary : {"ring", "open"}
         Whether a layer of blocks closes around the register.
-    padding : {"zeros", "repeat"}
-        What stands in the amplitudes behind the last value.
+    padding : {"zeros", "repeat", "constant"}
+        What stands in the amplitudes behind the last value; "constant" is one number, then zeros.
     reuploads : {"own", "shared"}
         Whether re-uploading blocks have angles of their own.
     angle_scale : float
         Radians of RY for one unit of the latent vector.
     start : {"uniform", "small"}
         Angles before training.
+    constant : float
+        The number of ``padding="constant"``, in units of the embedding's norm where that is 1.
     twin : {None, "frozen", "quadratic"}
         Stand-in: angles that stay at their random start, or classical quadratic forms with as many
         parameters as this head (`qllm_helpers.heads.quadratic`).

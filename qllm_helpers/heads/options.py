@@ -1,7 +1,7 @@
 """Options of the head with the paper's circuits, and what follows from them.
 
-Source: Kim et al., arXiv 2504.08732. What it leaves open is a named option here (see also `qubits`
-and `qubits_circuits`); the defaults are our choice:
+Source: Kim et al., arXiv 2504.08732. What it leaves open is a named option here (see also
+`qubits.trainable` and `qubits.circuits`); the defaults are our choice:
 
 * `merge`: how E encoders give one latent vector of Qc values. "concatenate": every encoder is
   measured on Qc / E qubits. "mean": every encoder is measured on Qc qubits, and the E values of a
@@ -73,8 +73,8 @@ class QubitOptions:
         "none" is an ablation: the output layer reads the latent vector alone.
     reduction : {None, "truncate", "linear"}
     merge : {"concatenate", "mean"}
-    boundary, padding, reuploads, angle_scale, start
-        See `qubits.SimulatedEncoder` and `qubits.ReuploadingCircuit`.
+    boundary, padding, constant, reuploads, angle_scale, start
+        See `SimulatedEncoder` and `ReuploadingCircuit` of `qubits.trainable`.
 
     Raises
     ------
@@ -98,6 +98,7 @@ class QubitOptions:
     reuploads: str = "own"
     angle_scale: float = 1.0
     start: str = "uniform"
+    constant: float = 1.0
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -144,7 +145,10 @@ class QubitOptions:
     @property
     def width(self) -> int:
         """Values that enter the circuits: amplitudes, or the latent vector without module 1."""
-        return 2**self.n_qubits if self.module1 == "circuit" else self.latent_size
+        if self.module1 != "circuit":
+            return self.latent_size
+        # The constant takes an amplitude.
+        return 2**self.n_qubits - (self.padding == "constant")
 
     def check_features(self, n_features: int) -> None:
         """Raise ValueError if embeddings of `n_features` values do not fit."""
@@ -154,8 +158,10 @@ class QubitOptions:
                 f"embedding, which has {n_features}: lower n_latent."
             )
         if self.module1 == "circuit" and self.reduction is None and n_features > self.width:
+            constant = self.padding == "constant"
             raise ValueError(
-                f"{n_features} values do not fit into the {self.width} amplitudes of "
-                f"{self.n_qubits} qubits: use at least {(n_features - 1).bit_length()} qubits, or "
+                f"{n_features} values{' and the constant' * constant} do not fit into the "
+                f"{2**self.n_qubits} amplitudes of {self.n_qubits} qubits: use at least "
+                f"{(n_features + constant - 1).bit_length()} qubits, or "
                 "say with reduction='truncate' or reduction='linear' how to reduce them."
             )

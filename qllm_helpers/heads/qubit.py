@@ -11,7 +11,7 @@ from torch import nn
 from qllm_helpers.heads.base import Head, ReplicaLinear
 from qllm_helpers.heads.options import PAPER_PARAMETERS, PAPER_READINGS, QubitOptions
 from qllm_helpers.heads.quadratic import QuadraticFormHead
-from qllm_helpers.qubits.modules import ReuploadingCircuit, SimulatedEncoder
+from qllm_helpers.qubits.trainable import ReuploadingCircuit, SimulatedEncoder
 
 __all__ = [
     "PAPER_PARAMETERS",
@@ -64,7 +64,7 @@ class TwoModules(nn.Module):
             "start": options.start,
             "n_replicas": n_replicas,
         }
-        own = {"n_layers": options.n_layers, "padding": options.padding}
+        own = {name: getattr(options, name) for name in ("n_layers", "padding", "constant")}
         n_encoders = options.n_encoders if options.module1 == "circuit" else 0
         self.first = nn.ModuleList(
             SimulatedEncoder(options.n_qubits, **own, **shared) for _ in range(n_encoders)

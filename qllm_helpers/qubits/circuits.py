@@ -1,11 +1,9 @@
 """The paper's two circuits as lists of gates.
 
 Source: Kim et al., arXiv 2504.08732 (the ansatz of its Fig. 2, the two modules of its Fig. 3). What
-the paper leaves open is an option here, and the default is our choice:
-
-* `boundary`: whether a layer of gates closes around the register ("ring") or stops ("open");
-* `reuploads`: whether the re-uploading blocks have angles of their own ("own") or one set
-  ("shared").
+the paper leaves open is an option here, and the default is our choice: `boundary`, whether a layer
+of gates closes around the register ("ring") or stops ("open"); and `reuploads`, whether the
+re-uploading blocks have angles of their own ("own") or one set ("shared").
 """
 
 from __future__ import annotations
@@ -15,22 +13,22 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from qllm_helpers import checks
+
 BOUNDARIES = ("ring", "open")
 REUPLOADS = ("own", "shared")
 #: Largest register: 4 MiB of amplitudes a sample in single precision.
 MAX_QUBITS = 20
+#: Bytes of a gate in a list, at least: a tuple of three numbers.
+_GATE_BYTES = 64
 
 
 @dataclass(frozen=True)
 class Circuit:
-    """A sequence of RY gates, each with or without a CNOT onto its target before it.
+    """RY gates, each with or without a CNOT onto its target before it: (control, target, source).
 
-    Attributes
-    ----------
-    n_qubits : int
-    gates : tuple of (control, target, source)
-        `control` is a qubit, or -1 for none. `source` says where the angle comes from: j >= 0 is
-        trainable angle j of the replica, j < 0 angle -1 - j of the sample.
+    `control` is a qubit, or -1 for none. `source` says where the angle comes from: j >= 0 is
+    trainable angle j of the replica, j < 0 angle -1 - j of the sample.
     """
 
     n_qubits: int
@@ -39,12 +37,12 @@ class Circuit:
     @property
     def n_angles(self) -> int:
         """Number of trainable angles."""
-        return 1 + max((source for _, _, source in self.gates), default=-1)
+        return max([0, *(source + 1 for _, _, source in self.gates)])
 
     @property
     def n_given(self) -> int:
         """Number of angles that every sample brings."""
-        return max((-source for _, _, source in self.gates), default=0) if self.gates else 0
+        return max([0, *(-source for _, _, source in self.gates)])
 
     @cached_property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,105 +54,71 @@ class Circuit:
         return tuple(np.array(values, dtype=np.int64) for values in (masks, positions, sources))
 
 
-def require_count(name: str, value: int, least: int, most: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}.")
-    if most is not None and value > most:
-        raise ValueError(f"{name} must be at most {most} here, not {value!r}.")
+def _require_register(n_qubits: int) -> int:
+    n_qubits = checks.integer("n_qubits", n_qubits, 2)
+    # 64 qubits fit nowhere, and the number of amplitudes of more is too long to be printed.
+    size = 2 ** min(n_qubits, 64)
+    bound = "" if n_qubits <= 64 else "more than "
+    checks.memory(f"the {bound}{size:,} amplitudes of {n_qubits} qubits", 4 * size)
+    return checks.integer("n_qubits", n_qubits, 2, MAX_QUBITS)
 
 
 def ansatz(
     n_qubits: int, connectivity: int, n_layers: int = 1, boundary: str = "ring"
 ) -> list[tuple[int, int]]:
-    """Control and target of every CNOT + RY block, in order.
+    """Control and target of every CNOT + RY block of `n_layers` equal layers, in order.
 
-    A layer goes through the distances 1, 2, ..., C; at each distance c, qubit q = 0, 1, ...
-    controls a NOT on qubit q + c, which is then rotated (the paper's Fig. 2).
-
-    Parameters
-    ----------
-    n_qubits : int
-        Q, at least 2.
-    connectivity : int
-        Largest distance C, from 1 to Q - 1.
-    n_layers : int
-        How often the whole layer is repeated, each time with angles of its own; may be 0.
-    boundary : {"ring", "open"}
-        "ring": q + c is taken modulo Q, so every distance has Q blocks. "open": only targets
-        inside the register, Q - c blocks.
-
-    Returns
-    -------
-    list of (control, target)
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
+    A layer goes through the distances 1, 2, ..., `connectivity`; at each distance c, qubit q = 0,
+    1, ... controls a NOT on qubit q + c, which is then rotated (the paper's Fig. 2). In a "ring"
+    q + c is taken modulo Q; an "open" layer has only the targets inside the register.
     """
-    require_count("n_qubits", n_qubits, 2, MAX_QUBITS)
-    require_count("connectivity", connectivity, 1)
-    require_count("the number of layers", n_layers, 0)
+    n_qubits = _require_register(n_qubits)
+    checks.integer("connectivity", connectivity, 1)
+    checks.integer("n_layers", n_layers, 0)
+    checks.choice("boundary", boundary, BOUNDARIES)
     if connectivity >= n_qubits:
         raise ValueError(
             f"connectivity {connectivity} reaches beyond a register of {n_qubits} qubits: it must "
             f"be at most {n_qubits - 1}."
         )
-    if boundary not in BOUNDARIES:
-        raise ValueError(f"boundary must be one of {BOUNDARIES}, not {boundary!r}.")
     layer = [
         (qubit, (qubit + distance) % n_qubits)
         for distance in range(1, connectivity + 1)
         for qubit in range(n_qubits if boundary == "ring" else n_qubits - distance)
     ]
+    n_gates = len(layer) * n_layers
+    checks.memory(f"the {n_gates:,} gates of {n_layers:,} layers", _GATE_BYTES * n_gates)
     return layer * n_layers
 
 
-@lru_cache(maxsize=256)
+# typed: True would find the circuit of 1.
+@lru_cache(maxsize=256, typed=True)
 def encoder_circuit(n_qubits: int, connectivity: int, n_layers: int, boundary: str) -> Circuit:
     """Module 1 behind the amplitude encoding: `ansatz` with one angle a block."""
     blocks = ansatz(n_qubits, connectivity, n_layers, boundary)
     return Circuit(n_qubits, tuple((*block, j) for j, block in enumerate(blocks)))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256, typed=True)
 def reuploading_circuit(
     n_qubits: int, connectivity: int, n_reuploads: int, n_layers: int, boundary: str, reuploads: str
 ) -> Circuit:
     """Module 2 from |0...0>: encode, N times (one layer, encode again), then the main circuit.
 
-    Parameters
-    ----------
-    n_qubits, connectivity, boundary
-        As in `ansatz`.
-    n_reuploads : int
-        N, at least 0.
-    n_layers : int
-        Layers of the main circuit.
-    reuploads : {"own", "shared"}
-        Whether the N layers between the encodings have angles of their own.
-
-    Returns
-    -------
-    Circuit
-        Every encoding is RY on each qubit, by the sample's angle of that qubit.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
+    Every encoding is RY on each qubit, by the sample's angle of that qubit; `n_layers` are those
+    of the main circuit; `reuploads` says whether the N layers have angles of their own.
     """
-    require_count("n_reuploads", n_reuploads, 0)
-    if reuploads not in REUPLOADS:
-        raise ValueError(f"reuploads must be one of {REUPLOADS}, not {reuploads!r}.")
+    checks.integer("n_reuploads", n_reuploads, 0)
+    checks.choice("reuploads", reuploads, REUPLOADS)
+    layer = ansatz(n_qubits, connectivity, 1, boundary)
+    main = ansatz(n_qubits, connectivity, n_layers, boundary)
+    n_gates = (len(layer) + n_qubits) * n_reuploads
+    checks.memory(f"the {n_gates:,} gates of {n_reuploads:,} reuploads", _GATE_BYTES * n_gates)
     encoding = [(-1, qubit, -1 - qubit) for qubit in range(n_qubits)]
     gates, angle = list(encoding), 0
-    layer = ansatz(n_qubits, connectivity, 1, boundary)
     for block in range(n_reuploads):
-        if reuploads == "own" or block == 0:
-            angle = block * len(layer)
+        angle = block * len(layer) if reuploads == "own" else 0
         gates += [(*pair, angle + j) for j, pair in enumerate(layer)] + encoding
-    used = len(layer) * (n_reuploads if reuploads == "own" else min(n_reuploads, 1))
-    main = ansatz(n_qubits, connectivity, n_layers, boundary)
+    used = angle + len(layer) if n_reuploads else 0
     gates += [(*pair, used + j) for j, pair in enumerate(main)]
     return Circuit(n_qubits, tuple(gates))

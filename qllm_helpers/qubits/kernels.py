@@ -1,21 +1,25 @@
-"""Gates on real state vectors: compiled, with a derivative that undoes the circuit.
+"""Real state vectors, compiled: gates, expectations of Z, and the way back.
 
 A state is an array of shape (2^Q, LANES): amplitudes along the rows, `LANES` samples side by side.
-The gates of the paper's circuits are an optional CNOT followed by RY(theta) on its target; together
-they are one pass over the rows, because the CNOT only changes which row is read. Two successive
-gates with different targets share a pass, four rows at a time. Every lane does the same
-arithmetic whatever the others hold, so a sample's bits do not depend on its neighbours.
+A gate is an optional CNOT and RY(theta) on its target, in one pass over the rows, because the CNOT
+only changes which row is read. Two successive gates with different targets share a pass, four rows
+at a time. Every lane does the same arithmetic whatever the others hold, so a sample's bits do not
+depend on its neighbours.
 
 The circuits are orthogonal, so the backward pass undoes the gates on the state and on its gradient
 (adjoint differentiation; Jones and Gacon, arXiv 2009.02823) and nothing is stored per gate.
+`controls` (G,) are bit masks, 0 for none; `targets` (G,) are bit positions; `cosines` and `sines`
+(G, LANES) are those of half of each gate's angle.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
-from qllm_helpers.photons.lanes import load, store
+from qllm_helpers.photons.lanes import LANES, load, store
 
 _jit = njit(cache=True, nogil=True, fastmath={"contract"})
 
@@ -38,7 +42,6 @@ def _rotate_back(cosine, sine, zero, one):
 
 @_jit
 def _one_gate(state, gate, controls, targets, cosines, sines):
-    """Apply one gate; `controls` holds bit masks (0: no control), `targets` bit positions."""
     control, target = controls[gate], targets[gate]
     cosine, sine = load(cosines, gate), load(sines, gate)
     for index in range(state.shape[0] >> 1):
@@ -153,18 +156,7 @@ def _can_fuse(gate, controls, targets):
 
 @_jit
 def apply_gates(state, controls, targets, cosines, sines):
-    """Run a circuit on one block of samples, in place.
-
-    Parameters
-    ----------
-    state : float array, shape (2^Q, LANES)
-    controls : int64 array, shape (G,)
-        Bit masks of the control qubits, 0 for a rotation without a CNOT before it.
-    targets : int64 array, shape (G,)
-        Bit positions of the target qubits.
-    cosines, sines : float arrays, shape (G, LANES)
-        Of half of each gate's angle, for every sample.
-    """
+    """Run a circuit on one block of states (2^Q, LANES), in place."""
     gate = 0
     while gate < len(targets):
         if _can_fuse(gate, controls, targets):
@@ -177,16 +169,9 @@ def apply_gates(state, controls, targets, cosines, sines):
 
 @_jit
 def undo_gates(state, slope, controls, targets, cosines, sines, gradients):
-    """Run a circuit backwards on a state and on its gradient, in place.
+    """Take a circuit off a state and its gradient `slope`, both (2^Q, LANES), in place.
 
-    Parameters
-    ----------
-    state, slope : float arrays, shape (2^Q, LANES)
-        Final state and derivative with respect to it; afterwards those at the start.
-    controls, targets, cosines, sines
-        As in `apply_gates`.
-    gradients : float array, shape (G, LANES)
-        Receives twice the derivative with respect to each gate's angle.
+    `gradients` (G, LANES) receives twice the derivative by each gate's angle.
     """
     gate = len(targets) - 1
     # The pairs of `apply_gates`, from the back: they start where a run of fusable gates does.
@@ -204,15 +189,9 @@ def undo_gates(state, slope, controls, targets, cosines, sines, gradients):
 
 @_jit
 def measure(state, work, expectations):
-    """Expectation of Z for every qubit.
+    """Write <Z> of every qubit, by bit position, into `expectations` (Q, LANES).
 
-    Parameters
-    ----------
-    state : float array, shape (2^Q, LANES)
-    work : float array, shape (2^Q, LANES)
-        Overwritten.
-    expectations : float array, shape (Q, LANES)
-        Receives them, by bit position.
+    `work` has the shape of `state` and is overwritten.
     """
     half = state.shape[0] >> 1
     bit = len(expectations) - 1
@@ -252,3 +231,113 @@ def measure_backward(state, weights, slope):
     for row in range(rows):
         value = load(slope, row) * load(state, row)
         store(slope, row, value + value)
+
+
+@_jit
+def half_angles(angles, table):
+    """Cosine and sine of half of every angle: (rows, K) radians to (rows, K, 2)."""
+    for row in range(angles.shape[0]):
+        for column in range(angles.shape[1]):
+            half = 0.5 * np.float64(angles[row, column])
+            table[row, column, 0] = math.cos(half)
+            table[row, column, 1] = math.sin(half)
+
+
+@_jit
+def _fill_gates(first, n_samples, batch, sources, trained, given, cosines, sines):
+    """Angles of one block's gates; lanes behind the last sample keep the identity."""
+    cosines[:] = 1
+    sines[:] = 0
+    for lane in range(min(LANES, n_samples - first)):
+        sample = first + lane
+        replica = sample // batch
+        for gate in range(len(sources)):
+            source = sources[gate]
+            if source >= 0:
+                cosines[gate, lane] = trained[replica, source, 0]
+                sines[gate, lane] = trained[replica, source, 1]
+            else:
+                cosines[gate, lane] = given[sample, -1 - source, 0]
+                sines[gate, lane] = given[sample, -1 - source, 1]
+
+
+@_jit
+def _load_samples(values, first, rows):
+    """Copy up to LANES samples of `values` (S, K) into the first K of `rows`, zero the rest."""
+    rows[:] = 0
+    for lane in range(min(LANES, len(values) - first)):
+        for column in range(values.shape[1]):
+            rows[column, lane] = values[first + lane, column]
+
+
+@_jit
+def _store_samples(rows, first, values):
+    """The way back of `_load_samples`."""
+    for lane in range(min(LANES, len(values) - first)):
+        for column in range(values.shape[1]):
+            values[first + lane, column] = rows[column, lane]
+
+
+@_jit
+def circuit_forward(gates, trained, given, amplitudes, batch, states, scratch, expectations):
+    """Run a circuit on S samples, `batch` of them for each of R replicas.
+
+    `gates` are controls, targets and where each angle comes from: j >= 0 is column j of `trained`
+    (R, P, 2), j < 0 column -1 - j of `given` (S, K, 2), both tables of `half_angles`. `amplitudes`
+    (S, d) are the first of 2^Q, the others are zero. `states` (blocks, 2^Q, LANES) receives the
+    final states, or is one block that is used again and again; `expectations` (S, Q) receives <Z>
+    by bit position. `scratch`: (2^Q, LANES), twice (G, LANES), (Q, LANES).
+    """
+    controls, targets, sources = gates
+    work, cosines, sines, values = scratch
+    n_samples = len(amplitudes)
+    for block, first in enumerate(range(0, n_samples, LANES)):
+        state = states[block % len(states)]
+        _fill_gates(first, n_samples, batch, sources, trained, given, cosines, sines)
+        _load_samples(amplitudes, first, state)
+        apply_gates(state, controls, targets, cosines, sines)
+        measure(state, work, values)
+        _store_samples(values, first, expectations)
+
+
+@_jit
+def _collect(first, batch, sources, gradients, by_gate, by_given):
+    """Add one block's derivatives (G, LANES), twice those of the angles, to where they belong."""
+    n_samples = len(by_given)
+    for gate in range(len(sources)):
+        column = -1 - sources[gate]
+        for lane in range(min(LANES, n_samples - first)):
+            value = 0.5 * gradients[gate, lane]
+            if column < 0:
+                by_gate[(first + lane) // batch, gate] += value
+            elif column < by_given.shape[1]:
+                by_given[first + lane, column] += value
+
+
+@_jit
+def circuit_backward(
+    gates, trained, given, batch, states, scratch, weights, by_angle, by_given, by_amplitude
+):
+    """Reverse-mode derivative of `circuit_forward`, from `weights` (S, Q) by the expectations.
+
+    `states` are left as they are. `by_angle` (R, P) receives the derivative by the trainable
+    angles, summed sample by sample in double precision, so that it does not depend on how samples
+    fall into blocks; `by_given` (S, K) and `by_amplitude` (S, d), or (S, 0) to leave one out, those
+    by each sample's own. `scratch`: twice (2^Q, LANES), three times (G, LANES), (Q, LANES).
+    """
+    controls, targets, sources = gates
+    state, slope, cosines, sines, gradients, values = scratch
+    by_gate = np.zeros((len(by_angle), len(sources)))
+    by_given[:] = 0
+    for block, first in enumerate(range(0, len(weights), LANES)):
+        state[:] = states[block]
+        _fill_gates(first, len(weights), batch, sources, trained, given, cosines, sines)
+        _load_samples(weights, first, values)
+        measure_backward(state, values, slope)
+        undo_gates(state, slope, controls, targets, cosines, sines, gradients)
+        _store_samples(slope, first, by_amplitude)
+        _collect(first, batch, sources, gradients, by_gate, by_given)
+    by_angle[:] = 0
+    for gate in range(len(sources)):
+        if sources[gate] >= 0:
+            by_angle[:, sources[gate]] += by_gate[:, gate]

@@ -10,46 +10,21 @@ from __future__ import annotations
 
 import torch
 
+from qllm_helpers import checks
 from qllm_helpers.qubits.circuits import Circuit
 from qllm_helpers.qubits.states import run_circuit
-
-
-def require_rate(rate: float) -> float:
-    """Return `rate`, or raise ValueError if it is no probability."""
-    if not 0 <= rate <= 1:
-        raise ValueError(f"the rate of the noise is a probability, from 0 to 1, not {rate!r}.")
-    return float(rate)
 
 
 def sampled_expectations(
     expectations: torch.Tensor, shots: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Estimates of <Z> from finitely many shots.
+    """Estimates of <Z> from finitely many shots: means of `shots` values +1 or -1.
 
     Every shot gives every qubit the bit 0 with probability (1 + <Z>) / 2. Qubits are drawn
     independently: each estimate has the right distribution, correlations between the errors of
     qubits that are read in the same shot are left out.
-
-    Parameters
-    ----------
-    expectations : tensor
-        Exact values, between -1 and 1.
-    shots : int
-        At least 1.
-    generator : torch.Generator
-
-    Returns
-    -------
-    tensor
-        Same shape: mean of `shots` values +1 or -1.
-
-    Raises
-    ------
-    ValueError
-        If `shots` is less than 1.
     """
-    if shots < 1:
-        raise ValueError(f"shots must be at least 1, not {shots!r}.")
+    checks.integer("shots", shots)
     zero = ((1 + expectations.detach().double()) / 2).clamp(0, 1)
     counts = torch.binomial(torch.full_like(zero, shots), zero, generator=generator)
     return (2 * counts / shots - 1).to(expectations.dtype)
@@ -71,26 +46,18 @@ class _Frame:
         self.x[qubit] ^= struck & (kind % 2 == 1)
         self.z[qubit] ^= struck & (kind >= 2)
 
-    def controlled_not(self, control: int, target: int) -> None:
-        self.x[target] ^= self.x[control]
-        self.z[control] ^= self.z[target]
-
-    def sign(self, qubit: int) -> torch.Tensor:
-        """-1 where the operator turns RY(a) into RY(-a)."""
-        return 1 - 2 * (self.x[qubit] ^ self.z[qubit]).to(torch.int8)
-
-
-def _signed_gates(circuit: Circuit, frame: _Frame) -> torch.Tensor:
-    """Walk through the circuit with noise behind every gate; signs of the angles (G, ...)."""
-    signs = []
-    for control, target, _ in circuit.gates:
-        if control >= 0:
-            frame.controlled_not(control, target)
-            frame.hit(control)
-            frame.hit(target)
-        signs.append(frame.sign(target))
-        frame.hit(target)
-    return torch.stack(signs)
+    def signs(self, circuit: Circuit) -> torch.Tensor:
+        """Walk through a circuit; -1 where RY(a) becomes RY(-a), 1 elsewhere: (G, ...)."""
+        signs = []
+        for control, target, _ in circuit.gates:
+            if control >= 0:
+                self.x[target] ^= self.x[control]
+                self.z[control] ^= self.z[target]
+                self.hit(control)
+                self.hit(target)
+            signs.append(1 - 2 * (self.x[target] ^ self.z[target]).to(torch.int8))
+            self.hit(target)
+        return torch.stack(signs)
 
 
 @torch.no_grad()
@@ -104,35 +71,15 @@ def noisy_expectations(
     n_trajectories: int,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Expectations of Z behind a circuit with depolarising noise behind every gate.
+    """`run_circuit` with depolarising noise behind every gate, mean of `n_trajectories` runs.
 
     After RY its qubit, after CNOT both of its qubits are each replaced by the completely mixed
     state with probability `rate` (PennyLane's ``DepolarizingChannel(3 * rate / 4)``). Loading the
     amplitudes is taken to be free of noise. Where noise acts, and equally behind all gates, is our
     choice.
-
-    Parameters
-    ----------
-    circuit, angles, given, amplitudes
-        As in `qubits_states.run_circuit`.
-    rate : float
-        From 0 to 1.
-    n_trajectories : int
-        Random runs, each of every sample, that are averaged.
-    generator : torch.Generator
-
-    Returns
-    -------
-    tensor, shape (R, B, Q)
-
-    Raises
-    ------
-    ValueError
-        If `rate` is no probability or there is no trajectory.
     """
-    if n_trajectories < 1:
-        raise ValueError(f"n_trajectories must be at least 1, not {n_trajectories!r}.")
-    if require_rate(rate) == 0 or not circuit.gates:
+    checks.integer("n_trajectories", n_trajectories)
+    if checks.real("rate", rate, 0, 1) == 0 or not circuit.gates:
         return run_circuit(circuit, angles, given=given, amplitudes=amplitudes)
     first = amplitudes if amplitudes is not None else given
     shape = first.shape[:2]
@@ -145,7 +92,7 @@ def noisy_expectations(
     total = torch.zeros(*shape, circuit.n_qubits, dtype=first.dtype)
     for _ in range(n_trajectories):
         frame = _Frame(shape, circuit.n_qubits, rate, generator)
-        signed = own * _signed_gates(circuit, frame).movedim(0, -1)
+        signed = own * frame.signs(circuit).movedim(0, -1)
         values = run_circuit(unrolled, none, given=signed, amplitudes=amplitudes)
         total += values * (1 - 2 * frame.x.movedim(0, -1).to(values.dtype))
     return total / n_trajectories

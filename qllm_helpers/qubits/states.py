@@ -1,8 +1,7 @@
 """Running circuits on batches of real state vectors, with a derivative.
 
-On the CPU the work is done by `kernels_circuits`: derivatives by the trainable angles, by the
-samples' own angles and by the amplitudes, once. Elsewhere, and as a reference in the tests, by
-`final_state`.
+On the CPU the work is done by `kernels`: derivatives by the trainable angles, by the samples' own
+angles and by the amplitudes, once. Elsewhere, and as a reference in the tests, by `final_state`.
 """
 
 from __future__ import annotations
@@ -11,9 +10,23 @@ import numpy as np
 import torch
 from torch import nn
 
+from qllm_helpers import checks
 from qllm_helpers.photons.lanes import LANES
-from qllm_helpers.qubits.batches import circuit_backward, circuit_forward, half_angles
 from qllm_helpers.qubits.circuits import Circuit
+from qllm_helpers.qubits.kernels import circuit_backward, circuit_forward, half_angles
+
+#: Less than this is not worth a look at the memory, which costs as much as a small circuit.
+_SMALL = 2**26
+
+
+def require_room(n_states: int, n_amplitudes: int, like: torch.Tensor) -> None:
+    """Refuse states of the type of `like` that do not fit into the memory that is free."""
+    n_bytes = n_states * n_amplitudes * like.element_size()
+    if n_bytes > _SMALL and like.device.type == "cpu":
+        total = n_states * n_amplitudes
+        checks.memory(
+            f"{total:,} amplitudes, {n_amplitudes:,} of each of {n_states:,} states,", n_bytes
+        )
 
 
 def _scratch(circuit: Circuit, dtype: torch.dtype, blocks: int, rows: int) -> tuple:
@@ -35,6 +48,7 @@ class _RunCircuit(torch.autograd.Function):
         R, B, _ = amplitudes.shape
         # One block of states is enough where no backward pass will ask for them.
         blocks = -(-R * B // LANES) if keep and any(context.needs_input_grad) else 1
+        require_room(blocks * LANES, 2**circuit.n_qubits, amplitudes)
         states = torch.empty(blocks, 2**circuit.n_qubits, LANES, dtype=amplitudes.dtype)
         tables = _table(angles), _table(given.flatten(0, 1))
         expectations = torch.empty(R, B, circuit.n_qubits, dtype=amplitudes.dtype)
@@ -94,60 +108,27 @@ def _checked(circuit: Circuit, angles, given=None, amplitudes=None) -> tuple[tor
     return angles, given, amplitudes
 
 
-def run_circuit(
-    circuit: Circuit,
-    angles: torch.Tensor,
-    *,
-    given: torch.Tensor | None = None,
-    amplitudes: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Exact expectations of Z behind a circuit.
+def run_circuit(circuit: Circuit, angles: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
+    """Exact <Z> behind a circuit, (R, B, Q), differentiable once by all arguments.
 
-    Parameters
-    ----------
-    circuit : Circuit
-    angles : tensor, shape (R, P), radians
-        Trainable angles of every replica.
-    given : tensor, shape (R, B, K), radians, optional
-        Angles of every sample, if the circuit has such gates.
-    amplitudes : tensor, shape (R, B, d), optional
-        First d of the 2^Q amplitudes, of norm 1; the rest are zero. Default: |0...0>.
-
-    Returns
-    -------
-    tensor, shape (R, B, Q)
-        <Z_q>, between -1 and 1. Differentiable once by all three arguments.
-
-    Raises
-    ------
-    ValueError
-        If shapes or types do not fit together.
+    `angles` (R, P) are the replicas', in radians. `inputs` are `given` (R, B, K), the samples'
+    angles, and `amplitudes` (R, B, d), the first of 2^Q, of norm 1; default: |0...0>.
     """
-    angles, given, amplitudes = _checked(circuit, angles, given, amplitudes)
+    angles, given, amplitudes = _checked(circuit, angles, **inputs)
     if amplitudes.device.type == "cpu":
         # Asked here, because inside of a Function gradients are always off.
         keep = torch.is_grad_enabled()
         return _RunCircuit.apply(circuit, keep, angles, given, amplitudes)
-    state = final_state(circuit, angles, given=given, amplitudes=amplitudes)
-    return expectations_of(state)
+    return expectations_of(final_state(circuit, angles, given=given, amplitudes=amplitudes))
 
 
 def final_state(circuit: Circuit, angles: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
-    """State behind a circuit, gate by gate in torch: any device, any number of derivatives, slow.
+    """State (R, B, 2^Q) behind a circuit with the arguments of `run_circuit`, gate by gate.
 
-    Parameters
-    ----------
-    circuit, angles
-        As in `run_circuit`.
-    **inputs
-        Its `given` and `amplitudes`.
-
-    Returns
-    -------
-    tensor, shape (R, B, 2^Q)
-        Real amplitudes.
+    In torch: on any device, with any number of derivatives, slow.
     """
     angles, given, amplitudes = _checked(circuit, angles, **inputs)
+    require_room(amplitudes.shape[:2].numel(), 2**circuit.n_qubits, amplitudes)
     state = nn.functional.pad(amplitudes, (0, 2**circuit.n_qubits - amplitudes.shape[-1]))
     index = torch.arange(state.shape[-1], device=state.device)
     for mask, position, source in zip(*circuit.arrays, strict=True):

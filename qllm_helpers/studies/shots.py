@@ -6,14 +6,15 @@ Heads are trained with exact expectations and evaluated with others; nothing is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
 
+from qllm_helpers import checks
 from qllm_helpers.heads.qubit import QubitHead
-from qllm_helpers.qubits.noise import noisy_expectations, require_rate, sampled_expectations
+from qllm_helpers.qubits.noise import noisy_expectations, sampled_expectations
 
 #: The head of the measured table: a label of the study ``qubits``, with the larger of its steps.
 HEAD = "10 qubits, single"
@@ -27,17 +28,9 @@ RATES = (0.001, 0.003, 0.01, 0.03)
 
 @dataclass(frozen=True)
 class Device:
-    """How expectations are read.
+    """How expectations are read: `shots` of each module (None: exact), and noise.
 
-    Attributes
-    ----------
-    shots : int or None
-        Shots of each of the two modules; None for exact expectations.
-    rate : float
-        Depolarising noise behind every gate, see `qubits_noise.noisy_expectations`.
-    n_trajectories : int
-        Random runs over which noisy expectations are averaged, for every sentence.
-    seed : int
+    `rate` and `n_trajectories` are those of `qubits.noise.noisy_expectations`.
     """
 
     shots: int | None = None
@@ -46,55 +39,35 @@ class Device:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_rate(self.rate)
-        for name in ("shots", "n_trajectories"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value!r}.")
+        checks.real("rate", self.rate, 0, 1)
+        checks.integer("n_trajectories", self.n_trajectories)
+        if self.shots is not None:
+            checks.integer("shots", self.shots)
 
 
 @torch.no_grad()
 def head_outputs(
     head: QubitHead, X: torch.Tensor, device: Device | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latent vectors and logits of a head on a device.
+    """Latent vectors (R, B, Qc) and logits (R, B, C) of X (R, B, d) on a device; default: exact.
 
-    Parameters
-    ----------
-    head : QubitHead
-        With both modules.
-    X : tensor, shape (R, B, d)
-    device : Device, optional
-        Default: exact.
-
-    Returns
-    -------
-    tuple of tensor
-        Latent vectors (R, B, Qc) and logits (R, B, C).
-
-    Raises
-    ------
-    ValueError
-        If the head lacks a module.
+    Raises ValueError if the head lacks a module.
     """
     first, second = head.quantum.first, head.quantum.second
     if second is None or not len(first):
         raise ValueError("shots and noise are implemented for heads with both modules.")
     device = device or Device()
     generator = torch.Generator().manual_seed(device.seed)
+    noise = {"rate": device.rate, "n_trajectories": device.n_trajectories, "generator": generator}
 
     def read(module, **start) -> torch.Tensor:
-        noise = {"n_trajectories": device.n_trajectories, "generator": generator}
-        exact = noisy_expectations(
-            module.circuit, module.angles, rate=device.rate, **start, **noise
-        )
+        exact = noisy_expectations(module.circuit, module.angles, **start, **noise)
         return sampled_expectations(exact, device.shots, generator) if device.shots else exact
 
     options = head.quantum.options
     X = head.encoder(X) if hasattr(head, "encoder") else X
     parts = [read(one, amplitudes=one.amplitudes(X))[..., : options.measured] for one in first]
-    mean = options.merge == "mean"
-    latent = torch.stack(parts).mean(0) if mean else torch.cat(parts, -1)
+    latent = torch.stack(parts).mean(0) if options.merge == "mean" else torch.cat(parts, -1)
     last = read(second, given=latent * second.angle_scale)[..., :1]
     return latent, head.readout(torch.cat([latent, last], dim=-1))
 
@@ -102,17 +75,8 @@ def head_outputs(
 def trained_heads(seeds: Iterable[int]) -> list[tuple]:
     """Train the table's head on the paper's protocol, all seeds side by side.
 
-    Parameters
-    ----------
-    seeds : iterable of int
-
-    Returns
-    -------
-    list of (seed, head, X, y)
-        With the first `N_SENTENCES` test sentences of the seed's split, X of shape (1, n, d).
+    Returns (seed, head, X, y) with the first `N_SENTENCES` test sentences, X of shape (1, n, d).
     """
-    from dataclasses import replace
-
     from qllm_helpers.classifiers.replicated import fit_many
     from qllm_helpers.studies.registry import registered
     from qllm_helpers.studies.run import load_units
@@ -134,35 +98,18 @@ def trained_heads(seeds: Iterable[int]) -> list[tuple]:
 
 def standard_devices() -> list[Device]:
     """Exact, then every number of shots, then every rate of noise."""
-    return [
-        Device(),
-        *(Device(shots=shots) for shots in SHOTS),
-        *(Device(rate=rate) for rate in RATES),
-    ]
+    with_shots = [Device(shots=shots) for shots in SHOTS]
+    return [Device(), *with_shots, *(Device(rate=rate) for rate in RATES)]
 
 
 def noise_table(
     trained: Sequence[tuple], devices: Sequence[Device], *, progress: bool = False
 ) -> pd.DataFrame:
-    """Accuracy of trained heads on devices.
+    """Accuracy of `trained_heads` on devices, to whose seeds those of the heads are added.
 
-    Parameters
-    ----------
-    trained : sequence of (seed, head, X, y)
-        From `trained_heads`.
-    devices : sequence of Device
-        The seed of a head is added to theirs.
-    progress : bool
-
-    Returns
-    -------
-    DataFrame
-        seed, shots (missing: exact), rate, n_trajectories, n_sentences, test_accuracy,
-        agreement (share of sentences with the class of the exact head), and latent_error (root
-        mean square of the change of the latent values).
+    `agreement` is the share of sentences with the class of the exact head, `latent_error` the root
+    mean square of the change of the latent values; `shots` is missing where they are exact.
     """
-    from dataclasses import replace
-
     from tqdm.auto import tqdm
 
     rows = []
@@ -188,17 +135,9 @@ def noise_table(
 
 
 def changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Change of every head's accuracy to its exact evaluation.
+    """Rows of `noise_table` that are not exact, with `device` in words and `change`.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `noise_table`.
-
-    Returns
-    -------
-    DataFrame
-        Its rows without the exact ones, with `change` (fraction) and `device`, in words.
+    The latter is the change of accuracy (fraction) to the head's exact evaluation.
     """
     exact = table["shots"].isna() & (table["rate"] == 0)
     before = table[exact].set_index("seed")["test_accuracy"]

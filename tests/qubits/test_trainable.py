@@ -1,24 +1,18 @@
 """The paper's circuits: equal to PennyLane, orthogonal, and the same alone and among others."""
 
 import math
+import time
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qllm_helpers.heads.qubit import QubitHead
 from qllm_helpers.qubits import states as qubits_states
-from qllm_helpers.qubits.modules import (
-    Circuit,
-    ReuploadingCircuit,
-    SimulatedEncoder,
-    ansatz,
-    encoder_circuit,
-    expectations_of,
-    final_state,
-    reuploading_circuit,
-    run_circuit,
-)
+from qllm_helpers.qubits.circuits import Circuit, ansatz, encoder_circuit, reuploading_circuit
+from qllm_helpers.qubits.states import expectations_of, final_state, run_circuit
+from qllm_helpers.qubits.trainable import ReuploadingCircuit, SimulatedEncoder
 
 SIZES = st.integers(2, 6).flatmap(lambda Q: st.tuples(st.just(Q), st.integers(1, Q - 1)))
 
@@ -188,17 +182,69 @@ def test_memory_for_the_backward_pass_does_not_grow_with_depth(monkeypatch):
     assert kept == [3 * block, 3 * block, block]
 
 
-def test_padding_is_zeros_and_a_vector_of_zeros_gives_zeros():
+def test_padding_is_zeros_or_the_values_again():
     encoder = SimulatedEncoder(4, n_replicas=2)
     x = draw(8, 2, 3, 11, dtype=torch.float32)
     padded = torch.nn.functional.pad(x, (0, 5))
     torch.testing.assert_close(encoder(x), encoder(padded))
     repeated = SimulatedEncoder(4, n_replicas=2, padding="repeat")
     torch.testing.assert_close(repeated(x), encoder(torch.cat([x, x[..., :5]], -1)))
-    zeros = torch.zeros(2, 3, 11, requires_grad=True)
-    value = encoder(zeros)
-    value.sum().backward()
-    assert torch.equal(value, torch.zeros(2, 3, 4)) and torch.isfinite(zeros.grad).all()
+
+
+def test_a_constant_beside_the_values_tells_x_from_minus_x():
+    x, size = draw(8, 2, 3, 11), {"n_qubits": 4, "connectivity": 3, "n_layers": 2, "n_replicas": 2}
+    encoder = SimulatedEncoder(**size, padding="constant", constant=0.5).double()
+    beside = torch.nn.functional.pad(x, (0, 1), value=0.5)
+    torch.testing.assert_close(encoder(x), SimulatedEncoder(**size).double()(beside))
+
+    def form(x):  # x^T A x + 2 c b x + c^2 a, of which the odd part is linear
+        return encoder(x) * (x.square().sum(-1, keepdim=True) + 0.25)
+
+    odd = form(x) - form(-x)
+    assert odd.abs().min() > 1e-3
+    torch.testing.assert_close(form(2 * x) - form(-2 * x), 2 * odd)
+    for padding in ("zeros", "repeat"):
+        even = SimulatedEncoder(**size, padding=padding).double()
+        assert torch.equal(even(x), even(-x))
+    # It takes an amplitude, and is one where all values are zero.
+    assert SimulatedEncoder(4, padding="constant")(torch.zeros(1, 2, 15)).abs().max() <= 1 + 1e-6
+    head = QubitHead(15, 3, 4, padding="constant", constant=0.5)
+    X = draw(9, 1, 5, 15, dtype=torch.float32)
+    assert not torch.allclose(head(X), head(-X))
+    assert QubitHead(99, 3, 4, reduction="linear", padding="constant").options.width == 15
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-40])
+def test_a_sample_without_a_direction_is_refused(scale):
+    X = draw(8, 2, 3, 11, dtype=torch.float32)
+    X[1, 2] = scale
+    with pytest.raises(ValueError, match=r"sample 2 of the batch \(replica 1\) has no amplitudes"):
+        SimulatedEncoder(4, n_replicas=2)(X)
+
+
+def many(n_samples, width):
+    """Samples that take no memory."""
+    return torch.ones(1, 1, width).expand(1, n_samples, width)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: SimulatedEncoder(40), "1,099,511,627,776 amplitudes of 40 qubits"),
+        (lambda: ReuploadingCircuit(10**9), "more than 18,446,744,073,709,551,616 amplitudes"),
+        (lambda: QubitHead(16, 2, 40), "1,099,511,627,776 amplitudes"),
+        (lambda: SimulatedEncoder(10, n_replicas=10**9), "1,024,000,000,000 amplitudes"),
+        (lambda: SimulatedEncoder(4, n_layers=10**12), "4,000,000,000,000 gates"),
+        (lambda: ReuploadingCircuit(4, 1, 10**12), "8,000,000,000,000 gates"),
+        (lambda: SimulatedEncoder(10)(many(10**9, 384)), "1,024,000,000,000 amplitudes"),
+        (lambda: ReuploadingCircuit(10)(many(10**9, 10)), "1,024,000,000,000 amplitudes"),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused_at_once(build, message):
+    start = time.perf_counter()
+    with pytest.raises(MemoryError, match=f"{message}.* GiB of memory"):
+        build()
+    assert time.perf_counter() - start < 1
 
 
 def test_blocks_of_the_ansatz():
@@ -233,17 +279,31 @@ def test_starts():
 
 
 BAD_CIRCUITS = [
-    (lambda: SimulatedEncoder(1), "n_qubits must be an integer of at least 2"),
-    (lambda: SimulatedEncoder(21), "n_qubits must be at most 20"),
+    (lambda: SimulatedEncoder(1), "n_qubits must be a whole number, at least 2, not 1"),
+    (lambda: SimulatedEncoder(21), "n_qubits must be a whole number, 2 to 20, not 21"),
     (lambda: SimulatedEncoder(4, 4), "connectivity 4 reaches beyond a register of 4 qubits"),
-    (lambda: SimulatedEncoder(4, 0), "connectivity must be an integer of at least 1"),
+    (lambda: SimulatedEncoder(4, 0), "connectivity must be a whole number, at least 1, not 0"),
     (lambda: SimulatedEncoder(4, 1, 1, "torus"), "boundary must be one of"),
     (lambda: SimulatedEncoder(4, padding="noise"), "padding must be one of"),
+    (lambda: SimulatedEncoder(4, True), "connectivity must be a whole number"),
+    (lambda: SimulatedEncoder(4, padding="constant", constant=0), "constant must be a finite"),
+    (lambda: SimulatedEncoder(4, constant=2.0), "belongs to padding='constant'"),
+    (lambda: SimulatedEncoder(4, n_replicas=0), "n_replicas must be a whole number"),
     (lambda: SimulatedEncoder(4, start="hot"), "start must be one of"),
-    (lambda: ReuploadingCircuit(4, 1, -1), "n_reuploads must be an integer of at least 0"),
+    (
+        lambda: ReuploadingCircuit(4, 1, -1),
+        "n_reuploads must be a whole number, at least 0",
+    ),
     (lambda: ReuploadingCircuit(4, reuploads="all"), "reuploads must be one of"),
-    (lambda: ReuploadingCircuit(4, angle_scale=0.0), "angle_scale must be a positive number"),
+    (
+        lambda: ReuploadingCircuit(4, angle_scale=0.0),
+        "angle_scale must be a .* number above 0, not",
+    ),
     (lambda: SimulatedEncoder(3)(torch.ones(1, 2, 9)), "9 values do not fit into the 8"),
+    (
+        lambda: SimulatedEncoder(3, padding="constant")(torch.ones(1, 2, 8)),
+        "8 values and the constant do not fit into the 8",
+    ),
     (lambda: ReuploadingCircuit(3)(torch.ones(1, 2, 4)), "given must be"),
     (lambda: SimulatedEncoder(3)(torch.ones(1, 2, 8).double()), "angles must be"),
     (lambda: SimulatedEncoder(3)(torch.ones(2, 2, 8)), "angles must be"),

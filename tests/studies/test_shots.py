@@ -41,9 +41,11 @@ def test_errors_shrink_with_shots_and_grow_with_noise(head, X):
 
 
 def test_impossible_devices_and_heads_are_refused(X):
-    with pytest.raises(ValueError, match="probability"):
+    with pytest.raises(ValueError, match="rate must be .* at most 1, not 2.0"):
         Device(rate=2.0)
     with pytest.raises(ValueError, match="shots"):
         Device(shots=0)
+    with pytest.raises(ValueError, match="n_trajectories"):
+        Device(n_trajectories=True)
     with pytest.raises(ValueError, match="both modules"):
         head_outputs(QubitHead(12, 2, 4, module2="none"), X)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from qllm_helpers.qubits.modules import encoder_circuit, reuploading_circuit, run_circuit
+from qllm_helpers.qubits.circuits import encoder_circuit, reuploading_circuit
 from qllm_helpers.qubits.noise import noisy_expectations, sampled_expectations
+from qllm_helpers.qubits.states import run_circuit
 
 
 def drawn(seed=0):
@@ -111,7 +112,7 @@ def test_equal_seeds_give_equal_bits():
 def test_impossible_options_are_refused():
     circuit, angles, X = small_case()
     options = {"amplitudes": X, "generator": drawn()}
-    with pytest.raises(ValueError, match="probability"):
+    with pytest.raises(ValueError, match="rate must be .* at most 1, not 1.5"):
         noisy_expectations(circuit, angles, rate=1.5, n_trajectories=1, **options)
     with pytest.raises(ValueError, match="n_trajectories"):
         noisy_expectations(circuit, angles, rate=0.1, n_trajectories=0, **options)
