@@ -77,14 +77,7 @@ class Head(nn.Module):
     def reset_parameters(self, seeds: Sequence[int]) -> None:
         """Draw all weights anew, replica r from a generator seeded with ``seeds[r]`` alone.
 
-        Parameters
-        ----------
-        seeds : sequence of R non-negative integers
-
-        Raises
-        ------
-        ValueError
-            If there is not exactly one seed per replica.
+        ValueError if there is not exactly one seed, a non-negative integer, per replica.
         """
         seeds = [int(seed) for seed in seeds]
         if len(seeds) != self.n_replicas:
@@ -172,19 +165,16 @@ class ReplicaLinear(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         """Map (R, B, n_in) to (R, B, n_out)."""
         if self.n_replicas > 1 and X.stride(0) == 0 and not X.requires_grad:
-            return self._map_shared(X[0])
+            # samples that all replicas share: one product instead of R
+            weight = self.weight.movedim(0, 1).flatten(1)
+            product = (X[0] @ weight).unflatten(1, (self.n_replicas, self.n_out)).movedim(1, 0)
+            return product if self.bias is None else product + self.bias
         if self.n_out <= _THIN:
             product = _ThinProduct.apply(X, self.weight)
             return product if self.bias is None else product + self.bias
         if self.bias is None:
             return torch.bmm(X, self.weight)
         return torch.baddbmm(self.bias, X, self.weight)
-
-    def _map_shared(self, X: Tensor) -> Tensor:
-        """Map samples (B, n_in) that all replicas share, in one product instead of R."""
-        weight = self.weight.movedim(0, 1).flatten(1)
-        product = (X @ weight).unflatten(1, (self.n_replicas, self.n_out)).movedim(1, 0)
-        return product if self.bias is None else product + self.bias
 
     def extra_repr(self) -> str:
         sizes = f"n_replicas={self.n_replicas}, n_in={self.n_in}, n_out={self.n_out}"

@@ -117,21 +117,16 @@ class PhotonicHead(Head):
         super().__init__(n_features, n_classes, n_replicas)
         n_modes = checks.integer("n_modes", n_modes, 2)
         _check_options(encoding, hidden_dim, readout, twin, n_encoders)
-        options = {
-            "n_modes": n_modes,
-            "n_photons": n_photons,
-            "space": space,
-            "input_state": input_state,
-            "n_replicas": self.n_replicas,
-        }
-        # built before the circuits, which take longer to find out that they are too large
+        circuit = {"n_modes": n_modes, "n_photons": n_photons, "space": space}
+        circuit |= {"input_state": input_state, "n_replicas": self.n_replicas}
+        # The encoder first: circuits take longer to find out that they are too large.
         if encoding == "subset":
             width = 100 if hidden_dim is None else hidden_dim
             encoder = SubsetEncoder(self.n_replicas, self.n_features, n_modes, width)
         else:
             width = n_modes * (n_encoders or 1)
             encoder = ReplicaLinear(self.n_replicas, self.n_features, width)
-        self.quantum, n_outputs = _quantum_part(options, twin, readout, n_encoders)
+        self.quantum, n_outputs = _quantum_part(circuit, twin, readout, n_encoders)
         self.encoder = encoder
         self.readout = ReplicaLinear(self.n_replicas, n_outputs, self.n_classes)
         self.reset_parameters(range(self.n_replicas))

@@ -8,12 +8,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from qllm_helpers import checks
 from qllm_helpers.heads.base import Head, ReplicaLinear
 from qllm_helpers.heads.options import QubitOptions
 from qllm_helpers.qubits.modules import ReuploadingCircuit, SimulatedEncoder
 
 #: What a classifier can put in the place of the head, see `QubitClassifier`.
 TWINS = (None, "frozen", "quadratic")
+# Of an empty torch module, at least.
+_MODULE_BYTES = 2000
 
 
 class FirstValues(nn.Module):
@@ -45,6 +48,7 @@ class TwoModules(nn.Module):
         }
         own = {"n_layers": options.n_layers, "padding": options.padding}
         n_encoders = options.n_encoders if options.module1 == "circuit" else 0
+        checks.memory(f"n_encoders={n_encoders:,} circuits", _MODULE_BYTES * n_encoders)
         self.first = nn.ModuleList(
             SimulatedEncoder(options.n_qubits, **own, **shared) for _ in range(n_encoders)
         )

@@ -64,8 +64,7 @@ def jacobians(module: nn.Module, X: Tensor) -> Iterator[Tensor]:
 
 def _unit_columns(matrix: Tensor) -> Tensor:
     """Columns scaled to one length: that changes no rank, and lets weak features count."""
-    lengths = matrix.norm(dim=0)
-    return matrix / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
+    return nn.functional.normalize(matrix, dim=0, eps=torch.finfo(matrix.dtype).tiny)
 
 
 def _gaussian(*shape: int) -> Tensor:

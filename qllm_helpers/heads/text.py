@@ -33,9 +33,9 @@ class Body(nn.Module):
         super().__init__()
         checks.choice("body", trained, BODIES)
         if trained == "low_rank":
+            rank = checks.integer("rank", rank)
             from peft import LoraConfig
 
-            rank = checks.integer("rank", rank)
             targets = ["query", "value"]
             adapters = LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0, target_modules=targets)
             model.add_adapter(adapters)

@@ -156,6 +156,7 @@ def test_impossible_heads_are_refused(arguments, message):
         (lambda: PhotonicHead(768, 2, n_encoders=10**9), "6,144,000,000,000 weights"),
         (lambda: PhotonicHead(768, 2, encoding="subset", hidden_dim=10**12), "weights"),
         (lambda: QubitHead(768, 2, module1="linear", n_replicas=10**9), "n_replicas=1,000,000,000"),
+        (lambda: QubitHead(768, 2, n_encoders=10**9, merge="mean"), "n_encoders=1,000,000,000"),
         (lambda: QuadraticFormHead(768, 2, 10**12), "768,000,000,000,000 weights"),
     ],
 )
