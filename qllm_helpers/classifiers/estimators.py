@@ -182,7 +182,7 @@ class QubitClassifier(plain_fields(QubitOptions), _EvenClassifier):
         The number of ``padding="constant"``, in units of the embedding's norm where that is 1.
     twin : {None, "frozen", "quadratic"}
         Stand-in: angles that stay at their random start, or classical quadratic forms with as many
-        parameters as this head (`qllm_helpers.heads.quadratic`).
+        parameters as this head (`qllm_helpers.heads.twins`).
     {shared}
     """
 
@@ -191,7 +191,8 @@ class QubitClassifier(plain_fields(QubitOptions), _EvenClassifier):
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return the head or its twin, untrained."""
         # Here, because numba takes a second to import and the classical heads need none of it.
-        from qllm_helpers.heads.qubit import TWINS, QuadraticFormHead, QubitHead
+        from qllm_helpers.heads.qubit import TWINS, QubitHead
+        from qllm_helpers.heads.twins import QuadraticFormHead
 
         if self.twin not in TWINS:
             raise ValueError(f"twin must be one of {TWINS}, not {self.twin!r}.")
@@ -220,6 +221,6 @@ class QuadraticFormClassifier(_EvenClassifier):
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return the head, untrained."""
-        from qllm_helpers.heads.quadratic import QuadraticFormHead
+        from qllm_helpers.heads.twins import QuadraticFormHead
 
         return QuadraticFormHead(n_features, n_classes, self.n_forms, self.n_inputs, n_replicas)

@@ -1,4 +1,4 @@
-"""Classification heads that train many independent replicas (seeds) side by side.
+"""What heads are built of: layers that compute many replicas (seeds) side by side.
 
 A head maps embeddings of shape (R, B, d) to logits of shape (R, B, C): R replicas, each with its
 own weights and its own batch of B samples. Stacking replicas turns twenty small matrix products
@@ -16,21 +16,37 @@ Three conventions hold for every head and every module inside one:
 
 import copy
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from qllm_helpers.heads.layers import ReplicaDropout, ReplicaLinear, require_integer
+from qllm_helpers import checks
 
-__all__ = ["Head", "MLPHead", "ReplicaDropout", "ReplicaLinear", "expand_replica", "select_replica"]
+# Outputs up to which a batched product is faster with its thin factor laid out the other way.
+_THIN = 16
+# State of one random generator on the CPU.
+_GENERATOR_BYTES = 2500
+
+
+def check_weights(n_replicas: int, *sizes: int) -> None:
+    """MemoryError if weights, `sizes` numbers in each of the replicas, do not fit into memory."""
+    weights = sum(sizes)
+    each = weights * torch.get_default_dtype().itemsize + _GENERATOR_BYTES
+    # the float64 numbers that one replica's largest tensor is drawn from come on top
+    checks.memory(
+        f"{weights:,} weights in each of n_replicas={n_replicas:,}",
+        n_replicas * each + max(sizes) * torch.float64.itemsize,
+    )
 
 
 class Head(nn.Module):
     """Base class of all heads: (R, B, d) embeddings to (R, B, C) logits.
 
-    A subclass builds its parts (``encoder``, ``quantum``, ``readout``), implements ``forward`` and
-    ends its constructor with ``self.reset_parameters(range(n_replicas))``.
+    A subclass builds its parts (``encoder``, ``quantum``, ``readout``), implements ``forward``
+    unless the parts are applied one after the other, and ends its constructor with
+    ``self.reset_parameters(range(n_replicas))``.
 
     Parameters
     ----------
@@ -40,27 +56,28 @@ class Head(nn.Module):
         Number of classes C, at least 2.
     n_replicas : int
         Number of replicas R.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    MemoryError
+        If the weights do not fit into the memory that is free; before anything is allocated.
     """
 
     replica_buffers: tuple[str, ...] = ()
 
     def __init__(self, n_features: int, n_classes: int, n_replicas: int = 1):
         super().__init__()
-        self.n_features = require_integer("n_features", n_features)
-        self.n_classes = require_integer("n_classes", n_classes, minimum=2)
-        self.n_replicas = require_integer("n_replicas", n_replicas)
+        self.n_features = checks.integer("n_features", n_features)
+        self.n_classes = checks.integer("n_classes", n_classes, 2)
+        self.n_replicas = checks.integer("n_replicas", n_replicas)
+        check_weights(self.n_replicas, self.n_classes)
 
     def reset_parameters(self, seeds: Sequence[int]) -> None:
         """Draw all weights anew, replica r from a generator seeded with ``seeds[r]`` alone.
 
-        Parameters
-        ----------
-        seeds : sequence of R non-negative integers
-
-        Raises
-        ------
-        ValueError
-            If there is not exactly one seed per replica.
+        ValueError if there is not exactly one seed, a non-negative integer, per replica.
         """
         seeds = [int(seed) for seed in seeds]
         if len(seeds) != self.n_replicas:
@@ -83,24 +100,157 @@ class Head(nn.Module):
         return X
 
 
+class _ThinProduct(torch.autograd.Function):
+    """X (R, B, n_in) times weight (R, n_in, n_out) with few outputs.
+
+    Batched products are two to eight times slower when a factor is a few columns wide than when the
+    same factor is a few rows high (measured), so both products with such a factor are turned round.
+    """
+
+    @staticmethod
+    def forward(context, X, weight):
+        context.save_for_backward(X, weight)
+        return torch.bmm(X, weight.mT.contiguous().mT)
+
+    @staticmethod
+    def backward(context, gradient):
+        X, weight = context.saved_tensors
+        needs_X, needs_weight = context.needs_input_grad
+        return (
+            torch.bmm(gradient, weight.mT) if needs_X else None,
+            torch.bmm(gradient.mT, X).mT if needs_weight else None,
+        )
+
+
+class ReplicaLinear(nn.Module):
+    """R independent affine maps, computed as one batched matrix product.
+
+    Parameters
+    ----------
+    n_replicas, n_in, n_out : int
+        Number of replicas, of inputs and of outputs.
+    bias : bool
+        Whether to add a trainable offset.
+
+    Attributes
+    ----------
+    weight : Parameter of shape (R, n_in, n_out)
+    bias : Parameter of shape (R, 1, n_out), or None
+    """
+
+    def __init__(self, n_replicas: int, n_in: int, n_out: int, bias: bool = True):
+        super().__init__()
+        self.n_replicas = checks.integer("n_replicas", n_replicas)
+        self.n_in = checks.integer("n_in", n_in)
+        self.n_out = checks.integer("n_out", n_out)
+        check_weights(self.n_replicas, self.n_in * self.n_out)
+        self.weight = nn.Parameter(torch.empty(self.n_replicas, self.n_in, self.n_out))
+        self.bias = nn.Parameter(torch.empty(self.n_replicas, 1, self.n_out)) if bias else None
+        self.reset_parameters([torch.Generator().manual_seed(r) for r in range(self.n_replicas)])
+
+    @torch.no_grad()
+    def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw weights and bias uniformly from ±1/sqrt(n_in), as ``torch.nn.Linear`` does.
+
+        Draws are float64 and then rounded, so heads of either precision start alike.
+        """
+        bound = 1.0 / math.sqrt(self.n_in)
+        for parameter in (self.weight, self.bias):
+            if parameter is None:
+                continue
+            for r, generator in enumerate(generators):
+                draw = torch.rand(parameter.shape[1:], generator=generator, dtype=torch.float64)
+                parameter[r].copy_(draw.mul_(2.0).sub_(1.0).mul_(bound))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Map (R, B, n_in) to (R, B, n_out)."""
+        if self.n_replicas > 1 and X.stride(0) == 0 and not X.requires_grad:
+            # samples that all replicas share: one product instead of R
+            weight = self.weight.movedim(0, 1).flatten(1)
+            product = (X[0] @ weight).unflatten(1, (self.n_replicas, self.n_out)).movedim(1, 0)
+            return product if self.bias is None else product + self.bias
+        if self.n_out <= _THIN:
+            product = _ThinProduct.apply(X, self.weight)
+            return product if self.bias is None else product + self.bias
+        if self.bias is None:
+            return torch.bmm(X, self.weight)
+        return torch.baddbmm(self.bias, X, self.weight)
+
+    def extra_repr(self) -> str:
+        sizes = f"n_replicas={self.n_replicas}, n_in={self.n_in}, n_out={self.n_out}"
+        return f"{sizes}, bias={self.bias is not None}"
+
+
+class DrawingModule(nn.Module):
+    """A module that draws while it computes, replica r from a stream of its own.
+
+    Copies leave the streams out: they start anew from their seeds.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._seeds: list[int] = []
+        self._streams: list | None = None
+
+    def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
+        """Take the seed of replica r's stream from ``generators[r]``."""
+        self._seeds, self._streams = [self._seed_from(one) for one in generators], None
+
+    def take_replicas(self, indices: Sequence[int]) -> None:
+        """Keep the seeds of the replicas `indices`."""
+        self._seeds, self._streams = [self._seeds[i] for i in indices], None
+
+    def streams(self) -> list:
+        """The streams of all replicas."""
+        if self._streams is None:
+            self._streams = [self._stream(seed) for seed in self._seeds]
+        return self._streams
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_streams": None}
+
+
+class ReplicaDropout(DrawingModule):
+    """Inverted dropout with probability p whose masks come from each replica's own generator.
+
+    ``torch.nn.Dropout`` draws one mask for the whole batch from the global generator, so the mask
+    of a replica would depend on how many others train beside it.
+    """
+
+    def __init__(self, p: float):
+        super().__init__()
+        if not 0.0 <= p < 1.0:
+            raise ValueError(f"dropout must be a probability in [0, 1), got {p!r}.")
+        self.p = float(p)
+
+    def _seed_from(self, generator: torch.Generator) -> int:
+        return int(torch.randint(2**62, (), generator=generator))
+
+    def _stream(self, seed: int) -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Zero a share p of X (R, B, n) and scale the rest by 1 / (1 - p), when training."""
+        if not self.training or self.p == 0.0:
+            return X
+        generators = self.streams()
+        if len(generators) != X.shape[0]:
+            raise ValueError(
+                f"dropout is seeded for {len(generators)} replicas but got {X.shape[0]}; "
+                "call reset_parameters on the head with one seed per replica."
+            )
+        # Masks are drawn on the CPU, whatever the device, so the same seed gives the same masks.
+        uniform = torch.empty(X.shape, dtype=torch.float32)
+        for row, generator in zip(uniform, generators, strict=True):
+            row.uniform_(generator=generator)
+        mask = (uniform >= self.p).to(X.dtype).mul_(1.0 / (1.0 - self.p))
+        return X * mask.to(X.device)
+
+
 class MLPHead(Head):
     """Fully connected network with ReLU and dropout after each hidden layer; () is the linear head.
 
     The defaults are the network of the earlier reproduction (768-100-50-2, dropout 0.2).
-
-    Parameters
-    ----------
-    n_features, n_classes, n_replicas : int
-        See `Head`.
-    hidden_dims : sequence of int
-        Widths of the hidden layers; empty for a linear map to the logits.
-    dropout : float
-        Probability of zeroing a hidden activation while training, in [0, 1).
-
-    Raises
-    ------
-    ValueError
-        If a width is no positive integer or `dropout` no probability below 1.
     """
 
     def __init__(
@@ -114,7 +264,10 @@ class MLPHead(Head):
         super().__init__(n_features, n_classes, n_replicas)
         if isinstance(hidden_dims, str) or not isinstance(hidden_dims, Iterable):
             raise ValueError(f"hidden_dims must be a sequence of widths, got {hidden_dims!r}.")
-        widths = [self.n_features, *(require_integer("a hidden width", w) for w in hidden_dims)]
+        widths = [self.n_features, *(checks.integer("a hidden width", w) for w in hidden_dims)]
+        # all layers together, before the first one is drawn
+        sizes = (a * b for a, b in itertools.pairwise([*widths, self.n_classes]))
+        check_weights(self.n_replicas, *sizes)
         layers = []
         for n_in, n_out in itertools.pairwise(widths):
             layers += [ReplicaLinear(self.n_replicas, n_in, n_out), nn.ReLU()]
@@ -147,32 +300,15 @@ def _take_replicas(head: Head, indices: Sequence[int]) -> Head:
 
 
 def select_replica(head: Head, replica: int) -> Head:
-    """Return replica `replica` of `head` as a head of its own, sharing no memory with it.
-
-    Parameters
-    ----------
-    head : Head
-    replica : int
-        Index in 0 ... R - 1.
-
-    Returns
-    -------
-    Head with ``n_replicas == 1``
-
-    Raises
-    ------
-    IndexError
-        If `head` has no such replica.
-    """
+    """Replica `replica` of `head` as a head of its own (R = 1), sharing no memory with it."""
     if not 0 <= replica < head.n_replicas:
         raise IndexError(f"replica must be in 0 ... {head.n_replicas - 1}, got {replica}.")
     return _take_replicas(head, [replica])
 
 
 def expand_replica(head: Head, replica: int, n_copies: int) -> Head:
-    """Return a head whose `n_copies` replicas are all copies of replica `replica` of `head`.
+    """A head whose `n_copies` replicas are all copies of replica `replica` of `head`.
 
     With one replica per sample, one backward pass gives per-sample gradients.
     """
-    select = [replica] * require_integer("n_copies", n_copies)
-    return _take_replicas(head, select)
+    return _take_replicas(head, [replica] * checks.integer("n_copies", n_copies))

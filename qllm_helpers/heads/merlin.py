@@ -12,54 +12,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from qllm_helpers import checks
 from qllm_helpers.heads.base import Head, ReplicaLinear
 from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
-
-__all__ = ["MerlinHead"]
 
 
 class MerlinHead(Head):
     """Linear map to phases, `merlin.QuantumLayer`, linear map of the probabilities to logits.
 
-    The circuit is the sandwich of `PhotonicLayer`: mesh, one phase per mode, mesh.
-
-    Parameters
-    ----------
-    n_features, n_classes : int
-    n_modes, n_photons : int
-    space : {"fock", "unbunched"}
-    input_state : sequence of int, optional
-        Photons per input mode; default as in `PhotonicLayer`.
-    noise : perceval.NoiseModel, optional
-        For `merlin.QuantumLayer`; None for ideal photons.
-    post_select : bool
-        With lost or additional photons: divide the probabilities of the head's outputs by their
-        sum. Otherwise the readout sees them as they are, with a sum below 1.
-    dtype : torch.dtype, optional
-        torch.float32 (default) or torch.float64. MerLin fixes it when the layer is built, so
-        ``.double()`` on a finished head is not enough.
-    n_replicas : int
-        Only 1: a MerLin layer is one circuit.
-
-    Attributes
-    ----------
-    encoder : ReplicaLinear
-        Embedding (1, B, d) to phases (1, B, m) in radians.
-    quantum : merlin.QuantumLayer
-        Phases (B, m) to probabilities (B, N).
-    readout : ReplicaLinear
-        Probabilities (1, B, N) to logits (1, B, C).
-
-    Raises
-    ------
-    ValueError
-        For an impossible circuit, or more than one replica.
-
-    Notes
-    -----
-    The MerLin layer's phases are vectors (m * m,) without a replica dimension. `select_replica`
-    and everything built on it therefore needs ``head.to_photonic()``.
+    The circuit is that of `PhotonicLayer`, a single one: `n_replicas` is only taken to be refused.
+    `noise` is a `perceval.NoiseModel`; with lost or additional photons, `post_select` divides the
+    probabilities of the head's outputs by their sum. MerLin fixes the precision when the layer is
+    built, so ``.double()`` on a finished head is not enough: give a `dtype`. MerLin's phases have
+    no replica dimension; what is built on `select_replica` needs ``head.to_photonic()``.
     """
 
     def __init__(
@@ -73,7 +39,7 @@ class MerlinHead(Head):
         input_state: Sequence[int] | None = None,
         noise=None,
         post_select: bool = True,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype = torch.float32,
         n_replicas: int = 1,
     ) -> None:
         super().__init__(n_features, n_classes, n_replicas)
@@ -82,47 +48,28 @@ class MerlinHead(Head):
                 f"MerlinHead holds one circuit, not n_replicas={n_replicas}: train the seeds one "
                 "after the other, or use PhotonicHead, which computes the same function."
             )
-        layer = PhotonicLayer(n_modes, n_photons, space=space, input_state=input_state)
-        layer = layer.to(dtype or torch.float32)
-        self._layer_options = {
-            "n_modes": layer.n_modes,
-            "n_photons": layer.n_photons,
-            "space": layer.space,
-            "input_state": layer.input_state,
-        }
+        options = {"space": space, "input_state": input_state}
+        self._options = {"n_modes": n_modes, "n_photons": n_photons, **options}
+        fast = PhotonicHead(n_features, n_classes, **self._options).to(dtype)
         from qllm_helpers.photons.merlin import to_merlin
 
         # The encoder comes first: the loop reads the number of replicas off the first parameter.
-        self.encoder = ReplicaLinear(1, self.n_features, layer.n_modes).to(layer.left.dtype)
-        self.quantum = to_merlin(layer, noise=noise)
+        self.encoder, self.quantum = fast.encoder, to_merlin(fast.quantum, noise=noise)
         # A noisy layer has outputs with photons missing or too many, which the readout never saw.
         keys = [tuple(key) for key in self.quantum.output_keys]
-        same = keys == layer.basis
-        self._places = None if same else [keys.index(state) for state in layer.basis]
+        basis = fast.quantum.basis
+        self._places = None if keys == basis else [keys.index(state) for state in basis]
         self._post_select = post_select
-        self.readout = ReplicaLinear(1, layer.n_outputs, self.n_classes).to(layer.left.dtype)
+        self.readout = fast.readout
         self.reset_parameters([0])
 
     @classmethod
     def from_photonic(
         cls, head: PhotonicHead, replica: int = 0, *, noise=None, post_select: bool = True
     ) -> MerlinHead:
-        """The same head with MerLin's layer in the middle.
+        """Replica `replica` of `head` with MerLin's layer in the middle.
 
-        Parameters
-        ----------
-        head : PhotonicHead
-            With the dense encoding and the probability readout.
-        replica : int
-            Which of its replicas.
-        noise : perceval.NoiseModel, optional
-        post_select : bool
-            See the class.
-
-        Raises
-        ------
-        ValueError
-            For any other head, or an unknown replica.
+        ValueError unless `head` has the dense encoding and reads the probabilities of a circuit.
         """
         dense = isinstance(getattr(head, "encoder", None), ReplicaLinear)
         layer = getattr(head, "quantum", None)
@@ -131,49 +78,25 @@ class MerlinHead(Head):
                 "Only a PhotonicHead with encoding='dense', readout='probabilities' and no twin "
                 "has a MerLin counterpart; convert its quantum part alone with to_merlin()."
             )
-        if not 0 <= replica < head.n_replicas:
-            raise ValueError(f"replica must be in 0 ... {head.n_replicas - 1}, not {replica}.")
-        converted = cls(
-            head.n_features,
-            head.n_classes,
-            layer.n_modes,
-            layer.n_photons,
-            space=layer.space,
-            input_state=layer.input_state,
-            noise=noise,
-            post_select=post_select,
-            dtype=layer.left.dtype,
-        )
+        replica = checks.integer("replica", replica, 0, head.n_replicas - 1)
+        names = ("n_modes", "n_photons", "space", "input_state")
+        circuit = {name: getattr(layer, name) for name in names}
+        options = {"noise": noise, "post_select": post_select, "dtype": layer.left.dtype}
+        converted = cls(head.n_features, head.n_classes, **circuit, **options)
         converted._copy_weights(head, replica)
         return converted
 
     def to_photonic(self) -> PhotonicHead:
-        """The same head with the fast engine in the middle: same weights, same function.
-
-        Returns
-        -------
-        PhotonicHead
-            One replica, of this head's precision; noise is left behind.
-        """
-        head = PhotonicHead(self.n_features, self.n_classes, **self._layer_options)
+        """The same weights and function with the fast engine (R = 1); noise is left behind."""
+        head = PhotonicHead(self.n_features, self.n_classes, **self._options)
         head = head.to(self.encoder.weight.dtype)
-        with torch.no_grad():
-            for ours, theirs in self._pairs(head, 0):
-                theirs.copy_(ours)
+        shapes = {name: weights.shape for name, weights in head.named_parameters()}
+        ours = self.named_parameters()
+        head.load_state_dict({name: weights.reshape(shapes[name]) for name, weights in ours})
         return head
 
     def reset_parameters(self, seeds: Sequence[int]) -> None:
-        """Draw all weights anew: those that a `PhotonicHead` draws from the same seed.
-
-        Parameters
-        ----------
-        seeds : sequence of one non-negative integer
-
-        Raises
-        ------
-        ValueError
-            If there is not exactly one seed.
-        """
+        """Draw all weights anew: those that a `PhotonicHead` draws from the same seed."""
         fresh = self.to_photonic()
         fresh.reset_parameters(seeds)
         self._copy_weights(fresh, 0)
@@ -190,20 +113,10 @@ class MerlinHead(Head):
 
     @torch.no_grad()
     def logits_on(self, processor, X: Tensor, n_shots: int) -> Tensor:
-        """Logits with the circuit on a processor and the linear maps here.
+        """Logits (B, C) of embeddings (B, d), with the circuit on a processor.
 
-        Parameters
-        ----------
-        processor : merlin.MerlinProcessor
-            From `merlin_bridge_processor.open_processor`.
-        X : tensor, shape (B, d)
-            Embeddings; each is one circuit.
-        n_shots : int
-            Kept shots for each circuit.
-
-        Returns
-        -------
-        tensor, shape (B, C)
+        The processor is a `merlin.MerlinProcessor`; each embedding is one circuit with `n_shots`
+        kept shots. The linear maps are computed here.
         """
         from qllm_helpers.photons.processor import processor_probabilities
 
@@ -212,24 +125,11 @@ class MerlinHead(Head):
         return self.readout(seen.to(phases.dtype).unsqueeze(0))[0]
 
     def take_replicas(self, indices: Sequence[int]) -> None:
-        """Refuse to copy replicas: see the class notes."""
+        """Refuse to copy replicas: MerLin's phases have no replica dimension."""
         raise ValueError("A MerlinHead holds one circuit: call to_photonic() on it first.")
-
-    def _pairs(self, head: PhotonicHead, replica: int) -> list[tuple[Tensor, Tensor]]:
-        """Each tensor of weights here, and its counterpart in `head`."""
-        pairs = [
-            (getattr(self.quantum, name), getattr(head.quantum, name)[replica])
-            for name in ("left", "right")
-        ]
-        for part in ("encoder", "readout"):
-            ours, theirs = getattr(self, part), getattr(head, part)
-            pairs += [
-                (ours.weight[0], theirs.weight[replica]),
-                (ours.bias[0], theirs.bias[replica]),
-            ]
-        return pairs
 
     @torch.no_grad()
     def _copy_weights(self, head: PhotonicHead, replica: int) -> None:
-        for ours, theirs in self._pairs(head, replica):
-            ours.copy_(theirs)
+        theirs = dict(head.named_parameters())
+        for name, ours in self.named_parameters():
+            ours.copy_(theirs[name][replica].view_as(ours))

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qllm_helpers.heads.base import require_integer
+from qllm_helpers import checks
 
 MERGES = ("concatenate", "mean")
 REDUCTIONS = (None, "truncate", "linear")
@@ -48,38 +48,10 @@ PAPER_READINGS = {
 
 @dataclass(frozen=True)
 class QubitOptions:
-    """Options of `QubitHead`; checked when created.
+    """Options of `QubitHead`, checked when created.
 
-    Attributes
-    ----------
-    n_qubits : int
-        Qubits Q of each encoder; 2^Q must hold the embedding unless a `reduction` is named.
-    n_encoders : int
-        Encoders E side by side, each of which reads the whole embedding.
-    connectivity : int
-        Largest distance C of the blocks, below the number of qubits of every circuit.
-    n_layers : int
-        Layers M of each encoder.
-    n_reuploads : int
-        Re-uploading blocks N of module 2.
-    n_main_layers : int
-        Layers of the main circuit of module 2.
-    n_latent : int or None
-        Latent values Qc, which are the qubits of module 2; None for `n_qubits`.
-    module1 : {"circuit", "linear", "none"}
-        "linear" and "none" are ablations: a trainable linear map to the Qc latent values, or the
-        first Qc values of the embedding.
-    module2 : {"circuit", "none"}
-        "none" is an ablation: the output layer reads the latent vector alone.
-    reduction : {None, "truncate", "linear"}
-    merge : {"concatenate", "mean"}
-    boundary, padding, constant, reuploads, angle_scale, start
-        See `SimulatedEncoder` and `ReuploadingCircuit` of `qubits.trainable`.
-
-    Raises
-    ------
-    ValueError
-        For an unknown or impossible option, or options that contradict each other.
+    They are described in `QubitClassifier`; ValueError for an unknown or impossible option, or
+    options that contradict each other.
     """
 
     n_qubits: int = 10
@@ -101,18 +73,14 @@ class QubitOptions:
     constant: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("module1", MODULES_1),
-            ("module2", MODULES_2),
-            ("reduction", REDUCTIONS),
-            ("merge", MERGES),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {known}, not {getattr(self, name)!r}.")
-        require_integer("n_qubits", self.n_qubits)
-        require_integer("n_encoders", self.n_encoders)
+        checks.choice("module1", self.module1, MODULES_1)
+        checks.choice("module2", self.module2, MODULES_2)
+        checks.choice("reduction", self.reduction, REDUCTIONS)
+        checks.choice("merge", self.merge, MERGES)
+        checks.integer("n_qubits", self.n_qubits)
+        checks.integer("n_encoders", self.n_encoders)
         if self.n_latent is not None:
-            require_integer("n_latent", self.n_latent)
+            checks.integer("n_latent", self.n_latent)
         if self.module1 == "circuit":
             self._check_latent()
         elif self.module2 == "none":

@@ -10,6 +10,7 @@ The distinction is ours; the earlier reproduction prints nominal counts, of whic
 
 import copy
 from dataclasses import dataclass
+from functools import reduce
 from itertools import combinations
 
 import numpy as np
@@ -27,19 +28,11 @@ from qllm_helpers.heads.rank import (
     dimensions,
     generic_ranks,
     has_generic_ranks,
-    jacobian_chunks,
+    jacobians,
     matrix_rank,
     ranks_on_data,
     trainable,
 )
-
-__all__ = [
-    "ParameterCount",
-    "PartCount",
-    "count_parameters",
-    "effective_parameters",
-    "live_parameters",
-]
 
 
 @dataclass(frozen=True)
@@ -63,15 +56,6 @@ class ParameterCount:
     nominal: PartCount
     live: PartCount | None = None
     effective: PartCount | None = None
-
-
-def _by_part(names: list[str], counts) -> PartCount:
-    """Add up counts of named parameters by the first component of the name."""
-    parts = dict.fromkeys(PARTS, 0)
-    for name, count in zip(names, counts, strict=True):
-        if (part := name.split(".")[0]) in parts:
-            parts[part] += int(count)
-    return PartCount(int(sum(counts)), **parts)
 
 
 def _as_double(module: nn.Module, X) -> tuple[nn.Module, Tensor]:
@@ -104,43 +88,24 @@ def live_parameters(module: nn.Module, X) -> dict[str, np.ndarray]:
         If X is not finite or has the wrong shape.
     """
     module, X = _as_double(module, X)
-    shapes = {name: parameter.shape for name, parameter in trainable(module).items()}
-    if isinstance(module, Head):
-        shapes = {name: shape[1:] for name, shape in shapes.items()}
-    largest = None
-    for chunk in jacobian_chunks(module, X):
-        peaks = [block.abs().amax(0) for block in chunk]
-        largest = peaks if largest is None else list(map(torch.maximum, largest, peaks))
-    threshold = LIVE_TOLERANCE * max((float(peak.max()) for peak in largest), default=0.0)
+    largest = reduce(torch.maximum, (jac.abs().amax((0, 1)) for jac in jacobians(module, X)))
+    threshold = LIVE_TOLERANCE * float(largest.max())
+    weights, first = trainable(module), int(isinstance(module, Head))
+    peaks = largest.split([weight.numel() for weight in weights.values()])
     return {
-        name: (peak > threshold).reshape(shape).numpy()
-        for (name, shape), peak in zip(shapes.items(), largest, strict=True)
+        name: (peak > threshold).reshape(weight.shape[first:]).numpy()
+        for (name, weight), peak in zip(weights.items(), peaks, strict=True)
     }
 
 
 def effective_parameters(module: nn.Module, X, live: dict[str, np.ndarray]) -> PartCount:
-    """Rank of the Jacobian, in total and of each part's columns.
+    """Rank of the Jacobian, in total and of each part's columns, of parameters that are `live`.
 
     Of an analytic head (a photonic one, any of its twins) it is the same for all weights and data
     but exceptional ones, and is found without a large matrix
     (:func:`qllm_helpers.heads.rank.generic_ranks`); so all seeds of a head have one count. Of
     any other module, and on fewer logits than live parameters, the Jacobian itself is factorised.
-
-    Parameters
-    ----------
-    module : Head (its first replica), or a module that maps (n, d) to logits (n, C)
-    X : array (n, d)
-    live : dict of bool arrays
-        From :func:`live_parameters`.
-
-    Returns
-    -------
-    PartCount
-
-    Raises
-    ------
-    ValueError
-        If X is not finite or has the wrong shape.
+    Arguments are those of :func:`live_parameters`, and what it returns.
     """
     module, X = _as_double(module, X)
     number = sum(int(mask.sum()) for mask in live.values())
@@ -149,22 +114,29 @@ def effective_parameters(module: nn.Module, X, live: dict[str, np.ndarray]) -> P
     return PartCount(**ranks_on_data(module, X, live))
 
 
+def _by_part(counts: dict[str, int]) -> PartCount:
+    """Add up counts of named parameters by the first component of the name."""
+    parts = dict.fromkeys(PARTS, 0)
+    for name, count in counts.items():
+        if (part := name.split(".")[0]) in parts:
+            parts[part] += count
+    return PartCount(sum(counts.values()), **parts)
+
+
 def _count_module(module: nn.Module, X) -> ParameterCount:
-    """Count a torch module."""
     replicas = module.n_replicas if isinstance(module, Head) else 1
     weights = trainable(module)
-    names = list(weights)
-    nominal = _by_part(names, [p.numel() // replicas for p in weights.values()])
-    if X is None or not names:
+    nominal = _by_part({name: p.numel() // replicas for name, p in weights.items()})
+    if X is None or not weights:
         return ParameterCount(nominal)
     live = live_parameters(module, X)
-    counts = _by_part(names, [mask.sum() for mask in live.values()])
+    counts = _by_part({name: int(mask.sum()) for name, mask in live.items()})
     return ParameterCount(nominal, counts, effective_parameters(module, X, live))
 
 
-def _count_linear(coefficients: np.ndarray, n_outputs: int, X) -> ParameterCount:
+def _count_linear(coefficients: np.ndarray, X) -> ParameterCount:
     """Count a linear model whose decision function is X @ coef.T + intercept."""
-    n_features = coefficients.shape[1]
+    n_outputs, n_features = coefficients.shape
     nominal = n_outputs * (n_features + 1)
     if X is None:
         return ParameterCount(PartCount(nominal, readout=nominal))
@@ -197,27 +169,11 @@ def _count_kernel_machine(svc: SVC, X) -> ParameterCount:
         kernel = pairwise_kernels(
             X, svc.support_vectors_, metric=svc.kernel, filter_params=True, **options
         )
-    vectors_of = np.split(np.arange(len(svc.support_)), np.cumsum(svc.n_support_)[:-1])
+    columns = np.split(kernel, np.cumsum(svc.n_support_)[:-1], axis=1)
     ones = np.ones((len(kernel), 1))
-    designs = (
-        np.hstack([kernel[:, np.concatenate(pair)], ones]) for pair in combinations(vectors_of, 2)
-    )
+    designs = (np.hstack([*pair, ones]) for pair in combinations(columns, 2))
     rank = sum(matrix_rank(torch.from_numpy(design)) for design in designs)
     return ParameterCount(nominal, effective=PartCount(rank, readout=rank))
-
-
-def _count_estimator(estimator: BaseEstimator, X) -> ParameterCount:
-    """Count a fitted scikit-learn classifier."""
-    kernel_machine = isinstance(estimator, SVC) and estimator.kernel != "linear"
-    if kernel_machine and hasattr(estimator, "dual_coef_"):
-        return _count_kernel_machine(estimator, X)
-    if hasattr(estimator, "coef_") and hasattr(estimator, "intercept_"):
-        coefficients = np.atleast_2d(estimator.coef_)
-        return _count_linear(coefficients, len(coefficients), X)
-    raise TypeError(
-        f"cannot count the parameters of {type(estimator).__name__}: pass a fitted estimator of "
-        "this package, a torch module, or a fitted scikit-learn linear model or SVC."
-    )
 
 
 def count_parameters(model, X=None) -> ParameterCount:
@@ -256,6 +212,12 @@ def count_parameters(model, X=None) -> ParameterCount:
     module = getattr(model, "module_", model)
     if isinstance(module, nn.Module):
         return _count_module(module, X)
-    if isinstance(model, BaseEstimator):
-        return _count_estimator(model, X)
-    raise TypeError(f"cannot count the parameters of {type(model).__name__}.")
+    if isinstance(model, SVC) and model.kernel != "linear" and hasattr(model, "dual_coef_"):
+        return _count_kernel_machine(model, X)
+    linear = all(hasattr(model, name) for name in ("coef_", "intercept_"))
+    if isinstance(model, BaseEstimator) and linear:
+        return _count_linear(np.atleast_2d(model.coef_), X)
+    raise TypeError(
+        f"cannot count the parameters of {type(model).__name__}: pass a fitted estimator of this "
+        "package, a torch module, or a fitted scikit-learn linear model or SVC."
+    )

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from qllm_helpers import checks
 from qllm_helpers.heads.base import Head, ReplicaLinear
-from qllm_helpers.heads.twins import quantum_part
+from qllm_helpers.heads.twins import TWINS, CosineTwin, LinearTwin
 from qllm_helpers.photons.layer import PhotonicLayer
 
 ENCODINGS = ("dense", "subset")
@@ -24,28 +25,13 @@ class SubsetEncoder(nn.Module):
     gets no phase. With 8 modes only features 0, 1 and 2 of the 100 are ever read: MerLin 0.1's
     SERIES encoder does this, and it is kept to reproduce the published parameter counts. The rows
     of the linear map that no phase reads are parameters, but their products would be multiplied by
-    zero and are not computed.
-
-    Parameters
-    ----------
-    n_replicas, n_features, n_modes : int
-    hidden_dim : int
-        Width h of the linear map, at least as many as the subsets need (ceil(log2(m))).
-
-    Raises
-    ------
-    ValueError
-        If `hidden_dim` is too small for the subsets of `n_modes` modes.
+    zero and are not computed. The width h must be at least ceil(log2(m)).
     """
 
     def __init__(self, n_replicas: int, n_features: int, n_modes: int, hidden_dim: int = 100):
         super().__init__()
         needed = (n_modes - 1).bit_length()
-        if hidden_dim < needed:
-            raise ValueError(
-                f"The subset encoding of {n_modes} modes reads {needed} features: hidden_dim must "
-                f"be at least {needed}, not {hidden_dim}."
-            )
+        hidden_dim = checks.integer(f"hidden_dim for {n_modes} modes", hidden_dim, needed)
         self.read = ReplicaLinear(n_replicas, n_features, needed)
         if hidden_dim > needed:
             self.unread = ReplicaLinear(n_replicas, n_features, hidden_dim - needed)
@@ -54,7 +40,7 @@ class SubsetEncoder(nn.Module):
         member[:, : n_modes - 1] = subset[None, :] >> torch.arange(needed)[:, None] & 1
         self.register_buffer("_member", math.pi * member, persistent=False)
 
-    def forward(self, X: torch.Tensor) -> torch.Tensor:
+    def forward(self, X: Tensor) -> Tensor:
         """Map embeddings (R, B, d) to phases (R, B, m) in radians."""
         return torch.sigmoid(self.read(X)) @ self._member
 
@@ -67,7 +53,7 @@ class Occupation(nn.Module):
         states = torch.tensor(basis, dtype=torch.float32)
         self.register_buffer("_occupations", states, persistent=False)
 
-    def forward(self, probabilities: torch.Tensor) -> torch.Tensor:
+    def forward(self, probabilities: Tensor) -> Tensor:
         return probabilities @ self._occupations
 
 
@@ -79,26 +65,22 @@ class TwoStage(nn.Module):
     with E m modes. Both the latent vector and the second layer's mean photon numbers are read, as
     the paper's output layer reads its latent vector and the measured qubit. How E outputs are
     merged is not stated there; concatenation is our choice.
-
-    Parameters
-    ----------
-    layer_options : dict
-        Arguments of `PhotonicLayer` for one first-stage layer.
-    n_encoders : int
-        E, at least 1.
     """
 
     def __init__(self, layer_options: dict, n_encoders: int) -> None:
         super().__init__()
+        n_modes = layer_options["n_modes"]
+        # the wide layer first: it is the one that may be too large
+        wide = {**layer_options, "n_modes": n_encoders * n_modes, "input_state": None}
+        second = PhotonicLayer(**wide)
         self.first = nn.ModuleList(PhotonicLayer(**layer_options) for _ in range(n_encoders))
         self.occupation = Occupation(self.first[0].basis)
-        self.n_modes, self.n_photons = self.first[0].n_modes, self.first[0].n_photons
-        wide = {**layer_options, "n_modes": n_encoders * self.n_modes, "input_state": None}
-        self.second = PhotonicLayer(**wide)
-        self.second_occupation = Occupation(self.second.basis)
-        self.n_outputs = 2 * n_encoders * self.n_modes
+        self.n_modes, self.n_photons = n_modes, second.n_photons
+        self.second = second
+        self.second_occupation = Occupation(second.basis)
+        self.n_outputs = 2 * n_encoders * n_modes
 
-    def forward(self, phases: torch.Tensor) -> torch.Tensor:
+    def forward(self, phases: Tensor) -> Tensor:
         """Map phases (R, B, E m) in radians to mean photon numbers (R, B, 2 E m)."""
         parts = phases.split(self.n_modes, dim=2)
         latent = torch.cat(
@@ -112,29 +94,8 @@ class TwoStage(nn.Module):
 class PhotonicHead(Head):
     """Linear map to phases, photonic layer (or its classical twin), linear map to logits.
 
-    Parameters
-    ----------
-    n_features, n_classes : int
-    n_modes, n_photons : int
-    encoding : {"dense", "subset"}
-        "dense": one trainable linear map d -> m whose outputs are phases in radians (our choice).
-        "subset": the earlier reproduction's (`SubsetEncoder`).
-    hidden_dim : int, optional
-        Width of the subset encoding's linear map (default 100).
-    space : {"fock", "unbunched"}
-    readout : {"probabilities", "occupation"}
-        What the last linear map reads: N probabilities or m mean photon numbers.
-    twin : str, optional
-        Classical stand-in for the photonic layer, see `twins`.
-    n_encoders : int, optional
-        If given, a two-stage head with that many parallel first-stage layers (`TwoStage`).
-    input_state : sequence of int, optional
-    n_replicas : int
-
-    Raises
-    ------
-    ValueError
-        For an unknown or impossible option, or options that contradict each other.
+    The options are described in `PhotonicClassifier`; ValueError for an unknown or impossible one,
+    or for options that contradict each other.
     """
 
     def __init__(
@@ -154,41 +115,49 @@ class PhotonicHead(Head):
         n_replicas: int = 1,
     ) -> None:
         super().__init__(n_features, n_classes, n_replicas)
+        n_modes = checks.integer("n_modes", n_modes, 2)
         _check_options(encoding, hidden_dim, readout, twin, n_encoders)
-        options = {
-            "n_modes": n_modes,
-            "n_photons": n_photons,
-            "space": space,
-            "input_state": input_state,
-            "n_replicas": self.n_replicas,
-        }
-        if n_encoders is not None:
-            self.quantum = TwoStage(options, n_encoders)
-            width = self.quantum.n_outputs
-        else:
-            part, width = quantum_part(options, twin)
-            if part is not None and readout == "occupation":
-                part = nn.Sequential(part, Occupation(PhotonicLayer(**options).basis))
-                width = n_modes
-            self.quantum = part
+        circuit = {"n_modes": n_modes, "n_photons": n_photons, "space": space}
+        circuit |= {"input_state": input_state, "n_replicas": self.n_replicas}
+        # The encoder first: circuits take longer to find out that they are too large.
         if encoding == "subset":
-            self.encoder = SubsetEncoder(self.n_replicas, n_features, n_modes, hidden_dim or 100)
+            width = 100 if hidden_dim is None else hidden_dim
+            encoder = SubsetEncoder(self.n_replicas, self.n_features, n_modes, width)
         else:
-            self.encoder = ReplicaLinear(self.n_replicas, n_features, n_modes * (n_encoders or 1))
-        self.readout = ReplicaLinear(self.n_replicas, width, n_classes)
+            width = n_modes * (n_encoders or 1)
+            encoder = ReplicaLinear(self.n_replicas, self.n_features, width)
+        self.quantum, n_outputs = _quantum_part(circuit, twin, readout, n_encoders)
+        self.encoder = encoder
+        self.readout = ReplicaLinear(self.n_replicas, n_outputs, self.n_classes)
         self.reset_parameters(range(self.n_replicas))
 
 
+def _quantum_part(
+    layer_options: dict, twin: str | None, readout: str, n_encoders: int | None
+) -> tuple[nn.Module | None, int]:
+    """The photonic layer or what stands for it (None for "identity"), and its number of outputs."""
+    if n_encoders is not None:
+        stages = TwoStage(layer_options, n_encoders)
+        return stages, stages.n_outputs
+    layer = PhotonicLayer(**layer_options, distinguishable=twin == "distinguishable")
+    if twin == "identity":
+        return None, layer.n_modes
+    layer.requires_grad_(twin != "frozen")
+    replaced = {"cosine": CosineTwin, "linear": LinearTwin}.get(twin)
+    part = layer if replaced is None else replaced(layer)
+    if readout == "occupation":
+        return nn.Sequential(part, Occupation(layer.basis)), layer.n_modes
+    return part, layer.n_outputs
+
+
 def _check_options(encoding, hidden_dim, readout, twin, n_encoders) -> None:
-    if encoding not in ENCODINGS:
-        raise ValueError(f"encoding must be one of {ENCODINGS}, not {encoding!r}.")
-    if readout not in READOUTS:
-        raise ValueError(f"readout must be one of {READOUTS}, not {readout!r}.")
+    checks.choice("encoding", encoding, ENCODINGS)
+    checks.choice("readout", readout, READOUTS)
+    checks.choice("twin", twin, TWINS)
     if hidden_dim is not None and encoding == "dense":
         raise ValueError("hidden_dim belongs to encoding='subset'; leave it None for 'dense'.")
     if n_encoders is None:
         return
-    if isinstance(n_encoders, bool) or not isinstance(n_encoders, int) or n_encoders < 1:
-        raise ValueError(f"n_encoders must be an integer of at least 1, not {n_encoders!r}.")
+    checks.integer("n_encoders", n_encoders)
     if encoding != "dense" or twin is not None or readout != "probabilities":
         raise ValueError("n_encoders needs encoding='dense' and the default readout and twin.")

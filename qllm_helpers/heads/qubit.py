@@ -1,30 +1,22 @@
 """Heads around the paper's circuits: embedding, amplitudes, latent vector, one more qubit, logits.
 
-Source: Kim et al., arXiv 2504.08732; what it leaves open is listed in `qubit_heads_options`.
+Source: Kim et al., arXiv 2504.08732; what it leaves open is listed in `options`.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from qllm_helpers import checks
 from qllm_helpers.heads.base import Head, ReplicaLinear
-from qllm_helpers.heads.options import PAPER_PARAMETERS, PAPER_READINGS, QubitOptions
-from qllm_helpers.heads.quadratic import QuadraticFormHead
+from qllm_helpers.heads.options import QubitOptions
 from qllm_helpers.qubits.trainable import ReuploadingCircuit, SimulatedEncoder
 
-__all__ = [
-    "PAPER_PARAMETERS",
-    "PAPER_READINGS",
-    "TWINS",
-    "QuadraticFormHead",
-    "QubitHead",
-    "QubitOptions",
-    "TwoModules",
-]
-
-#: What a classifier can put in the place of the head, see `estimators.QubitClassifier`.
+#: What a classifier can put in the place of the head, see `QubitClassifier`.
 TWINS = (None, "frozen", "quadratic")
+# Of an empty torch module, at least.
+_MODULE_BYTES = 2000
 
 
 class FirstValues(nn.Module):
@@ -34,25 +26,15 @@ class FirstValues(nn.Module):
         super().__init__()
         self.n_outputs = n_outputs
 
-    def forward(self, X: torch.Tensor) -> torch.Tensor:
+    def forward(self, X: Tensor) -> Tensor:
         return X[..., : self.n_outputs]
 
 
 class TwoModules(nn.Module):
     """Module 1 and module 2 of the paper, either of which may be left out.
 
-    Parameters
-    ----------
-    options : QubitOptions
-    n_replicas : int
-
-    Attributes
-    ----------
-    first : ModuleList of E SimulatedEncoder
-        Empty if the latent vector comes from elsewhere.
-    second : ReuploadingCircuit or None
-    n_outputs : int
-        Qc + 1, or Qc without module 2.
+    ``first`` are E SimulatedEncoders, none if the latent vector comes from elsewhere; ``second`` is
+    a ReuploadingCircuit or None. There are Qc + 1 outputs, or Qc without module 2.
     """
 
     def __init__(self, options: QubitOptions, n_replicas: int) -> None:
@@ -66,6 +48,7 @@ class TwoModules(nn.Module):
         }
         own = {name: getattr(options, name) for name in ("n_layers", "padding", "constant")}
         n_encoders = options.n_encoders if options.module1 == "circuit" else 0
+        checks.memory(f"n_encoders={n_encoders:,} circuits", _MODULE_BYTES * n_encoders)
         self.first = nn.ModuleList(
             SimulatedEncoder(options.n_qubits, **own, **shared) for _ in range(n_encoders)
         )
@@ -77,14 +60,14 @@ class TwoModules(nn.Module):
             self.second = ReuploadingCircuit(options.latent_size, **own, **shared)
         self.n_outputs = options.latent_size + (self.second is not None)
 
-    def latent(self, X: torch.Tensor) -> torch.Tensor:
+    def latent(self, X: Tensor) -> Tensor:
         """Latent vector (R, B, Qc) of embeddings (R, B, d)."""
         if not len(self.first):
             return X
         parts = [encoder(X)[..., : self.options.measured] for encoder in self.first]
         return torch.stack(parts).mean(0) if self.options.merge == "mean" else torch.cat(parts, -1)
 
-    def forward(self, X: torch.Tensor) -> torch.Tensor:
+    def forward(self, X: Tensor) -> Tensor:
         """Map embeddings (R, B, d) to what the output layer reads, (R, B, n_outputs)."""
         latent = self.latent(X)
         if self.second is None:
@@ -95,22 +78,8 @@ class TwoModules(nn.Module):
 class QubitHead(Head):
     """The paper's head: simulated quantum encoders, re-uploading circuit, linear output layer.
 
-    Parameters
-    ----------
-    n_features, n_classes : int
-    n_qubits : int
-        Qubits of each encoder.
-    n_replicas : int
-    frozen : bool
-        A twin whose angles stay at their random start.
-    **options
-        See `QubitOptions`.
-
-    Raises
-    ------
-    ValueError
-        For an unknown or impossible option, options that contradict each other, or embeddings that
-        do not fit.
+    `options` are those of `QubitOptions`; `frozen` angles, those of a twin, stay at their random
+    start. ValueError for impossible options, or embeddings that do not fit.
     """
 
     def __init__(
@@ -125,12 +94,13 @@ class QubitHead(Head):
     ) -> None:
         super().__init__(n_features, n_classes, n_replicas)
         self.options = QubitOptions(n_qubits, **options)
+        # the circuits first: they know how many qubits are too many for 2^Q numbers
+        quantum = TwoModules(self.options, self.n_replicas)
         self.options.check_features(self.n_features)
         if "linear" in (self.options.module1, self.options.reduction):
             self.encoder = ReplicaLinear(self.n_replicas, self.n_features, self.options.width)
         elif self.n_features > self.options.width:
             self.encoder = FirstValues(self.options.width)
-        self.quantum = TwoModules(self.options, self.n_replicas)
-        self.quantum.requires_grad_(not frozen)
-        self.readout = ReplicaLinear(self.n_replicas, self.quantum.n_outputs, self.n_classes)
+        self.quantum = quantum.requires_grad_(not frozen)
+        self.readout = ReplicaLinear(self.n_replicas, quantum.n_outputs, self.n_classes)
         self.reset_parameters(range(self.n_replicas))

@@ -42,12 +42,11 @@ def trainable(module: nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
 
 
-def jacobian_chunks(module: nn.Module, X: Tensor) -> Iterator[list[Tensor]]:
-    """Gradients of every logit of a few samples: per parameter a matrix (logits, numbers).
+def jacobians(module: nn.Module, X: Tensor) -> Iterator[Tensor]:
+    """Gradients of every logit of a few samples at a time: (classes, samples, trainable numbers).
 
     A head is expanded to one replica per sample, so one backward pass per class gives the gradients
-    of all samples. Any other module is asked sample by sample. Within a chunk the logits of one
-    class come first, then those of the next.
+    of all samples. Any other module is asked sample by sample.
     """
     expandable = isinstance(module, Head)
     numbers = sum(parameter.numel() for parameter in module.parameters())
@@ -55,24 +54,17 @@ def jacobian_chunks(module: nn.Module, X: Tensor) -> Iterator[list[Tensor]]:
     for samples in X.split(chunk):
         copies = expand_replica(module, 0, len(samples)) if expandable else module
         logits = copies(samples[:, None] if expandable else samples).reshape(len(samples), -1)
-        parameters = list(trainable(copies).values())
+        options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
         rows = []
-        for column in range(logits.shape[1]):
-            gradients = torch.autograd.grad(
-                logits[:, column].sum(),
-                parameters,
-                retain_graph=True,
-                allow_unused=True,
-                materialize_grads=True,
-            )
-            rows.append([gradient.reshape(len(samples), -1) for gradient in gradients])
-        yield [torch.cat(columns) for columns in zip(*rows, strict=True)]
+        for column in logits.sum(0):
+            gradients = torch.autograd.grad(column, list(trainable(copies).values()), **options)
+            rows.append(torch.cat([one.reshape(len(samples), -1) for one in gradients], 1))
+        yield torch.stack(rows)
 
 
 def _unit_columns(matrix: Tensor) -> Tensor:
     """Columns scaled to one length: that changes no rank, and lets weak features count."""
-    lengths = matrix.norm(dim=0)
-    return matrix / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
+    return nn.functional.normalize(matrix, dim=0, eps=torch.finfo(matrix.dtype).tiny)
 
 
 def _gaussian(*shape: int) -> Tensor:
@@ -105,24 +97,13 @@ def _singular_values(matrix: Tensor) -> Tensor:
 
 
 def ranks_on_data(module: nn.Module, X: Tensor, live: dict[str, np.ndarray]) -> dict[str, int]:
-    """Rank of the Jacobian on `X`, in total and of each part's columns.
+    """Rank of the Jacobian on `X` (n, d), in total and of each part's live columns.
 
-    Parameters
-    ----------
-    module : Module
-        In float64 and evaluation mode.
-    X : Tensor, shape (n, d)
-    live : dict of bool arrays
-        Live parameters by name; the others are left out.
-
-    Returns
-    -------
-    dict of int
-        ``"total"`` and every part.
+    The module is in float64 and evaluation mode.
     """
     keep = torch.from_numpy(np.concatenate([mask.reshape(-1) for mask in live.values()]))
     part_of = np.repeat([name.split(".")[0] for name in live], [m.sum() for m in live.values()])
-    jacobian = torch.cat([torch.cat(chunk, 1)[:, keep] for chunk in jacobian_chunks(module, X)])
+    jacobian = torch.cat([chunk[..., keep].flatten(0, 1) for chunk in jacobians(module, X)])
     ranks = {part: matrix_rank(jacobian[:, torch.from_numpy(part_of == part)]) for part in PARTS}
     return {"total": matrix_rank(jacobian)} | ranks
 
@@ -145,12 +126,7 @@ def has_generic_ranks(module: nn.Module) -> bool:
 
 
 def dimensions(X: Tensor) -> int:
-    """Number of independent affine functions on some samples: the rank of X and a column of ones.
-
-    Parameters
-    ----------
-    X : Tensor, shape (n, d)
-    """
+    """Number of independent affine functions on samples (n, d): the rank of X and ones."""
     return matrix_rank(torch.cat([X, torch.ones(len(X), 1, dtype=X.dtype)], 1))
 
 
@@ -196,11 +172,6 @@ def _readout_basis(features: Tensor) -> Tensor:
     return Q[:, : int((sizes > _GENERIC_TOLERANCE * sizes.max()).sum())]
 
 
-def _jacobian_by_class(head: Head, X: Tensor) -> Tensor:
-    chunks = [torch.cat(chunk, 1) for chunk in jacobian_chunks(head, X)]
-    return torch.cat([chunk.reshape(head.n_classes, -1, chunk.shape[1]) for chunk in chunks], 1)
-
-
 def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
     """Rank of the Jacobian of an analytic head at all weights and data but exceptional ones.
 
@@ -214,17 +185,7 @@ def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
     * Columns of the last linear map are the features it reads, once for each class; the others
       are projected on the complement of their span.
 
-    Parameters
-    ----------
-    head : Head
-        One for which :func:`has_generic_ranks`.
-    n_dimensions : int
-        Of the data, see :func:`dimensions`.
-
-    Returns
-    -------
-    dict of int
-        ``"total"`` and every part.
+    `n_dimensions` are those of the data, see :func:`dimensions`.
     """
     n_inputs = max(1, min(_input_map(head).n_out, n_dimensions - 1))
     head = _spread_copy(head, n_inputs)
@@ -232,7 +193,7 @@ def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
     # rows of two classes may be multiples of each other, so every class alone has enough
     X = _gaussian(head.readout.n_in + int(live.sum()) + 32, n_inputs)
     basis = _readout_basis(_features(head, X))
-    columns = _jacobian_by_class(head, X)[:, :, live]
+    columns = torch.cat(list(jacobians(head, X)), 1)[:, :, live]
     names = np.repeat(list(trainable(head)), [p.numel() for p in trainable(head).values()])
     names = names[live.numpy()].astype(str)
 
@@ -249,7 +210,7 @@ def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
 def _live_on_probes(head: Head, n_inputs: int) -> Tensor:
     """Which trainable numbers change a logit of a few samples, compared with the features."""
     X = _gaussian(_PROBES, n_inputs)
-    peaks = _jacobian_by_class(head, X).abs().amax((0, 1))
+    peaks = torch.cat(list(jacobians(head, X)), 1).abs().amax((0, 1))
     largest = max(float(peaks.max()), float(_features(head, X).abs().max()))
     return peaks > LIVE_TOLERANCE * largest
 

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from qllm_helpers import checks
 from qllm_helpers.heads.base import Head, MLPHead
-
-__all__ = ["BODIES", "Body", "TextHead"]
 
 #: How much of the language model is trained: everything, low-rank adapters, or nothing.
 BODIES = ("whole", "low_rank", "frozen")
@@ -25,29 +24,21 @@ _CHUNK = 64
 class Body(nn.Module):
     """A sentence transformer as the first part of a head: positions (1, B, 1) to (1, B, d).
 
-    Parameters
-    ----------
-    model : sentence_transformers.SentenceTransformer
-        Is changed: adapters are put into it, or its weights are trained.
-    trained : {"whole", "low_rank", "frozen"}
-    rank : int
-        Rank of the adapters of the query and value maps in every layer (Hu et al. 2021); their
-        scale is the rank, so that a product of factors is added as it is (our choice).
-
-    Raises
-    ------
-    ValueError
-        If `trained` is unknown, or the rank is not positive.
+    The SentenceTransformer `model` is changed: its weights are trained, or adapters of the query
+    and value maps of every layer are put into it (Hu et al. 2021). The scale of the adapters is
+    their `rank`, so that a product of factors is added as it is (our choice).
     """
 
     def __init__(self, model, trained: str = "whole", rank: int = 8) -> None:
         super().__init__()
-        if trained not in BODIES:
-            raise ValueError(f"body must be one of {BODIES}, not {trained!r}.")
+        checks.choice("body", trained, BODIES)
         if trained == "low_rank":
-            if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-                raise ValueError(f"rank must be a positive integer, not {rank!r}.")
-            _add_adapters(model, rank)
+            rank = checks.integer("rank", rank)
+            from peft import LoraConfig
+
+            targets = ["query", "value"]
+            adapters = LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0, target_modules=targets)
+            model.add_adapter(adapters)
         else:
             for name, parameter in model.named_parameters():
                 # the pooler behind the last layer is left over from pre-training: nothing reads it
@@ -56,17 +47,7 @@ class Body(nn.Module):
         self.sentences: list[dict[str, list[int]]] = []
 
     def read(self, texts: Sequence[str]) -> Tensor:
-        """Tokenise sentences, which from now on are those that positions are about.
-
-        Parameters
-        ----------
-        texts : sequence of n str
-
-        Returns
-        -------
-        Tensor of float, shape (n, 1)
-            Their positions.
-        """
+        """Tokenise n sentences; return their positions (n, 1), which from now on mean these."""
         tokens = self.model.preprocess(list(texts))
         # by the mask, since some tokenisers fill up on the left
         masks = tokens["attention_mask"].bool()
@@ -99,15 +80,10 @@ class Body(nn.Module):
 
 
 class TextHead(Head):
-    """A body and a head behind it, of one replica.
+    """A body and a head (R = 1) behind it, which reads the embeddings.
 
-    Parameters
-    ----------
-    body : Body
-    head : Head
-        Reads embeddings; its parts become those of this head, the body joins the encoder.
-    lr_ratio : float
-        Learning rate of the body in units of the head's.
+    The head's parts become those of this head, and the body joins the encoder. `lr_ratio` is the
+    learning rate of the body in units of the head's.
     """
 
     def __init__(self, body: Body, head: Head, lr_ratio: float) -> None:
@@ -142,32 +118,9 @@ class TextHead(Head):
 
 
 def make_head(
-    n_features: int,
-    n_classes: int,
-    *,
-    n_modes: int | None,
-    n_photons: int | None,
-    twin: str | None,
+    n_features: int, n_classes: int, *, n_modes: int | None, n_photons: int | None, twin: str | None
 ) -> Head:
-    """The part behind the body.
-
-    Parameters
-    ----------
-    n_features, n_classes : int
-    n_modes, n_photons : int or None
-        Size of a photonic head with dense encoding; None for a linear map to the logits.
-    twin : str or None
-        See `twins`.
-
-    Returns
-    -------
-    Head
-
-    Raises
-    ------
-    ValueError
-        If the sizes or the twin describe no head.
-    """
+    """The part behind the body: a photonic head or its twin; without modes, a linear map."""
     if n_modes is None:
         if n_photons is not None or twin is not None:
             raise ValueError("without modes there are no photons and no twin: set them to None.")
@@ -175,10 +128,3 @@ def make_head(
     from qllm_helpers.heads.photonic import PhotonicHead
 
     return PhotonicHead(n_features, n_classes, n_modes, n_photons, twin=twin)
-
-
-def _add_adapters(model, rank: int) -> None:
-    from peft import LoraConfig
-
-    targets = ["query", "value"]
-    model.add_adapter(LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0, target_modules=targets))

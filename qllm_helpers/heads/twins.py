@@ -1,4 +1,4 @@
-"""Classical stand-ins for the photonic layer: same inputs, same outputs, as many parameters.
+"""Classical stand-ins for quantum parts: same inputs, same outputs, as many parameters.
 
 A quantum head has to beat these before its advantage can be called quantum (the "ablation twins" of
 Bowles et al., *Better than classical?*, arXiv 2403.07059; the maps themselves are our choice).
@@ -13,6 +13,11 @@ Bowles et al., *Better than classical?*, arXiv 2403.07059; the maps themselves a
 ``"linear"``              a linear map (two square factors) of the phases
 ``"identity"``            the phases themselves: the head is a linear map of rank m
 ========================  =======================================================================
+
+The twin of the simulated quantum encoder are quadratic forms x^T A x / x^T x of low rank. Exact
+expectations of Z behind amplitude encoding are such forms, with A = U^T Z U, whose only freedom is
+the angles of U. Here the vectors are free, and what is fixed (random directions) is chosen so that
+the number of parameters is the same.
 """
 
 from __future__ import annotations
@@ -21,28 +26,21 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from qllm_helpers.photons.layer import PhotonicLayer
+from qllm_helpers import checks
+from qllm_helpers.heads.base import Head, ReplicaLinear, check_weights
 
 TWINS = (None, "distinguishable", "frozen", "cosine", "linear", "identity")
 
 
 class ClassicalTwin(nn.Module):
-    """Two trainable m x m matrices per replica and the basis of a photonic layer.
+    """Two trainable matrices (R, m, m), 2 m^2 numbers a replica like a photonic layer's meshes.
 
-    Parameters
-    ----------
-    layer : PhotonicLayer
-        Whose input width m, outputs N and number of replicas are taken over.
-
-    Attributes
-    ----------
-    first, second : Parameter, shape (R, m, m)
-        2 m^2 parameters per replica, as many as the two meshes of the photonic layer.
+    Replicas, modes m, outputs N and basis are those of the photonic `layer`.
     """
 
-    def __init__(self, layer: PhotonicLayer) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.n_replicas, self.n_modes = layer.n_replicas, layer.n_modes
         self.n_outputs = layer.n_outputs
@@ -67,7 +65,7 @@ class CosineTwin(ClassicalTwin):
     frequencies follow the occupations t, with mean 1 / N.
     """
 
-    def forward(self, phases: torch.Tensor) -> torch.Tensor:
+    def forward(self, phases: Tensor) -> Tensor:
         """Map phases (R, B, m) in radians to features (R, B, N)."""
         waves = torch.cos(torch.bmm(phases, self.first) @ self._occupations.mT)
         waves = waves + torch.sin(torch.bmm(phases, self.second) @ self._occupations.mT)
@@ -77,39 +75,79 @@ class CosineTwin(ClassicalTwin):
 class LinearTwin(ClassicalTwin):
     """out_t = (1 + t . B A phi) / N for every output state t: linear up to a constant."""
 
-    def forward(self, phases: torch.Tensor) -> torch.Tensor:
+    def forward(self, phases: Tensor) -> Tensor:
         """Map phases (R, B, m) in radians to features (R, B, N)."""
         mixed = torch.bmm(torch.bmm(phases, self.first), self.second)
         return (1 + mixed @ self._occupations.mT) / self.n_outputs
 
 
-def quantum_part(layer_options: dict, twin: str | None) -> tuple[nn.Module | None, int]:
-    """The photonic layer or its twin, and its number of outputs.
+class QuadraticForms(nn.Module):
+    """K forms (v_k . P x)^2 / |P x|^2: trainable vectors (R, p, K), fixed random directions P.
 
-    Parameters
-    ----------
-    layer_options : dict
-        Arguments of `PhotonicLayer`.
-    twin : str or None
-        One of `TWINS`.
-
-    Returns
-    -------
-    module or None
-        None for "identity".
-    n_outputs : int
-
-    Raises
-    ------
-    ValueError
-        For an unknown twin or impossible layer options.
+    P has p = `n_inputs` orthonormal directions, drawn per replica; None for the embedding itself.
     """
-    if twin not in TWINS:
-        raise ValueError(f"twin must be one of {TWINS}, not {twin!r}.")
-    layer = PhotonicLayer(**layer_options, distinguishable=twin == "distinguishable")
-    if twin == "identity":
-        return None, layer.n_modes
-    if twin in ("cosine", "linear"):
-        return {"cosine": CosineTwin, "linear": LinearTwin}[twin](layer), layer.n_outputs
-    layer.requires_grad_(twin != "frozen")
-    return layer, layer.n_outputs
+
+    replica_buffers = ("directions",)
+
+    def __init__(self, n_features: int, n_forms: int, n_inputs: int | None, n_replicas: int):
+        super().__init__()
+        self.n_replicas, self.reduced = n_replicas, n_inputs is not None
+        width = checks.integer("n_inputs", n_inputs) if self.reduced else n_features
+        if width > n_features:
+            raise ValueError(f"n_inputs must be at most {n_features}, the width of the embedding.")
+        size = (n_features if self.reduced else 0, width)
+        check_weights(n_replicas, math.prod(size), width * n_forms)
+        self.register_buffer("directions", torch.zeros(n_replicas, *size))
+        self.vectors = nn.Parameter(torch.empty(n_replicas, width, n_forms))
+
+    @torch.no_grad()
+    def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw directions and vectors, replica r's from `generators[r]`."""
+        for replica, generator in enumerate(generators):
+            options = {"generator": generator, "dtype": torch.float64}
+            if self.reduced:
+                drawn = torch.randn(self.directions.shape[1:], **options)
+                self.directions[replica] = torch.linalg.qr(drawn).Q
+            self.vectors[replica] = torch.randn(self.vectors.shape[1:], **options)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Map (R, B, d) to the values of the forms, (R, B, K); zeros for a vector of zeros."""
+        if self.reduced:
+            X = torch.bmm(X, self.directions)
+        norm = X.square().sum(-1, keepdim=True).clamp_min(torch.finfo(X.dtype).tiny)
+        return torch.bmm(X, self.vectors).square() / norm
+
+
+class QuadraticFormHead(Head):
+    """Quadratic forms and a linear map: logits x^T A_c x / x^T x + b_c of rank `n_forms`.
+
+    The forms see `n_inputs` fixed random directions; None for the whole embedding.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        n_forms: int,
+        n_inputs: int | None = None,
+        n_replicas: int = 1,
+    ) -> None:
+        super().__init__(n_features, n_classes, n_replicas)
+        n_forms = checks.integer("n_forms", n_forms)
+        self.quantum = QuadraticForms(self.n_features, n_forms, n_inputs, self.n_replicas)
+        self.readout = ReplicaLinear(self.n_replicas, n_forms, self.n_classes)
+        self.reset_parameters(range(self.n_replicas))
+
+    @classmethod
+    def like(cls, head: Head, n_replicas: int = 1) -> QuadraticFormHead:
+        """The twin with as many forms as a `QubitHead` has latent values, and as many parameters.
+
+        The number of random directions is the largest with which the twin has no more parameters
+        than the head; the difference is less than one parameter a form.
+        """
+        total = sum(p.numel() for p in head.parameters()) // head.n_replicas
+        forms = head.options.latent_size
+        left = total - (forms + 1) * head.n_classes
+        width = min(max(1, left // forms), head.n_features)
+        inputs = None if width == head.n_features else width
+        return cls(head.n_features, head.n_classes, forms, inputs, n_replicas)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from qllm_helpers.heads.base import Head, require_integer
+from qllm_helpers import checks
+from qllm_helpers.heads.base import Head
 from qllm_helpers.training.batches import (
     BatchOrder,
     ReplicaData,
@@ -64,10 +65,10 @@ class TrainingOptions:
     progress: bool = False
 
     def __post_init__(self):
-        require_integer("epochs", self.epochs)
-        require_integer("batch_size", self.batch_size)
+        checks.integer("epochs", self.epochs)
+        checks.integer("batch_size", self.batch_size)
         if self.patience is not None:
-            require_integer("patience", self.patience)
+            checks.integer("patience", self.patience)
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr must be a positive number, got {self.lr!r}.")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):

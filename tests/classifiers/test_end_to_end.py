@@ -154,7 +154,7 @@ def test_class_names_are_kept():
         ({"X_val": GOOD}, "both X_val and y_val"),
         ({"X_val": GOOD, "y_val": [2] * 6}, "out of those in y"),
         ({"body": "half"}, "body must be one of"),
-        ({"body": "low_rank", "rank": 0}, "rank must be a positive integer"),
+        ({"body": "low_rank", "rank": 0}, "rank must be a whole number, at least 1, not 0"),
         ({"lr_body": 0.0}, "lr_body must be a positive number"),
         ({"epochs": 0}, "epochs"),
         ({"n_modes": None}, "without modes"),

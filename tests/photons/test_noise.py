@@ -278,7 +278,7 @@ def test_what_cannot_be_is_refused(data):
     for wrong in ({"twin": "cosine"}, {"readout": "occupation"}, {"n_encoders": 2}):
         with pytest.raises(ValueError, match="single photonic layer"):
             NoisyPhotonicClassifier(**SMALL, **wrong).fit(X[:20], y[:20])
-    with pytest.raises(ValueError, match="n_shots must be an integer"):
+    with pytest.raises(ValueError, match="n_shots must be a whole number, at least 1, not 0"):
         NoisyPhotonicClassifier(**SMALL, n_shots=0).fit(X[:20], y[:20])
 
 

@@ -91,7 +91,7 @@ def test_what_one_circuit_cannot_do_is_refused():
     for options in ({"encoding": "subset"}, {"twin": "cosine"}, {"readout": "occupation"}):
         with pytest.raises(ValueError, match="MerLin counterpart"):
             MerlinHead.from_photonic(PhotonicHead(5, 2, 3, 1, **options))
-    with pytest.raises(ValueError, match="replica must be in 0 ... 0"):
+    with pytest.raises(ValueError, match="replica must be a whole number, 0 to 0, not 1"):
         MerlinHead.from_photonic(PhotonicHead(5, 2, 3, 1), 1)
 
 

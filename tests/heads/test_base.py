@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+import time
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from qllm_helpers.heads.base import (
     expand_replica,
     select_replica,
 )
+from qllm_helpers.heads.photonic import PhotonicHead
+from qllm_helpers.heads.qubit import QubitHead
+from qllm_helpers.heads.twins import QuadraticFormHead
 from qllm_helpers.results.published import published_table
 
 
@@ -132,11 +136,35 @@ def test_heads_can_be_copied_and_pickled_while_training():
         ((4, 2, "wide"), "hidden_dims"),
         ((4, 2, (3,), -0.1), "dropout"),
         ((4, 2, (3,), 0.1, 0), "n_replicas"),
+        ((4, 2, (3,), 0.1, True), "n_replicas must be a whole number, at least 1, not True"),
     ],
 )
 def test_impossible_heads_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         MLPHead(*arguments)
+
+
+@pytest.mark.parametrize(
+    "build, what",
+    [
+        (lambda: MLPHead(768, 2, n_replicas=10**9), "n_replicas=1,000,000,000"),
+        (lambda: MLPHead(768, 2, (10**12,)), "770,000,000,000,000 weights"),
+        (lambda: MLPHead(768, 2, (10**6, 10**6)), "1,000,770,000,000 weights"),
+        (lambda: MLPHead(768, 10**12, ()), "1,000,000,000,000 weights"),
+        (lambda: ReplicaLinear(10**9, 1, 1), "n_replicas=1,000,000,000"),
+        (lambda: PhotonicHead(768, 2, n_replicas=10**9), "n_replicas=1,000,000,000"),
+        (lambda: PhotonicHead(768, 2, n_encoders=10**9), "6,144,000,000,000 weights"),
+        (lambda: PhotonicHead(768, 2, encoding="subset", hidden_dim=10**12), "weights"),
+        (lambda: QubitHead(768, 2, module1="linear", n_replicas=10**9), "n_replicas=1,000,000,000"),
+        (lambda: QubitHead(768, 2, n_encoders=10**9, merge="mean"), "n_encoders=1,000,000,000"),
+        (lambda: QuadraticFormHead(768, 2, 10**12), "768,000,000,000,000 weights"),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused_at_once(build, what):
+    start = time.process_time()
+    with pytest.raises(MemoryError, match=rf"{what}.* GiB of memory, and .* are free"):
+        build()
+    assert time.process_time() - start < 1
 
 
 def test_seeds_and_replicas_must_match():

@@ -91,8 +91,11 @@ def test_parallel_heads_read_the_latent_vector_and_the_second_stage():
         ({"readout": "parity"}, "readout must be one of"),
         ({"twin": "bigger"}, "twin must be one of"),
         ({"hidden_dim": 50}, "hidden_dim belongs to"),
-        ({"encoding": "subset", "hidden_dim": 2}, "must be at least 3"),
-        ({"n_encoders": 0}, "n_encoders must be an integer of at least 1"),
+        (
+            {"encoding": "subset", "hidden_dim": 2},
+            "hidden_dim for 8 modes must be a .*at least 3, not 2",
+        ),
+        ({"n_encoders": 0}, "n_encoders must be a whole number, at least 1, not 0"),
         ({"n_encoders": 2, "twin": "cosine"}, "n_encoders needs"),
         ({"n_photons": 9}, "9 photons do not fit"),
     ],

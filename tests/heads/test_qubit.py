@@ -9,12 +9,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from qllm_helpers import count_parameters
 from qllm_helpers.classifiers.estimators import QuadraticFormClassifier, QubitClassifier, fit_many
 from qllm_helpers.heads.base import select_replica
-from qllm_helpers.heads.qubit import (
-    PAPER_PARAMETERS,
-    PAPER_READINGS,
-    QuadraticFormHead,
-    QubitHead,
-)
+from qllm_helpers.heads.options import PAPER_PARAMETERS, PAPER_READINGS
+from qllm_helpers.heads.qubit import QubitHead
+from qllm_helpers.heads.twins import QuadraticFormHead
 from qllm_helpers.studies.grid import load_units
 from qllm_helpers.studies.registry import registered
 
@@ -147,8 +144,8 @@ def test_the_quadratic_twin_is_a_form_of_low_rank_and_repeats():
     [
         ({"n_qubits": 3}, "9 values do not fit into the 8 amplitudes of 3 qubits.*at least 4"),
         ({"n_qubits": 3, "padding": "constant"}, "9 values and the constant .* at least 4"),
-        ({"n_qubits": 0}, "n_qubits must be an integer of at least 1"),
-        ({"n_encoders": 0}, "n_encoders must be an integer of at least 1"),
+        ({"n_qubits": 0}, "n_qubits must be a whole number, at least 1, not 0"),
+        ({"n_encoders": 0}, "n_encoders must be a whole number, at least 1, not 0"),
         ({"connectivity": 4}, "connectivity 4 reaches beyond a register of 4"),
         ({"n_latent": 2, "connectivity": 2}, "connectivity 2 reaches beyond a register of 2"),
         ({"n_encoders": 3}, "4 latent values cannot be shared equally by 3 encoders"),
