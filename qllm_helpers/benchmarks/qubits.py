@@ -121,10 +121,8 @@ def with_bandwidth(table: pd.DataFrame, memory: float, cache: dict[int, float]) 
     return table
 
 
-def run_qubit_benchmark(
-    cases: Iterable[QubitCase], *, n_threads: int, min_seconds: float = 1.0, progress: bool = False
-) -> pd.DataFrame:
-    """Measure the cases: `run_benchmark`, `with_bandwidth`, and the version of `pennylane`.
+def run_qubit_benchmark(cases: Iterable[QubitCase], **options) -> pd.DataFrame:
+    """Measure the cases: `run_benchmark` with its options, `with_bandwidth`, PennyLane's version.
 
     Raises ModuleNotFoundError before any measurement if PennyLane is not installed.
     """
@@ -132,5 +130,5 @@ def run_qubit_benchmark(
     cases = list(cases)
     memory = copy_speed(1 << 26)
     cache = {qubits: copy_speed(LANES << qubits) for qubits in {case.n_qubits for case in cases}}
-    table = run_benchmark(cases, n_threads=n_threads, min_seconds=min_seconds, progress=progress)
-    return with_bandwidth(table, memory, cache).assign(pennylane=version("pennylane"))
+    table = with_bandwidth(run_benchmark(cases, **options), memory, cache)
+    return table.assign(pennylane=version("pennylane"))

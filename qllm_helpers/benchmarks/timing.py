@@ -54,13 +54,15 @@ def measure(case, n_threads: int, min_seconds: float) -> dict:
     call()
     timer = Timer("call()", globals={"call": call}, num_threads=n_threads)
     timing = timer.blocked_autorange(min_run_time=min_seconds)
+    # Before the quantiles are taken: they need megabytes of their own.
+    rise = _peak_mebibytes() - before
     return {
         **asdict(case),
         **{name: getattr(case, name) for name in case.derived},
         "seconds": timing.median,
         "seconds_iqr": timing.iqr,
         "seconds_per_replica": timing.median / case.n_replicas,
-        "peak_mebibytes": _peak_mebibytes() - before,
+        "peak_mebibytes": rise,
         "n_threads": n_threads,
     }
 
