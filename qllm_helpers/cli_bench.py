@@ -110,9 +110,10 @@ def bench(
     Takes about ten minutes on two cores. Keep the machine otherwise idle; quote ratios, not times.
     """
     from qllm_helpers.benchmarks.bounds import machine_limits, with_bounds
-    from qllm_helpers.benchmarks.layer import run_benchmark, standard_cases
+    from qllm_helpers.benchmarks.layer import standard_cases
     from qllm_helpers.benchmarks.qubits import require_pennylane
     from qllm_helpers.benchmarks.sweep import sweep_benchmark
+    from qllm_helpers.benchmarks.timing import run_benchmark
 
     if qubits:
         try:

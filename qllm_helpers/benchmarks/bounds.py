@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import torch
 from numba import njit
 
-from qllm_helpers.benchmarks.layer import Case, arithmetic, output_bytes
+from qllm_helpers.photons.kernels import fock_tables
 
 _ROWS, _REPEATS = 64, 20_000
 
@@ -20,70 +22,77 @@ def _multiply_adds(values, factors, repeats):
                 values[row, lane] = values[row, lane] * factors[row, lane] + factors[row, lane]
 
 
+def _seconds(call: Callable) -> float:
+    """Median time of a call on one core."""
+    from torch.utils.benchmark import Timer
+
+    timer = Timer("call()", globals={"call": call}, num_threads=1)
+    return timer.blocked_autorange(min_run_time=0.5).median
+
+
+def copy_speed(n_floats: int) -> float:
+    """Bytes that one core reads and writes in a second when it copies so many float32."""
+    source, target = torch.zeros(2, n_floats)
+    return 8.0 * n_floats / _seconds(lambda: target.copy_(source))
+
+
 def machine_limits() -> dict[str, float]:
     """Measure what one core can do here.
 
-    Returns
-    -------
-    dict
-        `flops`: float32 multiply-adds (two operations each) per second on rows of 32 lanes that
-        stay in cache, the access pattern of the kernel; `bytes_per_second`: a copy of 256 MiB
-        (read plus write).
+    `flops`: float32 multiply-adds (two operations each) per second on rows of 32 lanes that stay in
+    cache, the access pattern of the kernel; `bytes_per_second`: a copy of 256 MiB, read plus write.
     """
-    from torch.utils.benchmark import Timer
-
     values = np.zeros((_ROWS, 32), np.float32)
     factors = np.full((_ROWS, 32), 0.5, np.float32)
     _multiply_adds(values, factors, 1)
-    source, target = torch.zeros(2, 1 << 25)
-    calls = {
-        "flops": lambda: _multiply_adds(values, factors, _REPEATS),
-        "bytes_per_second": lambda: target.copy_(source),
-    }
-    seconds = {
-        name: Timer("call()", globals={"call": call}, num_threads=1)
-        .blocked_autorange(min_run_time=0.5)
-        .median
-        for name, call in calls.items()
-    }
+    seconds = _seconds(lambda: _multiply_adds(values, factors, _REPEATS))
     return {
-        "flops": 2.0 * values.size * _REPEATS / seconds["flops"],
-        "bytes_per_second": 8.0 * source.numel() / seconds["bytes_per_second"],
+        "flops": 2.0 * values.size * _REPEATS / seconds,
+        "bytes_per_second": copy_speed(1 << 25),
     }
+
+
+def arithmetic(case) -> float:
+    """Floating-point operations of the amplitude recursion in one call of our layer.
+
+    A pair (mode, parent state) is one complex multiply-add, 8 operations: once forward; a training
+    step runs it again and takes two derivatives.
+    """
+    pairs = len(fock_tables(case.n_modes, case.n_photons, False).pair_mode)
+    passes = 4 if case.task == "training step" else 1
+    return 8.0 * pairs * passes * case.n_replicas * case.batch
+
+
+def output_bytes(case) -> float:
+    """Least traffic of the output arrays with main memory in one call, in bytes.
+
+    Complex amplitudes are written and read, real probabilities written; a training step reads
+    their gradient and writes and reads that of the amplitudes.
+    """
+    words = 4 + 1 + (1 + 4 if case.task == "training step" else 0)
+    return 4.0 * words * case.n_outputs * case.n_replicas * case.batch
 
 
 def with_bounds(table: pd.DataFrame, limits: dict[str, float]) -> pd.DataFrame:
-    """Add the lower bounds of our cases and the one that binds.
+    """Add the lower bounds of our rows of `run_benchmark`, from `machine_limits`.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `bench.run_benchmark`.
-    limits : dict
-        From `machine_limits`.
-
-    Returns
-    -------
-    DataFrame
-        With `bound_launch`, `bound_arithmetic`, `bound_memory` (seconds for one call), `bound` (the
-        name of the largest) and `over_bound` (time divided by the sum of the three, which do not
-        overlap on one core); missing for other engines. The launch of torch's operations is taken
-        from the fastest call of the same task: what it needs beyond arithmetic and memory.
+    `bound_launch`, `bound_arithmetic`, `bound_memory` (seconds for one call), `bound` (the name of
+    the largest) and `over_bound` (time divided by the sum of the three, which do not overlap on one
+    core); missing for other engines. The launch of torch's operations is taken from the fastest
+    call of the same task: what it needs beyond arithmetic and memory.
     """
-    ours = table["engine"] == "ours"
-    fields = list(Case.__dataclass_fields__)
-    cases = [Case(**row) for row in table.loc[ours, fields].to_dict("records")]
+    ours = table[table["engine"] == "ours"]
+    cases = list(ours.itertuples())
     bounds = pd.DataFrame(
         {
+            "launch": 0.0,
             "arithmetic": [arithmetic(case) / limits["flops"] for case in cases],
             "memory": [output_bytes(case) / limits["bytes_per_second"] for case in cases],
         },
-        index=table.index[ours],
+        index=ours.index,
     )
-    rest = table.loc[ours, "seconds"] - bounds.sum(axis=1)
-    launch = rest.groupby(table.loc[ours, "task"]).transform("min").clip(lower=0)
-    bounds.insert(0, "launch", launch)
-    result = table.join(bounds.add_prefix("bound_"))
-    result.loc[ours, "bound"] = bounds.idxmax(axis=1)
-    result.loc[ours, "over_bound"] = table.loc[ours, "seconds"] / bounds.sum(axis=1)
-    return result
+    rest = ours["seconds"] - bounds.sum(axis=1)
+    bounds["launch"] = rest.groupby(ours["task"]).transform("min").clip(lower=0)
+    return table.join(bounds.add_prefix("bound_")).assign(
+        bound=bounds.idxmax(axis=1), over_bound=ours["seconds"] / bounds.sum(axis=1)
+    )

@@ -24,7 +24,7 @@ from qllm_helpers.photons.layer import PhotonicLayer
 MODES = (6, 8)
 MOST_PHOTONS = 6
 SEEDS = tuple(range(20))
-_DRAWS = 400
+_INTERFEROMETERS = 5
 _RANK_TOLERANCE = 1e-9
 
 
@@ -49,32 +49,28 @@ def standard_circuits() -> list[Circuit]:
     ]
 
 
-def gradient_variance(circuit: Circuit, n_draws: int = _DRAWS, seed: int = 0) -> dict[str, float]:
+def _random_layer(circuit: Circuit, n_replicas: int) -> PhotonicLayer:
+    """Random interferometers side by side, in double precision."""
+    layer = PhotonicLayer(**asdict(circuit), n_replicas=n_replicas).double()
+    layer.reset_parameters([torch.Generator().manual_seed(seed) for seed in range(n_replicas)])
+    return layer
+
+
+def _random_phases(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    return 2 * math.pi * torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+def gradient_variance(circuit: Circuit, n_draws: int = 400) -> dict[str, float]:
     """Variance of the derivative of an output by a mesh phase and by an encoding phase.
 
-    Parameters
-    ----------
-    circuit : Circuit
-    n_draws : int
-        Random interferometers with one random input each.
-    seed : int
-
-    Returns
-    -------
-    dict
-        `mesh_gradient_variance`, `encoding_gradient_variance`: variances, in 1 / radian^2, of the
-        derivative of a readout that gives every output a random sign, drawn anew with each
-        interferometer (so that it lies in
-        [-1, 1] for every number of outputs), averaged over the inner phases of the left mesh, and
-        over the encoded phases. The mean photon number of a mode would not do: it is the same for
-        distinguishable photons.
+    The output gives every probability a random sign, drawn anew with each of `n_draws` random
+    interferometers (it lies in [-1, 1] for every number of outputs; the mean photon number of a
+    mode would be the same for distinguishable photons). The variances, in 1 / radian^2, are
+    averaged over the inner phases of the left mesh, and over the encoded phases.
     """
-    layer = PhotonicLayer(**asdict(circuit), n_replicas=n_draws).double()
-    layer.reset_parameters([torch.Generator().manual_seed(seed + r) for r in range(n_draws)])
-    generator = torch.Generator().manual_seed(seed)
-    shape = (n_draws, 1, circuit.n_modes)
-    phases = 2 * math.pi * torch.rand(shape, generator=generator, dtype=torch.float64)
-    phases.requires_grad_()
+    layer = _random_layer(circuit, n_draws)
+    generator = torch.Generator().manual_seed(0)
+    phases = _random_phases((n_draws, 1, circuit.n_modes), generator).requires_grad_()
     signs = torch.randint(2, (n_draws, 1, layer.n_outputs), generator=generator).double() * 2 - 1
     (layer(phases) * signs).sum().backward()
     inner = layer.left.grad[:, : circuit.n_modes * (circuit.n_modes - 1) : 2]
@@ -85,45 +81,23 @@ def gradient_variance(circuit: Circuit, n_draws: int = _DRAWS, seed: int = 0) ->
 
 
 @torch.no_grad()
-def span_dimension(circuit: Circuit, n_interferometers: int = 5, seed: int = 0) -> float:
+def span_dimension(circuit: Circuit) -> float:
     """Number of linearly independent functions of the phases among the outputs.
 
-    Parameters
-    ----------
-    circuit : Circuit
-    n_interferometers : int
-        Random interferometers; their mean dimension is returned.
-    seed : int
-
-    Returns
-    -------
-    float
-        Numerical rank (singular values above 1e-9 of the largest) of the outputs at random phases,
-        more of them than there are outputs.
+    The numerical rank (singular values above 1e-9 of the largest) of the outputs at random phases,
+    more of them than there are outputs; mean of five random interferometers.
     """
-    layer = PhotonicLayer(**asdict(circuit), n_replicas=n_interferometers).double()
-    layer.reset_parameters(
-        [torch.Generator().manual_seed(seed + r) for r in range(n_interferometers)]
-    )
-    shape = (n_interferometers, layer.n_outputs + 32, circuit.n_modes)
-    generator = torch.Generator().manual_seed(seed)
-    phases = 2 * math.pi * torch.rand(shape, generator=generator, dtype=torch.float64)
+    layer = _random_layer(circuit, _INTERFEROMETERS)
+    shape = (_INTERFEROMETERS, layer.n_outputs + 32, circuit.n_modes)
+    phases = _random_phases(shape, torch.Generator().manual_seed(0))
     ranks = torch.linalg.matrix_rank(layer(phases), rtol=_RANK_TOLERANCE)
     return float(ranks.double().mean())
 
 
 def budget_losses(circuit: Circuit, epochs: int = 30) -> np.ndarray:
-    """Training loss of a dense head after a fixed number of epochs on the paper's protocol.
+    """Training loss of a dense head after some epochs on the paper's protocol, for 20 seeds.
 
-    Parameters
-    ----------
-    circuit : Circuit
-    epochs : int
-
-    Returns
-    -------
-    ndarray, shape (20,)
-        Mean cross-entropy (nats) over the last epoch, per seed; Adam with lr 5e-3.
+    Mean cross-entropy (nats) over the last epoch; Adam with lr 5e-3.
     """
     from qllm_helpers.heads.photonic import PhotonicHead
     from qllm_helpers.text.embeddings import load_embeddings
@@ -144,20 +118,10 @@ def budget_losses(circuit: Circuit, epochs: int = 30) -> np.ndarray:
 
 
 def landscape(circuits: Iterable[Circuit], *, progress: bool = False) -> pd.DataFrame:
-    """Measure the circuits.
+    """Measure the circuits: one row each, with all three measures.
 
-    Parameters
-    ----------
-    circuits : iterable of Circuit
-    progress : bool
-        Whether to show a progress bar.
-
-    Returns
-    -------
-    DataFrame
-        One row per circuit: its fields, `n_outputs`, the two gradient variances,
-        `span_dimension`, and `train_loss` with `train_loss_sem` (mean over 20 seeds and its
-        standard error, in nats).
+    The circuit's fields, `n_outputs`, the two gradient variances, `span_dimension`, and
+    `train_loss` with `train_loss_sem` (mean over 20 seeds and its standard error, in nats).
     """
     from tqdm.auto import tqdm
 

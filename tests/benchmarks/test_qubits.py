@@ -1,18 +1,21 @@
 """The benchmark of the qubit circuits measures what it says, at a scale that takes seconds."""
 
+from dataclasses import asdict
+
 import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
 
 from qllm_helpers.benchmarks import qubits as bench_qubits
+from qllm_helpers.benchmarks.bounds import copy_speed
 from qllm_helpers.benchmarks.qubits import (
     QubitCase,
-    measure,
     standard_cases,
     state_bytes,
-    with_bounds,
+    with_bandwidth,
 )
+from qllm_helpers.benchmarks.timing import measure, with_ratios
 from qllm_helpers.cli import main
 from qllm_helpers.cli_bench import _qubit_table
 
@@ -32,7 +35,7 @@ def test_a_small_run_measures_both_engines():
     pytest.importorskip("pennylane")
     rows = [measure(QubitCase(engine, 9, 1, batch=2), 1, 0.01) for engine in ("pennylane", "ours")]
     assert all(row["seconds"] > 0 and row["n_blocks"] == 9 for row in rows)
-    assert bench_qubits.copy_speeds(4)["cache"] > 0
+    assert copy_speed(32 << 4) > 0
 
 
 def test_both_engines_take_the_same_step(monkeypatch):
@@ -45,9 +48,9 @@ def test_both_engines_take_the_same_step(monkeypatch):
         slopes = torch.autograd.grad(value.sum(), parameters)
         values.append((value.detach().reshape(2, -1), slopes[0].reshape(-1)))
 
-    monkeypatch.setattr(bench_qubits, "_training_step", keep)
+    monkeypatch.setattr(bench_qubits, "training_step", keep)
     for engine in ("pennylane", "ours"):
-        bench_qubits._prepare(QubitCase(engine, 9, 2, batch=2))
+        QubitCase(engine, 9, 2, batch=2).prepare()
     for theirs, ours in zip(*values, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
@@ -55,17 +58,11 @@ def test_both_engines_take_the_same_step(monkeypatch):
 def test_ratios_and_bounds():
     case = QubitCase("ours", 10, 1, 20)
     assert state_bytes(case) == 6 * 10 * 4 * 1024 * 20 * 32
-    shared = {"n_qubits": 10, "connectivity": 1, "batch": 32, "n_blocks": 10, "peak_mebibytes": 1.0}
-    table = pd.DataFrame(
-        [
-            shared | {"engine": "pennylane", "n_replicas": 1, "seconds": 1.0},
-            shared | {"engine": "ours", "n_replicas": 20, "seconds": 0.4},
-        ]
-    )
+    table = pd.DataFrame([asdict(QubitCase("pennylane", 10, 1)), asdict(case)])
+    table = table.assign(n_blocks=10, peak_mebibytes=1.0, seconds=[1.0, 0.4])
     table["seconds_per_replica"] = table["seconds"] / table["n_replicas"]
-    bounded = with_bounds(
-        table, {10: {"memory": state_bytes(case), "cache": 10 * state_bytes(case)}}
-    )
+    ratios = with_ratios(table, QubitCase)
+    bounded = with_bandwidth(ratios, state_bytes(case), {10: 10 * state_bytes(case)})
     assert bounded["ratio"].tolist() == [1.0, 50.0]
     assert bounded["bound_memory"].tolist() == [1 / 20, 1.0]
     assert bounded["over_memory"][1] == pytest.approx(0.4)

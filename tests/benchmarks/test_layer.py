@@ -1,19 +1,12 @@
-"""The benchmark measures what it says, at a scale that takes seconds."""
+"""The benchmark of the photonic layer measures what it says, and the layer is MerLin's."""
 
-import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 
-from qllm_helpers.benchmarks.bounds import machine_limits, with_bounds
-from qllm_helpers.benchmarks.layer import (
-    CIRCUITS,
-    Case,
-    arithmetic,
-    output_bytes,
-    run_benchmark,
-    standard_cases,
-    with_ratios,
-)
+from qllm_helpers.benchmarks.bounds import arithmetic, machine_limits, output_bytes, with_bounds
+from qllm_helpers.benchmarks.layer import CIRCUITS, Case, agreement, standard_cases
+from qllm_helpers.benchmarks.timing import run_benchmark
 from qllm_helpers.cli import main
 from qllm_helpers.files import UnknownNameError
 from qllm_helpers.studies.measurements import load_measurements
@@ -46,19 +39,8 @@ def test_a_small_run_measures_every_engine_and_bounds_ours():
     ours = bounded["engine"] == "ours"
     assert bounded.loc[ours, "bound"].isin(["launch", "arithmetic", "memory"]).all()
     assert bounded.loc[~ours, "bound"].isna().all()
-
-
-def test_ratios_compare_the_same_task_and_circuit_only():
-    row = {"series": "circuits", "task": "inference", "n_modes": 4, "n_photons": 2, "batch": 32}
-    table = pd.DataFrame(
-        [
-            row | {"engine": "merlin", "seconds_per_replica": 6.0},
-            row | {"engine": "ours", "seconds_per_replica": 2.0},
-            row | {"engine": "ours", "seconds_per_replica": 1.0, "task": "training step"},
-        ]
-    )
-    ratios = with_ratios(table)["ratio"]
-    assert ratios[:2].tolist() == [1.0, 3.0] and ratios.isna()[2]
+    stored = list(load_measurements("benchmark").columns)
+    assert list(bounded.columns) == stored[: len(bounded.columns)]
 
 
 def test_counted_work_of_a_circuit():
@@ -66,6 +48,17 @@ def test_counted_work_of_a_circuit():
     case = Case("circuits", "ours", "inference", 2, 1, n_replicas=3, batch=5)
     assert arithmetic(case) == 8 * 2 * 15
     assert output_bytes(case) == 4 * 5 * 2 * 15
+
+
+@pytest.mark.parametrize(
+    ("space", "dtype", "limit"),
+    [("fock", torch.float64, 1e-10), ("unbunched", torch.float32, 1e-5)],
+)
+def test_agreement_with_merlin(space, dtype, limit):
+    table = agreement([(2, 1), (4, 2)], space=space, dtype=dtype)
+    assert table["n_outputs"].tolist() == ([2, 10] if space == "fock" else [2, 6])
+    assert (table["probabilities"] < limit).all()
+    assert (table["gradients"] < 10 * limit).all()
 
 
 def test_unknown_table_and_the_command_line():

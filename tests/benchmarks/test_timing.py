@@ -1,0 +1,99 @@
+"""Ratios, bounds and figures of known times; memory kept for the backward pass."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from qllm_helpers.benchmarks.bounds import with_bounds
+from qllm_helpers.benchmarks.layer import Case, standard_cases
+from qllm_helpers.benchmarks.timing import saved_bytes, with_ratios
+from qllm_helpers.figures import speed as figures_speed
+from qllm_helpers.figures.style import save
+from qllm_helpers.photons.kernels import fock_tables, product_of_forms, product_of_forms_reference
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """A benchmark as if MerLin took 80 ms, and ours 1 ms and 0.24 ms a replica."""
+    rows = []
+    for case in standard_cases():
+        ours = 0.0008 + 0.0002 * case.n_replicas * case.batch / 32
+        seconds = {"merlin": 0.08, "perceval": 0.4, "ours": ours}[case.engine]
+        rows.append(
+            {
+                **asdict(case),
+                "n_outputs": case.n_outputs,
+                "seconds": seconds,
+                "seconds_per_replica": seconds / case.n_replicas,
+            }
+        )
+    limits = {"flops": 2e10, "bytes_per_second": 1e10}
+    return with_bounds(with_ratios(pd.DataFrame(rows), Case), limits)
+
+
+@pytest.fixture(scope="module")
+def steps(measured):
+    """Training steps of ours on the table's circuits."""
+    return measured.query("series == 'circuits' and task == 'training step' and engine == 'ours'")
+
+
+def test_ratios_are_per_replica(measured, steps):
+    ratios = steps.pivot(index=["n_modes", "n_photons"], columns="n_replicas", values="ratio")
+    assert len(ratios) == 8
+    np.testing.assert_allclose(ratios[1], 0.08 / 0.001)
+    np.testing.assert_allclose(ratios[20], 0.08 / (0.0048 / 20))
+    rivals = measured[measured["engine"] != "ours"].groupby("engine")["ratio"]
+    np.testing.assert_allclose(rivals.mean(), [1, 0.2])
+    assert measured.loc[measured["series"] != "circuits", "ratio"].isna().all()
+
+
+def test_ratios_compare_the_same_task_and_circuit_only():
+    row = {"series": "circuits", "task": "inference", "n_modes": 4, "n_photons": 2, "batch": 32}
+    table = pd.DataFrame(
+        [
+            row | {"engine": "merlin", "seconds_per_replica": 6.0},
+            row | {"engine": "ours", "seconds_per_replica": 2.0},
+            row | {"engine": "ours", "seconds_per_replica": 1.0, "task": "training step"},
+        ]
+    )
+    ratios = with_ratios(table, Case)["ratio"]
+    assert ratios[:2].tolist() == [1.0, 3.0] and ratios.isna()[2]
+    assert with_ratios(table[1:], Case)["ratio"].isna().all()
+
+
+def test_bounds_of_our_circuits(steps):
+    assert len(steps) == 16
+    bounds = steps[["bound_launch", "bound_arithmetic", "bound_memory"]]
+    assert (steps["bound"] == bounds.idxmax(axis=1).str.removeprefix("bound_")).all()
+    np.testing.assert_allclose(steps["seconds"] / bounds.sum(axis=1), steps["over_bound"])
+
+
+def test_only_the_forms_are_kept_for_the_backward_pass():
+    tables = fock_tables(6, 3, False)
+    forms = torch.randn(8, 18, dtype=torch.complex64, requires_grad=True)
+    kept = saved_bytes(lambda: product_of_forms(forms, tables))
+    assert kept == forms.numel() * 8
+    indexed = saved_bytes(lambda: product_of_forms_reference(forms, tables))
+    assert indexed > 10 * kept
+
+
+def test_figures_draw_what_they_are_given_and_repeat(measured, steps, tmp_path):
+    for attempt in ("first", "second"):
+        drawn = {
+            "ratios": figures_speed.ratio_bars(steps),
+            "growth": figures_speed.growth_panels(measured),
+            "bounds": figures_speed.time_and_bounds(steps),
+        }
+        for name, figure in drawn.items():
+            save(figure, tmp_path / f"{attempt}-{name}.svg")
+    for first in tmp_path.glob("first-*.svg"):
+        second = first.with_name(first.name.replace("first", "second"))
+        assert first.read_bytes() == second.read_bytes(), first.name
+    assert [text.get_text() for text in drawn["ratios"].axes[0].texts][:8] == ["80"] * 8
+    assert len(drawn["growth"].axes) == 4
+    assert len(drawn["bounds"].axes) == 2
+    with pytest.raises(ValueError, match="no ratio"):
+        figures_speed.ratio_bars(pd.DataFrame({"n_modes": [2]}))
