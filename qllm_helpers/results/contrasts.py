@@ -12,6 +12,7 @@ import pandas as pd
 
 from qllm_helpers.results.intervals import paired_values
 from qllm_helpers.results.statistics import LEVEL, MARGIN, difference_tests
+from qllm_helpers.studies.table import with_facts
 
 __all__ = [
     "MARGIN",
@@ -72,13 +73,7 @@ def kinds(rows: pd.DataFrame) -> pd.Series:
         it applies instead ``"linear map"`` (of the same rank: no quantum layer), an ablation
         twin such as ``"cosine twin"``, or ``"occupation"``, ``"two-stage"``, ``"fidelity kernel"``.
     """
-    kind = rows["family"].astype(object).copy()
-    kind = kind.mask(rows["readout"].eq("occupation").fillna(False), "occupation")
-    stages = rows["configuration"].str.contains('"n_encoders"') & rows["family"].eq("photonic")
-    kind = kind.mask(stages, "two-stage")
-    kind = kind.mask(rows["estimator"].eq("PhotonicKernelClassifier"), "fidelity kernel")
-    twin = (rows["twin"] + " twin").replace("identity twin", "linear map")
-    return kind.mask(twin.notna(), twin).rename("kind")
+    return with_facts(rows)["kind"]
 
 
 def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str, str]]:

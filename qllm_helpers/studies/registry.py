@@ -1,13 +1,13 @@
-"""Estimators that a study's grid can name.
+"""Estimators that a grid can name: built in, registered, installed, or ``"package.module:Name"``.
 
-:func:`register_estimator`, or an entry point of the group ``qllm_helpers.estimators``, makes
-another one known, so a new kind of head needs no change of the study code.
+The class itself says its ``family`` (a key of ``figures.FAMILY_STYLE``: colour and marker of its
+rows) and whether it ``reads_texts``; what is registered with a name fills in what it does not say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -22,27 +22,24 @@ class Registered:
     ----------
     target : str or callable
         Class or function that builds an unfitted estimator from keyword arguments, or its
-        address ``"package.module:name"``.
-    family : str
-        Key of ``figures.FAMILY_STYLE``: colour and marker of its rows.
+        address ``"package.module:Name"``.
+    family : str or None
+        For a class without the attribute ``family``.
     count : callable or None
-        ``(fitted estimator, X) -> ParameterCount``; None for
-        :func:`qllm_helpers.heads.parameters.count_parameters`.
+        ``(fitted estimator, X) -> ParameterCount``; None for its method ``count_parameters(X)``,
+        or where it has none :func:`qllm_helpers.heads.parameters.count_parameters`.
     reads_texts : bool
         Whether ``fit(texts, y, X_val, y_val)`` takes sentences, not their embeddings.
     """
 
     target: str | Callable
-    family: str
+    family: str | None = None
     count: Callable | None = None
     reads_texts: bool = False
 
     def build(self, parameters: dict):
         """Unfitted estimator with these parameters."""
-        if callable(self.target):
-            return self.target(**parameters)
-        module, _, name = self.target.partition(":")
-        return getattr(import_module(module), name)(**parameters)
+        return self.target(**parameters)
 
 
 def _count_svc(fit, X):
@@ -53,74 +50,44 @@ def _count_svc(fit, X):
 
 
 def _count_noisy(fit, X):
-    """Noise adds no parameter: all counts are those of the ideal head."""
     from qllm_helpers.classifiers.noisy import count_ideal
 
     return count_ideal(fit, X)
 
 
 def _count_trained(fit, X):
-    """Of a language model only the trainable numbers are counted."""
     from qllm_helpers.classifiers.text import count_trained
 
     return count_trained(fit)
 
 
+_HERE = "qllm_helpers.classifiers"
 _REGISTRY = {
     "LogisticRegression": Registered("sklearn.linear_model:LogisticRegression", "linear"),
     "SVC": Registered("sklearn.svm:SVC", "svc"),
-    "MLPClassifier": Registered("qllm_helpers.classifiers.estimators:MLPClassifier", "mlp"),
-    "PhotonicClassifier": Registered(
-        "qllm_helpers.classifiers.estimators:PhotonicClassifier", "photonic"
-    ),
+    "MLPClassifier": Registered(f"{_HERE}.estimators:MLPClassifier", "mlp"),
+    "PhotonicClassifier": Registered(f"{_HERE}.estimators:PhotonicClassifier", "photonic"),
+    "QubitClassifier": Registered(f"{_HERE}.estimators:QubitClassifier", "qubit"),
+    "QuadraticFormClassifier": Registered(f"{_HERE}.estimators:QuadraticFormClassifier", "twin"),
     "NoisyPhotonicClassifier": Registered(
-        "qllm_helpers.classifiers.noisy:NoisyPhotonicClassifier", "photonic", count=_count_noisy
+        f"{_HERE}.noisy:NoisyPhotonicClassifier", "photonic", _count_noisy
     ),
     "PhotonicKernelClassifier": Registered(
-        "qllm_helpers.classifiers.kernel:PhotonicKernelClassifier", "photonic", count=_count_svc
-    ),
-    "QubitClassifier": Registered("qllm_helpers.classifiers.estimators:QubitClassifier", "qubit"),
-    "QuadraticFormClassifier": Registered(
-        "qllm_helpers.classifiers.estimators:QuadraticFormClassifier", "twin"
+        f"{_HERE}.kernel:PhotonicKernelClassifier", "photonic", _count_svc
     ),
     "EndToEndClassifier": Registered(
-        "qllm_helpers.classifiers.text:EndToEndClassifier",
-        "photonic",
-        count=_count_trained,
-        reads_texts=True,
+        f"{_HERE}.text:EndToEndClassifier", "photonic", _count_trained, True
     ),
-    "EndToEndLinear": Registered(
-        "qllm_helpers.classifiers.text:EndToEndLinear",
-        "linear",
-        count=_count_trained,
-        reads_texts=True,
-    ),
+    "EndToEndLinear": Registered(f"{_HERE}.text:EndToEndLinear", "linear", _count_trained, True),
 }
 
 
-def register_estimator(
-    name: str,
-    target: str | Callable,
-    family: str,
-    *,
-    count: Callable | None = None,
-    reads_texts: bool = False,
-) -> None:
-    """Make an estimator known to the grids.
+def register_estimator(name: str, target: str | Callable, family: str | None = None, **facts):
+    """Make an estimator known to the grids of this process, under a `name`.
 
-    Parameters
-    ----------
-    name : str
-        Name used in the grid.
-    target, family, count, reads_texts
-        See :class:`Registered`.
-
-    Raises
-    ------
-    ValueError
-        If the name is taken by another estimator.
+    Raises ValueError if another one has it; for the arguments see :class:`Registered`.
     """
-    entry = Registered(target, family, count, reads_texts)
+    entry = Registered(target, family, **facts)
     if _REGISTRY.setdefault(name, entry) != entry:
         raise ValueError(f"an estimator is registered as {name!r} already; choose another name")
 
@@ -130,30 +97,37 @@ def remember(name: str, entry: Registered) -> None:
     _REGISTRY.setdefault(name, entry)
 
 
+def _load(address: str) -> Callable:
+    module, _, name = address.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UnknownNameError(f"there is no estimator at {address!r}: {error}") from error
+
+
+def find(name: str) -> Registered:
+    """What is registered with a name; a built-in class is not imported. Raises UnknownNameError."""
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    if ":" in name:
+        known = (entry for entry in _REGISTRY.values() if entry.target == name)
+        return next(known, None) or Registered(_load(name))
+    for point in entry_points(group="qllm_helpers.estimators", name=name):
+        return _REGISTRY.setdefault(name, point.load())
+    raise UnknownNameError(
+        f"unknown estimator {name!r}; known: {', '.join(sorted(_REGISTRY))}. Name another one by "
+        'its address, "package.module:Name", or make it known with register_estimator'
+    )
+
+
 def registered(name: str) -> Registered:
-    """Estimator of a name, from the registry or an installed entry point.
+    """The estimator of a name, its class imported, with all that it and its entry say.
 
-    Parameters
-    ----------
-    name : str
-        Name used in the grid.
-
-    Returns
-    -------
-    Registered
-
-    Raises
-    ------
-    UnknownNameError
-        If nothing has that name.
+    Raises UnknownNameError if nothing has that name, or it has no family.
     """
-    if name not in _REGISTRY:
-        # an entry point's value is a Registered: it says the family too
-        for point in entry_points(group="qllm_helpers.estimators", name=name):
-            _REGISTRY[name] = point.load()
-    if name not in _REGISTRY:
-        raise UnknownNameError(
-            f"unknown estimator {name!r}; known: {', '.join(sorted(_REGISTRY))}. Make another "
-            "one known with qllm_helpers.studies.run.register_estimator"
-        )
-    return _REGISTRY[name]
+    entry = find(name)
+    target = _load(entry.target) if isinstance(entry.target, str) else entry.target
+    said = {fact: getattr(target, fact, getattr(entry, fact)) for fact in ("family", "reads_texts")}
+    if said["family"] is None:
+        raise UnknownNameError(f"the class of {name!r} needs the attribute `family`, as 'mlp'")
+    return replace(entry, target=target, **said)
