@@ -35,24 +35,10 @@ def confusion_table(
 ) -> pd.DataFrame:
     """Mean confusion matrix of every shown head, from shipped predictions or finished units.
 
-    Parameters
-    ----------
-    rows : DataFrame or None
-        Rows of the study ``multiclass``; None for the shipped ones.
-    n_jobs, progress
-        As in :func:`qllm_helpers.studies.run.run_study`, for units that are not finished.
-
-    Returns
-    -------
-    DataFrame
-        ``dataset``, ``head``, ``true`` and ``predicted`` (names of classes), ``share`` (of the
-        test sentences of the true class, fraction, mean over seeds), ``std`` (over seeds) and
-        ``n_seeds``.
-
-    Raises
-    ------
-    DataError
-        If a head does not come out as its row says.
+    Columns ``dataset``, ``head``, ``true`` and ``predicted`` (names of classes), ``share`` (of the
+    test sentences of the true class, fraction, mean over seeds), ``std`` (over seeds), ``n_seeds``.
+    Units that are not finished are run as in :func:`qllm_helpers.studies.run.run_study`. Raises
+    DataError if a head does not come out as its row (a shipped one if `rows` are None) says.
     """
     rows = load_results(STUDY) if rows is None else rows
     wanted = {(data, head) for data, heads in shown_heads(rows).items() for head in heads}

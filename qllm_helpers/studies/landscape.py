@@ -24,8 +24,6 @@ from qllm_helpers.photons.layer import PhotonicLayer
 MODES = (6, 8)
 MOST_PHOTONS = 6
 SEEDS = tuple(range(20))
-_DRAWS = 400
-_RANK_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -49,31 +47,26 @@ def standard_circuits() -> list[Circuit]:
     ]
 
 
-def gradient_variance(circuit: Circuit, n_draws: int = _DRAWS, seed: int = 0) -> dict[str, float]:
-    """Variance of the derivative of an output by a mesh phase and by an encoding phase.
-
-    Parameters
-    ----------
-    circuit : Circuit
-    n_draws : int
-        Random interferometers with one random input each.
-    seed : int
-
-    Returns
-    -------
-    dict
-        `mesh_gradient_variance`, `encoding_gradient_variance`: variances, in 1 / radian^2, of the
-        derivative of a readout that gives every output a random sign, drawn anew with each
-        interferometer (so that it lies in
-        [-1, 1] for every number of outputs), averaged over the inner phases of the left mesh, and
-        over the encoded phases. The mean photon number of a mode would not do: it is the same for
-        distinguishable photons.
-    """
-    layer = PhotonicLayer(**asdict(circuit), n_replicas=n_draws).double()
-    layer.reset_parameters([torch.Generator().manual_seed(seed + r) for r in range(n_draws)])
-    generator = torch.Generator().manual_seed(seed)
-    shape = (n_draws, 1, circuit.n_modes)
+def _random_layers(circuit: Circuit, n: int, n_inputs: int | None = None):
+    """Random interferometers, random phases for each, and the generator of the phases."""
+    layer = PhotonicLayer(**asdict(circuit), n_replicas=n).double()
+    layer.reset_parameters([torch.Generator().manual_seed(r) for r in range(n)])
+    generator = torch.Generator().manual_seed(0)
+    # without a number there are more inputs than outputs
+    shape = (n, n_inputs or layer.n_outputs + 32, circuit.n_modes)
     phases = 2 * math.pi * torch.rand(shape, generator=generator, dtype=torch.float64)
+    return layer, phases, generator
+
+
+def gradient_variance(circuit: Circuit, n_draws: int = 400) -> dict[str, float]:
+    """Variance (1 / radian^2) of the derivative of an output by a mesh phase and an encoding phase.
+
+    Over random interferometers with one random input each, averaged over the inner phases of the
+    left mesh, and over the encoded phases. The output gives every Fock state a random sign, drawn
+    anew with each interferometer, so it lies in [-1, 1] for every number of outputs. The mean
+    photon number of a mode would not do: it is the same for distinguishable photons.
+    """
+    layer, phases, generator = _random_layers(circuit, n_draws, 1)
     phases.requires_grad_()
     signs = torch.randint(2, (n_draws, 1, layer.n_outputs), generator=generator).double() * 2 - 1
     (layer(phases) * signs).sum().backward()
@@ -85,45 +78,20 @@ def gradient_variance(circuit: Circuit, n_draws: int = _DRAWS, seed: int = 0) ->
 
 
 @torch.no_grad()
-def span_dimension(circuit: Circuit, n_interferometers: int = 5, seed: int = 0) -> float:
+def span_dimension(circuit: Circuit) -> float:
     """Number of linearly independent functions of the phases among the outputs.
 
-    Parameters
-    ----------
-    circuit : Circuit
-    n_interferometers : int
-        Random interferometers; their mean dimension is returned.
-    seed : int
-
-    Returns
-    -------
-    float
-        Numerical rank (singular values above 1e-9 of the largest) of the outputs at random phases,
-        more of them than there are outputs.
+    Numerical rank (singular values above 1e-9 of the largest) of the outputs at random phases;
+    mean over five random interferometers.
     """
-    layer = PhotonicLayer(**asdict(circuit), n_replicas=n_interferometers).double()
-    layer.reset_parameters(
-        [torch.Generator().manual_seed(seed + r) for r in range(n_interferometers)]
-    )
-    shape = (n_interferometers, layer.n_outputs + 32, circuit.n_modes)
-    generator = torch.Generator().manual_seed(seed)
-    phases = 2 * math.pi * torch.rand(shape, generator=generator, dtype=torch.float64)
-    ranks = torch.linalg.matrix_rank(layer(phases), rtol=_RANK_TOLERANCE)
-    return float(ranks.double().mean())
+    layer, phases, _ = _random_layers(circuit, 5)
+    return float(torch.linalg.matrix_rank(layer(phases), rtol=1e-9).double().mean())
 
 
 def budget_losses(circuit: Circuit, epochs: int = 30) -> np.ndarray:
-    """Training loss of a dense head after a fixed number of epochs on the paper's protocol.
+    """Training loss (nats, mean of the last epoch) of a dense head on the paper's protocol, per seed.
 
-    Parameters
-    ----------
-    circuit : Circuit
-    epochs : int
-
-    Returns
-    -------
-    ndarray, shape (20,)
-        Mean cross-entropy (nats) over the last epoch, per seed; Adam with lr 5e-3.
+    After a fixed number of epochs of Adam with lr 5e-3; shape (20,).
     """
     from qllm_helpers.heads.photonic import PhotonicHead
     from qllm_helpers.text.embeddings import load_embeddings
@@ -144,20 +112,11 @@ def budget_losses(circuit: Circuit, epochs: int = 30) -> np.ndarray:
 
 
 def landscape(circuits: Iterable[Circuit], *, progress: bool = False) -> pd.DataFrame:
-    """Measure the circuits.
+    """Measure the circuits, one row each.
 
-    Parameters
-    ----------
-    circuits : iterable of Circuit
-    progress : bool
-        Whether to show a progress bar.
-
-    Returns
-    -------
-    DataFrame
-        One row per circuit: its fields, `n_outputs`, the two gradient variances,
-        `span_dimension`, and `train_loss` with `train_loss_sem` (mean over 20 seeds and its
-        standard error, in nats).
+    Columns: the fields of `Circuit`, `n_outputs`, `mesh_gradient_variance`,
+    `encoding_gradient_variance`, `span_dimension`, `train_loss` and `train_loss_sem` (mean over 20
+    seeds and its standard error, nats).
     """
     from tqdm.auto import tqdm
 

@@ -25,16 +25,17 @@ class Registered:
         address ``"package.module:Name"``.
     family : str or None
         For a class without the attribute ``family``.
-    count : callable or None
-        ``(fitted estimator, X) -> ParameterCount``; None for its method ``count_parameters(X)``,
-        or where it has none :func:`qllm_helpers.heads.parameters.count_parameters`.
+    count : str, callable or None
+        ``(fitted estimator, X) -> ParameterCount``, or its address; None for the method
+        ``count_parameters(X)`` of the estimator, or where it has none
+        :func:`qllm_helpers.heads.parameters.count_parameters`.
     reads_texts : bool
         Whether ``fit(texts, y, X_val, y_val)`` takes sentences, not their embeddings.
     """
 
     target: str | Callable
     family: str | None = None
-    count: Callable | None = None
+    count: str | Callable | None = None
     reads_texts: bool = False
 
     def build(self, parameters: dict):
@@ -49,36 +50,22 @@ def _count_svc(fit, X):
     return count_parameters(fit.svc_, fit.kernel(X))
 
 
-def _count_noisy(fit, X):
-    from qllm_helpers.classifiers.noisy import count_ideal
-
-    return count_ideal(fit, X)
-
-
-def _count_trained(fit, X):
-    from qllm_helpers.classifiers.text import count_trained
-
-    return count_trained(fit)
-
-
 _HERE = "qllm_helpers.classifiers"
+_IDEAL, _TRAINED = f"{_HERE}.noisy:count_ideal", f"{_HERE}.text:count_trained"
+_BUILT_IN = {
+    "LogisticRegression": ("sklearn.linear_model", "linear"),
+    "SVC": ("sklearn.svm", "svc"),
+    "MLPClassifier": (f"{_HERE}.estimators", "mlp"),
+    "PhotonicClassifier": (f"{_HERE}.estimators", "photonic"),
+    "QubitClassifier": (f"{_HERE}.estimators", "qubit"),
+    "QuadraticFormClassifier": (f"{_HERE}.estimators", "twin"),
+    "NoisyPhotonicClassifier": (f"{_HERE}.noisy", "photonic", _IDEAL),
+    "PhotonicKernelClassifier": (f"{_HERE}.kernel", "photonic", _count_svc),
+    "EndToEndClassifier": (f"{_HERE}.text", "photonic", _TRAINED, True),
+    "EndToEndLinear": (f"{_HERE}.text", "linear", _TRAINED, True),
+}
 _REGISTRY = {
-    "LogisticRegression": Registered("sklearn.linear_model:LogisticRegression", "linear"),
-    "SVC": Registered("sklearn.svm:SVC", "svc"),
-    "MLPClassifier": Registered(f"{_HERE}.estimators:MLPClassifier", "mlp"),
-    "PhotonicClassifier": Registered(f"{_HERE}.estimators:PhotonicClassifier", "photonic"),
-    "QubitClassifier": Registered(f"{_HERE}.estimators:QubitClassifier", "qubit"),
-    "QuadraticFormClassifier": Registered(f"{_HERE}.estimators:QuadraticFormClassifier", "twin"),
-    "NoisyPhotonicClassifier": Registered(
-        f"{_HERE}.noisy:NoisyPhotonicClassifier", "photonic", _count_noisy
-    ),
-    "PhotonicKernelClassifier": Registered(
-        f"{_HERE}.kernel:PhotonicKernelClassifier", "photonic", _count_svc
-    ),
-    "EndToEndClassifier": Registered(
-        f"{_HERE}.text:EndToEndClassifier", "photonic", _count_trained, True
-    ),
-    "EndToEndLinear": Registered(f"{_HERE}.text:EndToEndLinear", "linear", _count_trained, True),
+    name: Registered(f"{module}:{name}", *facts) for name, (module, *facts) in _BUILT_IN.items()
 }
 
 
@@ -97,7 +84,10 @@ def remember(name: str, entry: Registered) -> None:
     _REGISTRY.setdefault(name, entry)
 
 
-def _load(address: str) -> Callable:
+def _load(address: str | Callable | None):
+    """What is at an address; anything else is returned as it is."""
+    if not isinstance(address, str):
+        return address
     module, _, name = address.partition(":")
     try:
         return getattr(import_module(module), name)
@@ -106,12 +96,12 @@ def _load(address: str) -> Callable:
 
 
 def find(name: str) -> Registered:
-    """What is registered with a name; a built-in class is not imported. Raises UnknownNameError."""
+    """What is registered with a name; nothing is imported for it. Raises UnknownNameError."""
     if name in _REGISTRY:
         return _REGISTRY[name]
     if ":" in name:
         known = (entry for entry in _REGISTRY.values() if entry.target == name)
-        return next(known, None) or Registered(_load(name))
+        return next(known, Registered(name))
     for point in entry_points(group="qllm_helpers.estimators", name=name):
         return _REGISTRY.setdefault(name, point.load())
     raise UnknownNameError(
@@ -126,8 +116,8 @@ def registered(name: str) -> Registered:
     Raises UnknownNameError if nothing has that name, or it has no family.
     """
     entry = find(name)
-    target = _load(entry.target) if isinstance(entry.target, str) else entry.target
+    target = _load(entry.target)
     said = {fact: getattr(target, fact, getattr(entry, fact)) for fact in ("family", "reads_texts")}
     if said["family"] is None:
         raise UnknownNameError(f"the class of {name!r} needs the attribute `family`, as 'mlp'")
-    return replace(entry, target=target, **said)
+    return replace(entry, target=target, count=_load(entry.count), **said)

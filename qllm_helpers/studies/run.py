@@ -42,7 +42,7 @@ _PLACE = ("head", "dataset", "samples_per_class", "fine_tuned")
 
 
 def read_unit(folder: Path, key: str) -> list[dict] | None:
-    """Rows of a finished unit, None if there is no file of it. Raises DataError if it is damaged."""
+    """Rows of a finished unit, or None. Raises DataError if its file is damaged."""
     path = folder / f"{key}.json"
     if not path.is_file():
         return None
@@ -141,22 +141,15 @@ def run_study(
     kept = {key: read_unit(folder, key) for key in by_key}
     missing = {key: unit for key, unit in by_key.items() if kept[key] is None}
     _tune_bodies(list(missing.values()), n_jobs, progress)
-    revision, finished = git_revision(), len(by_key) - len(missing)
-    costs = {key: unit.cost() for key, unit in by_key.items()}
-    with tqdm(
-        desc=units[0].study,
-        total=sum(costs.values()),
-        initial=sum(cost for key, cost in costs.items() if key not in missing),
-        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
-        disable=not progress,
-    ) as bar:
-        for finished, (key, rows) in enumerate(_results(missing, n_jobs), finished + 1):
-            specification = by_key[key].specification(rows[0]["data_digest"])
-            write_unit(folder, specification, [row | {"git_revision": revision} for row in rows])
+    revision = git_revision()
+    with _bar(by_key, missing, progress) as bar:
+        for key, rows in _results(missing, n_jobs):
+            unit = by_key[key]
+            rows = [row | {"git_revision": revision} for row in rows]
+            write_unit(folder, unit.specification(rows[0]["data_digest"]), rows)
             # what counts is what was stored, also when another process was first
             kept[key] = read_unit(folder, key)
-            bar.set_postfix_str(f"{finished} of {len(by_key)} heads", refresh=False)
-            bar.update(costs[key])
+            bar.update(unit.cost())
     return [
         row | {"study": unit.study, "head": unit.head}
         for key, unit in zip(keys, units, strict=True)
@@ -164,20 +157,23 @@ def run_study(
     ]
 
 
+def _bar(units: dict[str, Unit], missing: dict[str, Unit], enabled: bool) -> tqdm:
+    """Progress in units of `Unit.cost`, what was finished before included."""
+    cost = {key: unit.cost() for key, unit in units.items()}
+    return tqdm(
+        desc=f"{next(iter(units.values())).study}, {len(missing)} of {len(units)} heads missing",
+        total=sum(cost.values()),
+        initial=sum(cost[key] for key in units.keys() - missing.keys()),
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left",
+        disable=not enabled,
+    )
+
+
 @dataclass(frozen=True)
 class RowCheck:
-    """A shipped row next to the same row computed again.
+    """A shipped row next to the same row computed again: test accuracies as fractions.
 
-    Attributes
-    ----------
-    head, dataset : str
-    samples_per_class : int
-    fine_tuned : bool
-    seed : int
-    shipped, recomputed : float
-        Test accuracy, fractions.
-    problem : str
-        Empty if they agree within the tolerance.
+    The `problem` is empty if they agree within the tolerance.
     """
 
     head: str
@@ -199,32 +195,11 @@ def check_rows(
     tolerance: float = TOLERANCE,
     n_jobs: int | None = None,
 ) -> list[RowCheck]:
-    """Compute a random sample of rows again.
+    """Compute a random sample of the rows of a `table` again, `n_rows` or all if it has fewer.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Shipped rows.
-    units : list of Unit
-        The study's grid.
-    n_rows : int
-        Size of the sample (at most all rows).
-    draw : int
-        Seed of the sample.
-    tolerance : float
-        Largest accepted difference of test and validation accuracy (fraction).
-    n_jobs : int or None
-        As in :func:`run_study`.
-
-    Returns
-    -------
-    list of RowCheck
-        In the order of the table.
-
-    Raises
-    ------
-    DataError
-        If a row belongs to no head of the grid.
+    The seed of the sample is `draw`; test and validation accuracy and macro F1 may differ by the
+    `tolerance` (fraction). In the order of the table. Raises DataError if a row belongs to no head
+    of the grid.
     """
     known = {unit.place: unit for unit in units}
     stray = set(table[list(_PLACE)].itertuples(index=False, name=None)) - set(known)

@@ -173,22 +173,9 @@ def load_results(study: str) -> pd.DataFrame:
 def load_predictions(study: str) -> pd.Series:
     """Predicted classes of the test sentences, for every row of :func:`load_results`.
 
-    Parameters
-    ----------
-    study : str
-
-    Returns
-    -------
-    Series of ndarray of uint8, shape (n_test,)
-        With the index of the rows. Which sentences they are says
-        ``predictions.split_of(row).test``.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such study.
-    DataError
-        If the study has not been run with predictions, or they are damaged or of other rows.
+    Arrays of uint8, shape (n_test,), with the index of the rows; ``predictions.split_of(row).test``
+    says which sentences they are. Raises DataError if the study has not been run with predictions,
+    or they are damaged or of other rows.
     """
     rows = load_results(study)
     path, command = predictions_file(study), f"qllm study {study}"
@@ -204,21 +191,10 @@ def load_predictions(study: str) -> pd.Series:
 
 
 def export_table(study: str, rows: list[dict], path: Path) -> None:
-    """Write a study's table; a damaged or foreign file in its place is refused.
+    """Write a study's table; a damaged or foreign file in its place is refused with a DataError.
 
-    Parameters
-    ----------
-    study : str
-    rows : list of dict
-        If all of them carry predictions, these are written too: for a shipped table to
-        ``predictions_file(study)``, else beside the table.
-    path : Path
-        Target; if it is shipped with the package, the digests are brought up to date.
-
-    Raises
-    ------
-    DataError
-        If `path` holds something else than an intact table of this study. It is not touched.
+    Rows that carry predictions have them written too: to :func:`predictions_file` for a shipped
+    table, else beside the table. Shipped files get their digests.
     """
     content = format_table(rows)
     shipped = path.resolve().is_relative_to(DATA_DIR.resolve())

@@ -83,14 +83,9 @@ def git_revision() -> str:
 
 @dataclass(frozen=True)
 class UnitData:
-    """What the fits of a unit see.
+    """What the fits of a unit see: labels y (n,), a split for each of R seeds, and X.
 
-    Attributes
-    ----------
-    X : ndarray of float32, shape (n, d), or (R, n, d) with a body fine-tuned for every seed; or of
-        str, shape (n,), for an estimator that reads sentences
-    y : ndarray of int64, shape (n,)
-    splits : list of R Split
+    X is float32, (n, d), or (R, n, d) with a body fine-tuned for every seed; or sentences, (n,).
     """
 
     X: np.ndarray
