@@ -24,6 +24,8 @@ from qllm_helpers.photons.layer import PhotonicLayer
 MODES = (6, 8)
 MOST_PHOTONS = 6
 SEEDS = tuple(range(20))
+_INTERFEROMETERS = 5
+_RANK_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -47,27 +49,28 @@ def standard_circuits() -> list[Circuit]:
     ]
 
 
-def _random_layers(circuit: Circuit, n: int, n_inputs: int | None = None):
-    """Random interferometers, random phases for each, and the generator of the phases."""
-    layer = PhotonicLayer(**asdict(circuit), n_replicas=n).double()
-    layer.reset_parameters([torch.Generator().manual_seed(r) for r in range(n)])
-    generator = torch.Generator().manual_seed(0)
-    # without a number there are more inputs than outputs
-    shape = (n, n_inputs or layer.n_outputs + 32, circuit.n_modes)
-    phases = 2 * math.pi * torch.rand(shape, generator=generator, dtype=torch.float64)
-    return layer, phases, generator
+def _random_layer(circuit: Circuit, n_replicas: int) -> PhotonicLayer:
+    """Random interferometers side by side, in double precision."""
+    layer = PhotonicLayer(**asdict(circuit), n_replicas=n_replicas).double()
+    layer.reset_parameters([torch.Generator().manual_seed(seed) for seed in range(n_replicas)])
+    return layer
+
+
+def _random_phases(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    return 2 * math.pi * torch.rand(shape, generator=generator, dtype=torch.float64)
 
 
 def gradient_variance(circuit: Circuit, n_draws: int = 400) -> dict[str, float]:
-    """Variance (1 / radian^2) of the derivative of an output by a mesh phase and an encoding phase.
+    """Variance of the derivative of an output by a mesh phase and by an encoding phase.
 
-    Over random interferometers with one random input each, averaged over the inner phases of the
-    left mesh, and over the encoded phases. The output gives every Fock state a random sign, drawn
-    anew with each interferometer, so it lies in [-1, 1] for every number of outputs. The mean
-    photon number of a mode would not do: it is the same for distinguishable photons.
+    The output gives every probability a random sign, drawn anew with each of `n_draws` random
+    interferometers (it lies in [-1, 1] for every number of outputs; the mean photon number of a
+    mode would be the same for distinguishable photons). The variances, in 1 / radian^2, are
+    averaged over the inner phases of the left mesh, and over the encoded phases.
     """
-    layer, phases, generator = _random_layers(circuit, n_draws, 1)
-    phases.requires_grad_()
+    layer = _random_layer(circuit, n_draws)
+    generator = torch.Generator().manual_seed(0)
+    phases = _random_phases((n_draws, 1, circuit.n_modes), generator).requires_grad_()
     signs = torch.randint(2, (n_draws, 1, layer.n_outputs), generator=generator).double() * 2 - 1
     (layer(phases) * signs).sum().backward()
     inner = layer.left.grad[:, : circuit.n_modes * (circuit.n_modes - 1) : 2]
@@ -81,17 +84,20 @@ def gradient_variance(circuit: Circuit, n_draws: int = 400) -> dict[str, float]:
 def span_dimension(circuit: Circuit) -> float:
     """Number of linearly independent functions of the phases among the outputs.
 
-    Numerical rank (singular values above 1e-9 of the largest) of the outputs at random phases;
-    mean over five random interferometers.
+    The numerical rank (singular values above 1e-9 of the largest) of the outputs at random phases,
+    more of them than there are outputs; mean of five random interferometers.
     """
-    layer, phases, _ = _random_layers(circuit, 5)
-    return float(torch.linalg.matrix_rank(layer(phases), rtol=1e-9).double().mean())
+    layer = _random_layer(circuit, _INTERFEROMETERS)
+    shape = (_INTERFEROMETERS, layer.n_outputs + 32, circuit.n_modes)
+    phases = _random_phases(shape, torch.Generator().manual_seed(0))
+    ranks = torch.linalg.matrix_rank(layer(phases), rtol=_RANK_TOLERANCE)
+    return float(ranks.double().mean())
 
 
 def budget_losses(circuit: Circuit, epochs: int = 30) -> np.ndarray:
-    """Training loss (nats, mean of the last epoch) of a dense head on the paper's protocol, per seed.
+    """Training loss of a dense head after some epochs on the paper's protocol, for 20 seeds.
 
-    After a fixed number of epochs of Adam with lr 5e-3; shape (20,).
+    Mean cross-entropy (nats) over the last epoch; Adam with lr 5e-3.
     """
     from qllm_helpers.heads.photonic import PhotonicHead
     from qllm_helpers.text.embeddings import load_embeddings
@@ -112,11 +118,10 @@ def budget_losses(circuit: Circuit, epochs: int = 30) -> np.ndarray:
 
 
 def landscape(circuits: Iterable[Circuit], *, progress: bool = False) -> pd.DataFrame:
-    """Measure the circuits, one row each.
+    """Measure the circuits: one row each, with all three measures.
 
-    Columns: the fields of `Circuit`, `n_outputs`, `mesh_gradient_variance`,
-    `encoding_gradient_variance`, `span_dimension`, `train_loss` and `train_loss_sem` (mean over 20
-    seeds and its standard error, nats).
+    The circuit's fields, `n_outputs`, the two gradient variances, `span_dimension`, and
+    `train_loss` with `train_loss_sem` (mean over 20 seeds and its standard error, in nats).
     """
     from tqdm.auto import tqdm
 

@@ -20,7 +20,14 @@ from tqdm.auto import tqdm
 from qllm_helpers.files import DataError, cache_dir, write_atomic
 from qllm_helpers.studies.grid import STUDY_NAMES, TOLERANCE, Unit, digest, load_units
 from qllm_helpers.studies.registry import Registered, register_estimator, registered, remember
-from qllm_helpers.studies.table import export_table, load_predictions, load_results, shipped_table
+from qllm_helpers.studies.table import (
+    export_table,
+    format_table,
+    load_predictions,
+    load_results,
+    parse_table,
+    shipped_table,
+)
 from qllm_helpers.studies.unit import data_digest, git_revision, run_unit, tune_body
 
 __all__ = [
@@ -35,6 +42,7 @@ __all__ = [
     "register_estimator",
     "run_study",
     "shipped_table",
+    "study_rows",
 ]
 
 #: Columns that hold a unit's place.
@@ -155,6 +163,18 @@ def run_study(
         for key, unit in zip(keys, units, strict=True)
         for row in kept[key]
     ]
+
+
+def study_rows(study: str, *, recompute: bool = False) -> pd.DataFrame:
+    """Rows of a study: the shipped ones, or what the finished units give.
+
+    `recompute` computes the units that are missing, which takes up to an hour, and leaves the
+    shipped table alone; ``qllm study NAME`` does the same and writes the table.
+    """
+    if not recompute:
+        return load_results(study)
+    rows = run_study(load_units(study), n_jobs=-1)
+    return parse_table(format_table(rows), study, f"the new rows of {study}")
 
 
 def _bar(units: dict[str, Unit], missing: dict[str, Unit], enabled: bool) -> tqdm:

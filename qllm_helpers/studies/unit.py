@@ -31,8 +31,9 @@ from qllm_helpers.heads.rank import has_generic_ranks
 from qllm_helpers.studies.grid import Unit
 from qllm_helpers.studies.predictions import study_split, to_text
 from qllm_helpers.studies.registry import registered
+from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.embeddings import load_embeddings
-from qllm_helpers.text.protocols import Split, load_texts
+from qllm_helpers.text.protocols import Split
 
 if TYPE_CHECKING:
     from qllm_helpers.text.tuning import TunedEmbeddings
@@ -279,8 +280,3 @@ def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict
         **provenance(),
         "data_digest": data_digest(unit.dataset, unit.encoder),
     }
-
-
-def single_seed(unit: Unit, seed: int) -> Unit:
-    """The unit with one of its seeds, to recompute one row."""
-    return replace(unit, seeds=(seed,))
