@@ -20,7 +20,7 @@ _HOME = {
     "MLPClassifier": "classifiers.estimators",
     "fit_many": "classifiers.estimators",
     "count_parameters": "heads.parameters",
-    "load_results": "studies.run",
+    "load_results": "studies.table",
     "save_head": "classifiers.saved",
     "load_head": "classifiers.saved",
 }

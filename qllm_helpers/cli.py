@@ -1,49 +1,56 @@
 """The command line, ``qllm``.
 
-Each command is a function here, or lives with its subject and is listed in ``LATER``: such a
-module is imported only when its command is asked for, so ``qllm --help`` answers at once.
+Every command imports what it needs when it runs, so ``qllm --help`` answers at once.
 """
 
-from importlib import import_module
-from importlib.util import find_spec
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
 from pathlib import Path
 
 import click
+import pandas as pd
 
-from qllm_helpers.files import DataError, UnknownNameError
+from qllm_helpers.files import DATA_DIR, DataError, write_atomic
+from qllm_helpers.studies.grid import TOLERANCE
 
-# Command -> module and attribute that holds it.
-LATER = {
-    "study": ("qllm_helpers.cli_study", "study"),
-    "bench": ("qllm_helpers.cli_bench", "bench"),
-    "landscape": ("qllm_helpers.cli_bench", "landscape"),
-    "qubit-noise": ("qllm_helpers.cli_bench", "qubit_noise"),
-    "confusion": ("qllm_helpers.cli_confusion", "confusion"),
-    "headline": ("qllm_helpers.cli_headline", "headline"),
-    "predict": ("qllm_helpers.cli_predict", "predict"),
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+#: Columns of the printed tables of circuits, those that a table has.
+_COLUMNS = {
+    "task": "task",
+    "n_modes": "modes",
+    "n_photons": "photons",
+    "n_qubits": "qubits",
+    "n_blocks": "blocks",
+    "engine": "engine",
+    "n_replicas": "R",
+    "ms": "ms per replica",
+    "ratio": "x {}",
+    "peak_mebibytes": "peak MiB",
+    "bound": "bound by",
+    "over_bound": "time / bound",
+    "over_memory": "time / memory bound",
+    "over_cache": "time / cache bound",
+}
+#: Parts of the README that ``qllm headline`` writes.
+_BLOCKS = {
+    name: re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+    for name in ("headline", "tuned")
 }
 
 
 class Commands(click.Group):
-    """A group that imports some commands on demand and shows known errors as one line."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        """Names of all commands that this installation has."""
-        later = [name for name, (module, _) in LATER.items() if find_spec(module)]
-        return sorted([*super().list_commands(context), *later])
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """The command of that name, imported now if need be."""
-        if name in LATER and find_spec(LATER[name][0]):
-            module, attribute = LATER[name]
-            return getattr(import_module(module), attribute)
-        return super().get_command(context, name)
+    """A group that shows an error which says what to do as one line, without a traceback."""
 
     def invoke(self, context: click.Context):
-        """Run a command; an error that says what to do needs no traceback."""
+        """Run a command."""
         try:
             return super().invoke(context)
-        except (DataError, UnknownNameError) as error:
+        except (DataError, ValueError) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -57,9 +64,7 @@ def main() -> None:
 @click.argument("name")
 @click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="Which encoder.")
 @click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write.  [default: the file shipped with the package]",
+    "--output", type=_FILE, help="File to write.  [default: the file shipped with the package]"
 )
 def embed(name: str, encoder: str, output: Path | None) -> None:
     """Encode the corpus NAME (sst2, sst5, trec) and write its embeddings.
@@ -69,8 +74,308 @@ def embed(name: str, encoder: str, output: Path | None) -> None:
     """
     from qllm_helpers.text.embeddings import write_embeddings
 
-    try:
-        path = write_embeddings(name, encoder=encoder, output=output, progress=True)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    path = write_embeddings(name, encoder=encoder, output=output, progress=True)
     click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--jobs", default=-1, show_default="all cores", help="Processes.")
+@click.option("--entries", metavar="PATTERN", help='Only matching heads, as in "8 modes*".')
+@click.option("--seeds", type=int, help="Use this many seeds instead of the study's own.")
+@click.option(
+    "--output",
+    type=_FOLDER,
+    help="Folder of the table.  [default: the shipped tables, in a checkout]",
+)
+@click.option(
+    "--grids",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file with your own studies.",
+)
+@click.option("--check", type=int, metavar="K", help="Compute K shipped rows again and compare.")
+@click.option("--draw", default=0, show_default=True, help="Seed of the sample for --check.")
+@click.option("--tolerance", default=TOLERANCE, show_default=True, help="For --check.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def study(name, jobs, entries, seeds, output, grids, check, draw, tolerance, quiet) -> None:
+    """Compute the rows of study NAME and write its table.
+
+    Finished heads are kept in $QLLM_CACHE_DIR, so an interrupted run goes on where it was.
+    """
+    from qllm_helpers.studies.run import export_table, load_units, run_study, shipped_table
+
+    if check is not None and (entries or seeds or output):
+        raise click.UsageError("--check compares whole shipped tables: give it without other cuts")
+    units = load_units(name, path=grids, n_seeds=seeds, heads=entries)
+    if check is not None:
+        _check(name, units, check, draw=draw, tolerance=tolerance, n_jobs=jobs)
+        return
+    rows = run_study(units, n_jobs=jobs, progress=not quiet)
+    if output is not None:
+        path = output / f"{name}.csv"
+    elif entries or seeds:  # a part of a study never replaces the shipped table by itself
+        path = Path.cwd() / f"{name}-part.csv"
+    else:
+        checkout = (DATA_DIR.parent.parent / "pyproject.toml").is_file()
+        path = shipped_table(name) if checkout else Path.cwd() / f"{name}.csv"
+    export_table(name, rows, path)
+    click.echo(f"wrote {len(rows)} rows to {path}")
+
+
+def _check(name: str, units: list, count: int, *, draw: int, **options) -> None:
+    """Compute some shipped rows again, and exit with 1 if one differs."""
+    from qllm_helpers.studies.run import check_rows, load_results
+
+    table = load_results(name)
+    click.echo(f"{name}: computing {count} of {len(table)} rows again, drawn with seed {draw}")
+    checks = check_rows(table, units, count, draw=draw, **options)
+    for row in checks:
+        body = "tuned body" if row.fine_tuned else "frozen body"
+        verdict = row.problem or f"agrees ({row.recomputed - row.shipped:+.4f})"
+        part = f"{row.dataset}, {row.samples_per_class} a label, {body}"
+        click.echo(f"  {row.head}, {part}, seed {row.seed}: {row.shipped:.4f}, {verdict}")
+    wrong = sum(bool(row.problem) for row in checks)
+    click.echo(f"{len(checks) - wrong} of {len(checks)} rows agree within {options['tolerance']}")
+    if wrong:
+        sys.exit(1)
+
+
+def _output(tables: str):
+    """The option for the folder of the measured tables."""
+    words = f"Folder for {tables}.  [default: the package's results]"
+    return click.option("--output", type=_FOLDER, help=words)
+
+
+def _write(tables: dict[str, pd.DataFrame], folder: Path | None) -> None:
+    """Write measured tables, and say where."""
+    from qllm_helpers.studies.measurements import write_measurements
+
+    for path in write_measurements(tables, folder):
+        click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.option("--threads", type=click.IntRange(1), help="Threads of torch.  [default: all cores]")
+@click.option("--seconds", default=1.0, show_default=True, help="Least time for each measurement.")
+@click.option("--sweep/--no-sweep", default=True, help="Also time the whole mode sweep.")
+@click.option("--qubits/--no-qubits", default=True, help="Also time the qubit circuits.")
+@_output("the tables benchmark*.csv")
+def bench(
+    threads: int | None, seconds: float, sweep: bool, qubits: bool, output: Path | None
+) -> None:
+    """Measure training steps and inference beside MerLin, Perceval and PennyLane.
+
+    Takes about ten minutes on two cores. Keep the machine otherwise idle; quote ratios, not times.
+    """
+    from qllm_helpers.benchmarks import bounds, layer
+    from qllm_helpers.benchmarks import qubits as qubit_circuits
+    from qllm_helpers.benchmarks.sweep import sweep_benchmark
+    from qllm_helpers.benchmarks.timing import run_benchmark
+
+    if qubits:
+        try:
+            qubit_circuits.require_pennylane()
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{error} (--no-qubits)") from error
+    options = {"n_threads": threads or os.cpu_count() or 1, "min_seconds": seconds}
+    limits = bounds.machine_limits()
+    table = run_benchmark(layer.standard_cases(), **options, progress=True)
+    table = bounds.with_bounds(table, limits)
+    tables = {"benchmark": table}
+    order = ["task", "n_modes", "n_photons", "engine", "n_replicas"]
+    circuits = table[table["series"] == "circuits"].sort_values(order)
+    click.echo(measured_table(circuits, "MerLin"))
+    click.echo("\nOne training step of ours, by size:\n" + _growth(table))
+    if qubits:
+        cases = qubit_circuits.standard_cases()
+        table = qubit_circuits.run_qubit_benchmark(cases, **options, progress=True)
+        tables["benchmark_qubits"] = table
+        shown = measured_table(table, "PennyLane")
+        click.echo("\nTraining steps of the qubit circuits:\n" + shown)
+    if sweep:
+        table = tables["benchmark_sweep"] = sweep_benchmark(options["n_threads"], progress=True)
+        ours, merlin = table[["ours_seconds_per_seed", "merlin_seconds"]].sum()
+        click.echo(
+            f"\nMode sweep, per seed: ours {ours:.2f} s, MerLin {merlin:.1f} s, "
+            f"ratio {merlin / ours:.0f}"
+        )
+    _write(tables, output)
+
+
+def measured_table(frame: pd.DataFrame, reference: str) -> str:
+    """Measured training steps as text; `reference` is the engine that the ratio is about."""
+    frame = frame.assign(ms=1e3 * frame["seconds_per_replica"])
+    columns = {name: title.format(reference) for name, title in _COLUMNS.items() if name in frame}
+    shown = frame[list(columns)].rename(columns=columns)
+    return shown.to_string(index=False, float_format="{:.3g}".format, na_rep="")
+
+
+def _growth(frame: pd.DataFrame) -> str:
+    """How the time of a training step grows with each size."""
+    lines = []
+    sizes = {"modes": "n_modes", "photons": "n_photons", "replicas": "n_replicas", "batch": "batch"}
+    for series, size in sizes.items():
+        rows = frame.loc[frame["series"] == series].sort_values(size)
+        steps = 1e3 * rows.set_index(size)["seconds"]
+        shown = ", ".join(f"{number}: {time:.2f} ms" for number, time in steps.items())
+        lines.append(f"{series:9s} {shown}")
+    return "\n".join(lines)
+
+
+@main.command()
+@_output("landscape.csv")
+def landscape(output: Path | None) -> None:
+    """Measure gradients, expressivity and training loss against the number of photons.
+
+    Takes about ten minutes on two cores.
+    """
+    from qllm_helpers.studies import landscape as measured
+
+    table = measured.landscape(measured.standard_circuits(), progress=True)
+    _write({"landscape": table}, output)
+
+
+@main.command()
+@_output("qubit_noise.csv")
+def qubit_noise(output: Path | None) -> None:
+    """Measure what shots and depolarising noise do to trained qubit heads.
+
+    Takes about five minutes on two cores.
+    """
+    from qllm_helpers.studies.shots import SEEDS, noise_table, standard_devices, trained_heads
+
+    table = noise_table(trained_heads(SEEDS), standard_devices(), progress=True)
+    _write({"qubit_noise": table}, output)
+
+
+@main.command()
+@_output("confusion.csv")
+def confusion(output: Path | None) -> None:
+    """Measure confusion matrices on SST-5 and TREC.
+
+    Seconds where the study multiclass was run with predictions, else about six minutes on two
+    cores.
+    """
+    from qllm_helpers.studies.confusion import confusion_table
+
+    _write({"confusion": confusion_table(n_jobs=-1, progress=True)}, output)
+
+
+@main.command()
+@click.option(
+    "--readme", type=_FILE, default="README.md", show_default=True, help="File with the block."
+)
+@click.option(
+    "--figure",
+    type=_FILE,
+    default="book/_static/headline.svg",
+    show_default=True,
+    help="Figure.",
+)
+def headline(readme: Path, figure: Path) -> None:
+    """Rewrite the two tables of results in README.md and its figure from the shipped rows.
+
+    They stand between <!-- headline:begin --> and <!-- headline:end -->, and between
+    <!-- tuned:begin --> and <!-- tuned:end -->.
+    """
+    from qllm_helpers import figures
+    from qllm_helpers.results.headline import (
+        headline_markdown,
+        headline_table,
+        tuned_lines,
+        tuned_markdown,
+    )
+
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    for name, block in _BLOCKS.items():
+        if not block.search(text):
+            raise click.UsageError(
+                f"{readme} has no lines <!-- {name}:begin --> and <!-- {name}:end -->; add them "
+                "where the table shall stand, and run the command in the checkout"
+            )
+    table, tuned = headline_table(), tuned_lines()
+    written = {"headline": headline_markdown(table), "tuned": tuned_markdown(table, tuned)}
+    for name, block in _BLOCKS.items():
+        text = block.sub(lambda part, name=name: part[1] + written[name] + part[2], text)
+    write_atomic(readme, text.encode())
+    shown = table[table["source"] != "reproduction, five-fold"]
+    ways = {"here: mean and 95 % interval": shown, "the same on a fine-tuned body": tuned}
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    figures.save(figures.beside(ways, label="label"), figure)
+    click.echo(f"wrote {readme} and {figure}")
+
+
+@main.command()
+@click.argument("sentences", nargs=-1)
+@click.option("--data", help="Corpus to train on: sst2, sst5 or trec.  [default: sst2]")
+@click.option("--modes", default=8, show_default=True, help="Modes of the circuit.")
+@click.option("--photons", default=2, show_default=True, help="Photons in it.")
+@click.option("--seed", default=0, show_default=True, help="Seed of sentences and weights.")
+@click.option("--epochs", default=60, show_default=True, help="Passes over the sentences.")
+@click.option(
+    "--head",
+    type=click.Path(path_type=Path),
+    help="A saved head to use instead of training one.",
+)
+@click.option("--save", type=_FILE, help="Keep the head here.")
+@click.option("--file", type=click.File(encoding="utf-8"), help="One sentence a line; - for stdin.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def predict(sentences, data, modes, photons, seed, epochs, head, save, file, as_json) -> None:
+    """Label SENTENCES with probabilities; works without a network.
+
+    Without --head, a photonic head is trained on shipped embeddings, which takes seconds.
+    """
+    from qllm_helpers.classifiers.labelling import label_sentences
+    from qllm_helpers.classifiers.saved import load_head, save_head
+
+    lines = [line.strip() for line in file] if file else []
+    texts = [*sentences, *(line for line in lines if line)]
+    if not texts and save is None:
+        raise click.UsageError('give at least one sentence, as in: qllm predict "a fine film"')
+    if head is not None and data is not None:
+        raise click.UsageError("--head is trained already: give it without --data")
+    options = {"n_modes": modes, "n_photons": photons, "seed": seed, "epochs": epochs}
+    known = load_head(head) if head else _trained(data or "sst2", options)
+    if save is not None:
+        save_head(known, save, label_names=known.label_names_, encoder=known.encoder_)
+        click.echo(f"saved to {save}", err=True)
+    if texts:
+        table = label_sentences(known, texts)
+        click.echo(_lines(table) if as_json else _labels(table))
+
+
+def _trained(data: str, options: dict):
+    """Train a head, and say how far to trust it."""
+    from qllm_helpers.classifiers.labelling import train_head
+
+    trained = train_head(data, **options)
+    click.echo(
+        f"Trained on {trained.n_train} sentences of {data}: validation accuracy "
+        f"{trained.validation_accuracy:.3f}, test accuracy {trained.test_accuracy:.3f} on "
+        f"{trained.n_test} sentences (logistic regression: {trained.reference_accuracy:.3f})",
+        err=True,
+    )
+    return trained.head
+
+
+def _labels(table: pd.DataFrame) -> str:
+    """One line a sentence: label, probabilities, text."""
+    shown = table[[*table.columns[1:], "sentence"]]
+    left = {name: f"{{:{shown[name].str.len().max()}}}".format for name in ("label", "sentence")}
+    return shown.to_string(
+        index=False, justify="left", formatters=left, float_format="{:.3f}".format
+    )
+
+
+def _lines(table: pd.DataFrame) -> str:
+    """One JSON object a sentence."""
+    lines = []
+    for row in table.to_dict("records"):
+        chances = {name: round(row[name], 6) for name in table.columns[2:]}
+        line = {"sentence": row["sentence"], "label": row["label"], "probabilities": chances}
+        lines.append(json.dumps(line, ensure_ascii=False))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(prog_name="qllm")

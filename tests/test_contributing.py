@@ -4,12 +4,12 @@ import csv
 import hashlib
 import re
 import sys
+import tomllib
 from importlib import invalidate_caches
 from pathlib import Path
 
 import numpy as np
 import pytest
-import test_repository
 
 from qllm_helpers import count_parameters, fit_many
 from qllm_helpers.studies import registry
@@ -19,7 +19,8 @@ from qllm_helpers.text.corpora import Corpus, load_texts
 from qllm_helpers.text.embeddings import load_embeddings, write_embeddings
 from qllm_helpers.text.protocols import few_shot_split
 
-GUIDE = (Path(__file__).resolve().parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def blocks(language):
@@ -58,7 +59,7 @@ def test_a_new_head_runs_through_a_study(newcomer):
 
 def test_the_study_of_a_new_head_can_be_repeated(newcomer, tmp_path):
     units = load_units("waves", path=Path("waves.toml"), heads="2 waves")
-    again = run_study(units, store=tmp_path / "again.sqlite")
+    again = run_study(units, store=tmp_path / "again")
     rows = newcomer["rows"]
     first = rows.loc[rows["head"] == "2 waves", "test_accuracy"]
     assert [row["test_accuracy"] for row in again] == list(first)
@@ -119,7 +120,9 @@ def test_a_new_dataset_is_read_and_encoded(tmp_path, monkeypatch):
     assert (list(loaded.y), list(loaded.split)) == ([1, 0, 0], ["train", "train", "test"])
 
 
-def test_the_picture_shows_the_layers_of_the_code():
+def test_the_picture_shows_the_rooms_of_the_code():
     picture = blocks("text")[0].splitlines()
-    shown = [line.strip(" |") for line in picture if line.startswith("      |")]
-    assert [line for line in shown if line] == list(test_repository.LAYERS)
+    shown = [line.strip(" |").split()[0] for line in picture if line.startswith("      | ")]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = contracts["contracts"][0]["layers"]
+    assert shown == [name for name in reversed(layers) if name not in ("files", "checks")]

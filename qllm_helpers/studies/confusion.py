@@ -1,45 +1,27 @@
-"""Which class is taken for which: confusion matrices of heads with their stored settings.
-
-Result rows hold accuracies, not predictions. Here the heads of a study are fitted once more, each
-seed with the setting that its row says was chosen on validation, and their test accuracies are
-held against the rows.
-"""
+"""Which class is taken for which, from the predictions of a study's heads."""
 
 from __future__ import annotations
-
-import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from qllm_helpers.files import DataError
-from qllm_helpers.studies.grid import Unit, load_units
-from qllm_helpers.studies.run import TOLERANCE
-from qllm_helpers.studies.table import load_results
-from qllm_helpers.studies.unit import chosen_fits, one_thread, unit_data
+from qllm_helpers.studies.predictions import from_text, split_of
+from qllm_helpers.studies.run import TOLERANCE, load_units, run_study
+from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
 from qllm_helpers.text.embeddings import load_embeddings
-
-__all__ = ["confusion_table", "shown_heads"]
 
 STUDY = "multiclass"
 #: Heads that are shown for every corpus, beside the photonic one.
 HEADS = ("LogisticRegression", "10 qubits, single")
+_FIT = ["dataset", "head", "seed"]
 
 
 def shown_heads(rows: pd.DataFrame) -> dict[str, list[str]]:
     """Heads whose confusions are measured, by corpus.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows of the study.
-
-    Returns
-    -------
-    dict of str to list of str
-        :data:`HEADS`, and the photonic head with the best mean validation accuracy.
+    They are :data:`HEADS`, and the photonic head with the best mean validation accuracy.
     """
     shown = {}
     for dataset, part in rows[rows["family"] == "photonic"].groupby("dataset", sort=False):
@@ -48,70 +30,50 @@ def shown_heads(rows: pd.DataFrame) -> dict[str, list[str]]:
     return shown
 
 
-def confusion_table(rows: pd.DataFrame | None = None, *, progress: bool = False) -> pd.DataFrame:
-    """Mean confusion matrix of every shown head.
+def confusion_table(
+    rows: pd.DataFrame | None = None, *, n_jobs: int | None = None, progress: bool = False
+) -> pd.DataFrame:
+    """Mean confusion matrix of every shown head, from shipped predictions or finished units.
 
-    Parameters
-    ----------
-    rows : DataFrame or None
-        Rows of the study ``multiclass``; None for the shipped ones.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    DataFrame
-        ``dataset``, ``head``, ``true`` and ``predicted`` (names of classes), ``share`` (of the
-        test sentences of the true class, fraction, mean over seeds), ``std`` (over seeds) and
-        ``n_seeds``.
-
-    Raises
-    ------
-    DataError
-        If a head does not come out as its row says.
+    Columns ``dataset``, ``head``, ``true`` and ``predicted`` (names of classes), ``share`` (of the
+    test sentences of the true class, fraction, mean over seeds), ``std`` (over seeds), ``n_seeds``.
+    Units that are not finished are run as in :func:`qllm_helpers.studies.run.run_study`. Raises
+    DataError if a head does not come out as its row (a shipped one if `rows` are None) says.
     """
-    from tqdm.auto import tqdm
-
     rows = load_results(STUDY) if rows is None else rows
     wanted = {(data, head) for data, heads in shown_heads(rows).items() for head in heads}
-    units = [unit for unit in load_units(STUDY) if (unit.dataset, unit.head) in wanted]
-    bar = tqdm(units, desc="confusions", disable=not progress)
-    return pd.concat([_of_unit(unit, rows) for unit in bar], ignore_index=True)
+    if predictions_file(STUDY).is_file():
+        fits = load_results(STUDY)[_FIT].assign(classes=load_predictions(STUDY))
+    else:
+        units = [unit for unit in load_units(STUDY) if (unit.dataset, unit.head) in wanted]
+        fits = pd.DataFrame(run_study(units, n_jobs=n_jobs, progress=progress))
+        fits["classes"] = fits.apply(lambda row: from_text(row["predictions"], row["n_test"]), 1)
+    rows = rows.merge(fits[[*_FIT, "classes"]], on=_FIT)
+    tables = [
+        _of_head(*place, part)
+        for place, part in rows.groupby(_FIT[:2], sort=False)
+        if place in wanted
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
-def _of_unit(unit: Unit, rows: pd.DataFrame) -> pd.DataFrame:
-    """Confusions of one head on one corpus."""
-    mine = rows[(rows["head"] == unit.head) & (rows["dataset"] == unit.dataset)]
-    names = load_embeddings(unit.dataset, unit.encoder).label_names
-    shares = []
-    # seeds that chose the same setting are fitted side by side
-    for setting, part in mine.groupby("hyperparameters"):
-        seeds = tuple(int(seed) for seed in part["seed"])
-        some = replace(unit, settings=(json.loads(setting),), seeds=seeds)
-        shares += _shares(some, part["test_accuracy"].tolist(), len(names))
-    mean, spread = np.mean(shares, axis=0), np.std(shares, axis=0, ddof=1)
-    place = pd.MultiIndex.from_product([names, names], names=["true", "predicted"])
-    table = pd.DataFrame({"share": mean.ravel(), "std": spread.ravel()}, index=place).reset_index()
-    table.insert(0, "head", unit.head)
-    table.insert(0, "dataset", unit.dataset)
-    return table.assign(n_seeds=len(shares))
-
-
-def _shares(unit: Unit, accuracies: list[float], n_classes: int) -> list[np.ndarray]:
-    """Confusion matrix of every seed, each row adding up to one."""
-    with one_thread():
-        data = unit_data(unit)
-        fits = chosen_fits(unit, data)
-    matrices = []
-    for replica, (candidate, split) in enumerate(zip(fits, data.splits, strict=True)):
-        y = data.y[split.test]
-        predicted = candidate.fit.predict(data.features(replica, split.test))
-        if abs(np.mean(predicted == y) - accuracies[replica]) > TOLERANCE:
+def _of_head(dataset: str, head: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Confusions of one head on one corpus, each line of a matrix adding up to one."""
+    data = load_embeddings(dataset, rows["encoder"].iloc[0])
+    names, shares = data.label_names, []
+    for _, row in rows.iterrows():
+        y, predicted = data.y[split_of(row).test], row["classes"]
+        accuracy = np.mean(predicted == y)
+        if abs(accuracy - row["test_accuracy"]) > TOLERANCE:
             raise DataError(
-                f"{unit.head} with seed {unit.seeds[replica]} on {unit.dataset} comes out at "
-                f"{np.mean(predicted == y):.4f}, its row says {accuracies[replica]:.4f}. Run: "
-                f"qllm study {unit.study}"
+                f"{head} with seed {row['seed']} on {dataset} comes out at {accuracy:.4f}, its row "
+                f"says {row['test_accuracy']:.4f}. Run: qllm study {STUDY}"
             )
-        labels = range(n_classes)
-        matrices.append(confusion_matrix(y, predicted, labels=labels, normalize="true"))
-    return matrices
+        labels = range(len(names))
+        shares.append(confusion_matrix(y, predicted, labels=labels, normalize="true"))
+    mean, spread = np.mean(shares, axis=0), np.std(shares, axis=0, ddof=1)
+    place = pd.MultiIndex.from_product(
+        [[dataset], [head], names, names], names=["dataset", "head", "true", "predicted"]
+    )
+    table = pd.DataFrame({"share": mean.ravel(), "std": spread.ravel()}, index=place)
+    return table.reset_index().assign(n_seeds=len(shares))

@@ -29,18 +29,9 @@ TABLES = {
 
 
 def write_measurements(tables: dict[str, pd.DataFrame], folder: Path | None = None) -> list[Path]:
-    """Write measured tables as CSV, with the versions and the machine that they belong to.
+    """Write measured tables (keys of `TABLES`) as CSV, with their versions and machine.
 
-    Parameters
-    ----------
-    tables : dict of str to DataFrame
-        Keys are names from `TABLES`.
-    folder : Path, optional
-        Default: the package's results, whose digests are brought up to date.
-
-    Returns
-    -------
-    list of Path
+    Without a `folder` they go to the package's results, and the digests are brought up to date.
     """
     target = folder or DATA_DIR / "results"
     versions = {
@@ -62,26 +53,12 @@ def write_measurements(tables: dict[str, pd.DataFrame], folder: Path | None = No
 
 
 def load_measurements(name: str) -> pd.DataFrame:
-    """Shipped rows of a measured table.
+    """Shipped rows of a measured table, by its name in `TABLES`.
 
-    Parameters
-    ----------
-    name : str
-        ``"benchmark"``, ``"benchmark_sweep"``, ``"benchmark_qubits"``, ``"landscape"``,
-        ``"qubit_noise"`` or ``"confusion"``: see `bench.run_benchmark`,
-        `bench_sweep.sweep_benchmark`, `bench_qubits.run_qubit_benchmark`, `landscape.landscape`,
-        `qubit_noise.noise_table` and `confusion.confusion_table` for the columns.
-
-    Returns
-    -------
-    DataFrame
-
-    Raises
-    ------
-    UnknownNameError
-        For another name.
-    DataError
-        If the table is missing or differs from its digest.
+    What the columns are is said where the table is made: `benchmarks.layer.run_benchmark`,
+    `benchmarks.sweep.sweep_benchmark`, `benchmarks.qubits.run_qubit_benchmark`,
+    `landscape.landscape`, `shots.noise_table`, `confusion.confusion_table`. Raises
+    UnknownNameError for another name, DataError if the table is damaged.
     """
     if name not in TABLES:
         raise UnknownNameError(f"unknown table {name!r}; known: {', '.join(TABLES)}")

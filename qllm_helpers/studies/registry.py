@@ -1,13 +1,13 @@
-"""Estimators that a study's grid can name.
+"""Estimators that a grid can name: built in, registered, installed, or ``"package.module:Name"``.
 
-:func:`register_estimator`, or an entry point of the group ``qllm_helpers.estimators``, makes
-another one known, so a new kind of head needs no change of the study code.
+The class itself says its ``family`` (a key of ``figures.FAMILY_STYLE``: colour and marker of its
+rows) and whether it ``reads_texts``; what is registered with a name fills in what it does not say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -22,27 +22,25 @@ class Registered:
     ----------
     target : str or callable
         Class or function that builds an unfitted estimator from keyword arguments, or its
-        address ``"package.module:name"``.
-    family : str
-        Key of ``figures.FAMILY_STYLE``: colour and marker of its rows.
-    count : callable or None
-        ``(fitted estimator, X) -> ParameterCount``; None for
+        address ``"package.module:Name"``.
+    family : str or None
+        For a class without the attribute ``family``.
+    count : str, callable or None
+        ``(fitted estimator, X) -> ParameterCount``, or its address; None for the method
+        ``count_parameters(X)`` of the estimator, or where it has none
         :func:`qllm_helpers.heads.parameters.count_parameters`.
     reads_texts : bool
         Whether ``fit(texts, y, X_val, y_val)`` takes sentences, not their embeddings.
     """
 
     target: str | Callable
-    family: str
-    count: Callable | None = None
+    family: str | None = None
+    count: str | Callable | None = None
     reads_texts: bool = False
 
     def build(self, parameters: dict):
         """Unfitted estimator with these parameters."""
-        if callable(self.target):
-            return self.target(**parameters)
-        module, _, name = self.target.partition(":")
-        return getattr(import_module(module), name)(**parameters)
+        return self.target(**parameters)
 
 
 def _count_svc(fit, X):
@@ -52,75 +50,31 @@ def _count_svc(fit, X):
     return count_parameters(fit.svc_, fit.kernel(X))
 
 
-def _count_noisy(fit, X):
-    """Noise adds no parameter: all counts are those of the ideal head."""
-    from qllm_helpers.classifiers.noisy import count_ideal
-
-    return count_ideal(fit, X)
-
-
-def _count_trained(fit, X):
-    """Of a language model only the trainable numbers are counted."""
-    from qllm_helpers.classifiers.text import count_trained
-
-    return count_trained(fit)
-
-
+_HERE = "qllm_helpers.classifiers"
+_IDEAL, _TRAINED = f"{_HERE}.noisy:count_ideal", f"{_HERE}.text:count_trained"
+_BUILT_IN = {
+    "LogisticRegression": ("sklearn.linear_model", "linear"),
+    "SVC": ("sklearn.svm", "svc"),
+    "MLPClassifier": (f"{_HERE}.estimators", "mlp"),
+    "PhotonicClassifier": (f"{_HERE}.estimators", "photonic"),
+    "QubitClassifier": (f"{_HERE}.estimators", "qubit"),
+    "QuadraticFormClassifier": (f"{_HERE}.estimators", "twin"),
+    "NoisyPhotonicClassifier": (f"{_HERE}.noisy", "photonic", _IDEAL),
+    "PhotonicKernelClassifier": (f"{_HERE}.kernel", "photonic", _count_svc),
+    "EndToEndClassifier": (f"{_HERE}.text", "photonic", _TRAINED, True),
+    "EndToEndLinear": (f"{_HERE}.text", "linear", _TRAINED, True),
+}
 _REGISTRY = {
-    "LogisticRegression": Registered("sklearn.linear_model:LogisticRegression", "linear"),
-    "SVC": Registered("sklearn.svm:SVC", "svc"),
-    "MLPClassifier": Registered("qllm_helpers.classifiers.estimators:MLPClassifier", "mlp"),
-    "PhotonicClassifier": Registered(
-        "qllm_helpers.classifiers.estimators:PhotonicClassifier", "photonic"
-    ),
-    "NoisyPhotonicClassifier": Registered(
-        "qllm_helpers.classifiers.noisy:NoisyPhotonicClassifier", "photonic", count=_count_noisy
-    ),
-    "PhotonicKernelClassifier": Registered(
-        "qllm_helpers.classifiers.kernel:PhotonicKernelClassifier", "photonic", count=_count_svc
-    ),
-    "QubitClassifier": Registered("qllm_helpers.classifiers.estimators:QubitClassifier", "qubit"),
-    "QuadraticFormClassifier": Registered(
-        "qllm_helpers.classifiers.estimators:QuadraticFormClassifier", "twin"
-    ),
-    "EndToEndClassifier": Registered(
-        "qllm_helpers.classifiers.text:EndToEndClassifier",
-        "photonic",
-        count=_count_trained,
-        reads_texts=True,
-    ),
-    "EndToEndLinear": Registered(
-        "qllm_helpers.classifiers.text:EndToEndLinear",
-        "linear",
-        count=_count_trained,
-        reads_texts=True,
-    ),
+    name: Registered(f"{module}:{name}", *facts) for name, (module, *facts) in _BUILT_IN.items()
 }
 
 
-def register_estimator(
-    name: str,
-    target: str | Callable,
-    family: str,
-    *,
-    count: Callable | None = None,
-    reads_texts: bool = False,
-) -> None:
-    """Make an estimator known to the grids.
+def register_estimator(name: str, target: str | Callable, family: str | None = None, **facts):
+    """Make an estimator known to the grids of this process, under a `name`.
 
-    Parameters
-    ----------
-    name : str
-        Name used in the grid.
-    target, family, count, reads_texts
-        See :class:`Registered`.
-
-    Raises
-    ------
-    ValueError
-        If the name is taken by another estimator.
+    Raises ValueError if another one has it; for the arguments see :class:`Registered`.
     """
-    entry = Registered(target, family, count, reads_texts)
+    entry = Registered(target, family, **facts)
     if _REGISTRY.setdefault(name, entry) != entry:
         raise ValueError(f"an estimator is registered as {name!r} already; choose another name")
 
@@ -130,30 +84,40 @@ def remember(name: str, entry: Registered) -> None:
     _REGISTRY.setdefault(name, entry)
 
 
+def _load(address: str | Callable | None):
+    """What is at an address; anything else is returned as it is."""
+    if not isinstance(address, str):
+        return address
+    module, _, name = address.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UnknownNameError(f"there is no estimator at {address!r}: {error}") from error
+
+
+def find(name: str) -> Registered:
+    """What is registered with a name; nothing is imported for it. Raises UnknownNameError."""
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    if ":" in name:
+        known = (entry for entry in _REGISTRY.values() if entry.target == name)
+        return next(known, Registered(name))
+    for point in entry_points(group="qllm_helpers.estimators", name=name):
+        return _REGISTRY.setdefault(name, point.load())
+    raise UnknownNameError(
+        f"unknown estimator {name!r}; known: {', '.join(sorted(_REGISTRY))}. Name another one by "
+        'its address, "package.module:Name", or make it known with register_estimator'
+    )
+
+
 def registered(name: str) -> Registered:
-    """Estimator of a name, from the registry or an installed entry point.
+    """The estimator of a name, its class imported, with all that it and its entry say.
 
-    Parameters
-    ----------
-    name : str
-        Name used in the grid.
-
-    Returns
-    -------
-    Registered
-
-    Raises
-    ------
-    UnknownNameError
-        If nothing has that name.
+    Raises UnknownNameError if nothing has that name, or it has no family.
     """
-    if name not in _REGISTRY:
-        # an entry point's value is a Registered: it says the family too
-        for point in entry_points(group="qllm_helpers.estimators", name=name):
-            _REGISTRY[name] = point.load()
-    if name not in _REGISTRY:
-        raise UnknownNameError(
-            f"unknown estimator {name!r}; known: {', '.join(sorted(_REGISTRY))}. Make another "
-            "one known with qllm_helpers.studies.run.register_estimator"
-        )
-    return _REGISTRY[name]
+    entry = find(name)
+    target = _load(entry.target)
+    said = {fact: getattr(target, fact, getattr(entry, fact)) for fact in ("family", "reads_texts")}
+    if said["family"] is None:
+        raise UnknownNameError(f"the class of {name!r} needs the attribute `family`, as 'mlp'")
+    return replace(entry, target=target, count=_load(entry.count), **said)

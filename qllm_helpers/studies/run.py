@@ -1,96 +1,111 @@
 """Studies: grids times seeds become tables of result rows.
 
-Resumable, parallel and repeatable: finished units are kept in a store, workers run through
+Resumable, parallel and repeatable: every finished unit is a file of its own, workers run through
 joblib (so ``joblib.parallel_config`` puts a study on a cluster), and every unit runs on one
 thread, so its bits do not depend on what runs beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
 
-from qllm_helpers.files import DataError
-from qllm_helpers.studies.grid import STUDY_NAMES, Unit, load_units
-from qllm_helpers.studies.provenance import data_digest, git_revision
+from qllm_helpers.files import DataError, cache_dir, write_atomic
+from qllm_helpers.studies.grid import STUDY_NAMES, TOLERANCE, Unit, digest, load_units
 from qllm_helpers.studies.registry import Registered, register_estimator, registered, remember
-from qllm_helpers.studies.store import ResultStore
 from qllm_helpers.studies.table import (
     export_table,
     format_table,
+    load_predictions,
     load_results,
     parse_table,
     shipped_table,
 )
-from qllm_helpers.studies.unit import run_unit, single_seed, tune_body
+from qllm_helpers.studies.unit import data_digest, git_revision, run_unit, tune_body
 
 __all__ = [
     "STUDY_NAMES",
+    "TOLERANCE",
     "RowCheck",
     "check_rows",
     "export_table",
+    "load_predictions",
     "load_results",
     "load_units",
     "register_estimator",
     "run_study",
     "shipped_table",
+    "study_rows",
 ]
 
-#: Largest difference (fraction) of a recomputed accuracy to the shipped one that counts as the
-#: same. On one machine it is zero; other processors round differently, and training amplifies it.
-TOLERANCE = 0.02
 #: Columns that hold a unit's place.
 _PLACE = ("head", "dataset", "samples_per_class", "fine_tuned")
 
 
-def _work(unit: Unit, entry: Registered) -> tuple[Unit, list[dict]]:
+def read_unit(folder: Path, key: str) -> list[dict] | None:
+    """Rows of a finished unit, or None. Raises DataError if its file is damaged."""
+    path = folder / f"{key}.json"
+    if not path.is_file():
+        return None
+    damaged = f"{path} is damaged. Delete it: the unit is computed again when its study runs"
+    try:
+        content = json.loads(path.read_bytes())
+        rows = content["rows"]
+        whole = digest(rows) == content["sha256"] and digest(content["specification"]) == key
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(damaged) from error
+    if not whole:
+        raise DataError(damaged)
+    return rows
+
+
+def write_unit(folder: Path, specification: dict, rows: list[dict]) -> None:
+    """Keep a finished unit, unless another process was first; nobody ever sees a part of it."""
+    path = folder / f"{digest(specification)}.json"
+    if not path.exists():
+        content = {"specification": specification, "sha256": digest(rows), "rows": rows}
+        write_atomic(path, json.dumps(content, sort_keys=True).encode())
+
+
+def _work(name: Hashable, unit: Unit, entry: Registered) -> tuple[Hashable, list[dict]]:
     # a worker process starts with the built-in registry only
     remember(unit.estimator, entry)
-    return unit, run_unit(unit)
+    return name, run_unit(unit)
 
 
-def _results(units: list[Unit], n_jobs: int | None) -> Iterator[tuple[Unit, list[dict]]]:
-    """Rows of every unit as they are finished, largest units first."""
-    from joblib import Parallel, delayed
-
-    order = sorted(units, key=lambda unit: -unit.cost())
-    jobs = (delayed(_work)(unit, registered(unit.estimator)) for unit in order)
-    return Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="n_jobs")(jobs)
+def _results(units: dict[Hashable, Unit], n_jobs: int | None) -> Iterator[tuple]:
+    """Name and rows of every unit as they are finished, largest units first."""
+    order = sorted(units.items(), key=lambda item: -item[1].cost())
+    jobs = [delayed(_work)(name, unit, registered(unit.estimator)) for name, unit in order]
+    if jobs:
+        options = {"return_as": "generator_unordered", "pre_dispatch": "n_jobs"}
+        yield from Parallel(n_jobs=n_jobs, **options)(jobs)
 
 
 def _tune_bodies(units: list[Unit], n_jobs: int | None, progress: bool) -> None:
     """Fine-tune every body once, before the heads that share it ask for it in parallel."""
-    from joblib import Parallel, delayed
-    from tqdm.auto import tqdm
-
     bodies = {}
     for unit in units:
         if unit.fine_tuned:
             common = (unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class)
             bodies |= {(*common, seed): (unit, seed) for seed in unit.seeds}
-    jobs = (delayed(_tune_body)(*body) for body in bodies.values())
-    done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs) if bodies else ()
-    for _ in tqdm(done, desc="bodies", total=len(bodies), disable=not (progress and bodies)):
-        pass
+    if bodies:
+        jobs = (delayed(_tune_body)(*body) for body in bodies.values())
+        done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
+        for _ in tqdm(done, desc="bodies", total=len(bodies), disable=not progress):
+            pass
 
 
 def _tune_body(unit: Unit, seed: int) -> None:
     # the result stays in the cache folder: sending it back would only cost time
     tune_body(unit, seed)
-
-
-def _progress(units: list[Unit], done: float, enabled: bool):
-    from tqdm.auto import tqdm
-
-    total = sum(unit.cost() for unit in units)
-    layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}"
-    return tqdm(
-        desc=units[0].study, total=total, initial=done, bar_format=layout, disable=not enabled
-    )
 
 
 def run_study(
@@ -110,7 +125,7 @@ def run_study(
         Processes; None leaves it to ``joblib.parallel_config`` (outside of one: 1), -1 uses all
         cores.
     store : Path or None
-        File of finished units; None for the one in the cache folder.
+        Folder of finished units, one file each; None for ``units`` in the cache folder.
     progress : bool
         Show a bar with the remaining time.
 
@@ -124,36 +139,37 @@ def run_study(
     Raises
     ------
     DataError
-        If the store is damaged or foreign.
+        If the file of a finished unit is damaged.
     """
-    with ResultStore(store) as kept:
-        keys = {id(unit): unit.key(data_digest(unit.dataset, unit.encoder)) for unit in units}
-        by_key = {keys[id(unit)]: unit for unit in units}
-        missing = [unit for key, unit in by_key.items() if kept.get(key) is None]
-        done = sum(unit.cost() for unit in by_key.values() if unit not in missing)
-        _tune_bodies(missing, n_jobs, progress)
-        revision = {"git_revision": git_revision()}
-        with _progress(list(by_key.values()), done, progress) as bar:
-            finished = len(by_key) - len(missing)
-            for unit, rows in _results(missing, n_jobs) if missing else ():
-                digest = rows[0]["data_digest"]
-                rows = [row | revision for row in rows]
-                kept.add(unit.key(digest), unit.specification(digest), rows)
-                finished += 1
-                bar.set_postfix_str(f"{finished} of {len(by_key)} heads", refresh=False)
-                bar.update(unit.cost())
-        return [
-            row | {"study": unit.study, "head": unit.head}
-            for unit in units
-            for row in kept.get(keys[id(unit)])
-        ]
+    folder = cache_dir() / "units" if store is None else store
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder} is a file: finished units need a folder. It was left as it is")
+    keys = [unit.key(data_digest(unit.dataset, unit.encoder)) for unit in units]
+    by_key = dict(zip(keys, units, strict=True))
+    kept = {key: read_unit(folder, key) for key in by_key}
+    missing = {key: unit for key, unit in by_key.items() if kept[key] is None}
+    _tune_bodies(list(missing.values()), n_jobs, progress)
+    revision = git_revision()
+    with _bar(by_key, missing, progress) as bar:
+        for key, rows in _results(missing, n_jobs):
+            unit = by_key[key]
+            rows = [row | {"git_revision": revision} for row in rows]
+            write_unit(folder, unit.specification(rows[0]["data_digest"]), rows)
+            # what counts is what was stored, also when another process was first
+            kept[key] = read_unit(folder, key)
+            bar.update(unit.cost())
+    return [
+        row | {"study": unit.study, "head": unit.head}
+        for key, unit in zip(keys, units, strict=True)
+        for row in kept[key]
+    ]
 
 
 def study_rows(study: str, *, recompute: bool = False) -> pd.DataFrame:
-    """Rows of a study: the shipped ones, or what the local store of finished fits gives.
+    """Rows of a study: the shipped ones, or what the finished units give.
 
-    `recompute` computes what the store lacks, which takes up to an hour, and leaves the shipped
-    table alone; ``qllm study NAME`` does the same and writes the table.
+    `recompute` computes the units that are missing, which takes up to an hour, and leaves the
+    shipped table alone; ``qllm study NAME`` does the same and writes the table.
     """
     if not recompute:
         return load_results(study)
@@ -161,20 +177,23 @@ def study_rows(study: str, *, recompute: bool = False) -> pd.DataFrame:
     return parse_table(format_table(rows), study, f"the new rows of {study}")
 
 
+def _bar(units: dict[str, Unit], missing: dict[str, Unit], enabled: bool) -> tqdm:
+    """Progress in units of `Unit.cost`, what was finished before included."""
+    cost = {key: unit.cost() for key, unit in units.items()}
+    return tqdm(
+        desc=f"{next(iter(units.values())).study}, {len(missing)} of {len(units)} heads missing",
+        total=sum(cost.values()),
+        initial=sum(cost[key] for key in units.keys() - missing.keys()),
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left",
+        disable=not enabled,
+    )
+
+
 @dataclass(frozen=True)
 class RowCheck:
-    """A shipped row next to the same row computed again.
+    """A shipped row next to the same row computed again: test accuracies as fractions.
 
-    Attributes
-    ----------
-    head, dataset : str
-    samples_per_class : int
-    fine_tuned : bool
-    seed : int
-    shipped, recomputed : float
-        Test accuracy, fractions.
-    problem : str
-        Empty if they agree within the tolerance.
+    The `problem` is empty if they agree within the tolerance.
     """
 
     head: str
@@ -196,52 +215,27 @@ def check_rows(
     tolerance: float = TOLERANCE,
     n_jobs: int | None = None,
 ) -> list[RowCheck]:
-    """Compute a random sample of rows again.
+    """Compute a random sample of the rows of a `table` again, `n_rows` or all if it has fewer.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Shipped rows.
-    units : list of Unit
-        The study's grid.
-    n_rows : int
-        Size of the sample (at most all rows).
-    draw : int
-        Seed of the sample.
-    tolerance : float
-        Largest accepted difference of test and validation accuracy (fraction).
-    n_jobs : int or None
-        As in :func:`run_study`.
-
-    Returns
-    -------
-    list of RowCheck
-        In the order of the table.
-
-    Raises
-    ------
-    DataError
-        If a row belongs to no head of the grid.
+    The seed of the sample is `draw`; test and validation accuracy and macro F1 may differ by the
+    `tolerance` (fraction). In the order of the table. Raises DataError if a row belongs to no head
+    of the grid.
     """
     known = {unit.place: unit for unit in units}
-    places = list(zip(*(table[name] for name in _PLACE), strict=True))
-    stray = [place for place in places if place not in known]
+    stray = set(table[list(_PLACE)].itertuples(index=False, name=None)) - set(known)
     if stray:
-        raise DataError(f"the table has rows of {stray[0][0]!r}, which the grid does not")
+        raise DataError(f"the table has rows of {stray.pop()[0]!r}, which the grid does not")
     sample = np.sort(np.random.default_rng(draw).permutation(len(table))[:n_rows])
-    rows = table.iloc[sample].to_dict("records")
-    singles = [
-        single_seed(known[places[i]], row["seed"]) for i, row in zip(sample, rows, strict=True)
-    ]
-    fresh = {}
-    for unit, (result,) in _results(singles, n_jobs):
-        fresh[*unit.place, unit.seeds[0]] = result
-    return [_compare(row, fresh, tolerance) for row in rows]
+    rows = {
+        tuple(row[name] for name in (*_PLACE, "seed")): row
+        for row in table.iloc[sample].to_dict("records")
+    }
+    singles = {name: replace(known[name[:-1]], seeds=(name[-1],)) for name in rows}
+    fresh = dict(_results(singles, n_jobs))
+    return [_compare(name, row, *fresh[name], tolerance) for name, row in rows.items()]
 
 
-def _compare(row: dict, fresh: dict, tolerance: float) -> RowCheck:
-    name = tuple(row[column] for column in (*_PLACE, "seed"))
-    new = fresh[name]
+def _compare(name: tuple, row: dict, new: dict, tolerance: float) -> RowCheck:
     problems = []
     for column in ("test_accuracy", "validation_accuracy", "macro_f1"):
         if not abs(row[column] - new[column]) <= tolerance:

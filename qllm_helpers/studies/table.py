@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from qllm_helpers.files import (
@@ -18,6 +20,7 @@ from qllm_helpers.files import (
     write_atomic,
     write_manifest,
 )
+from qllm_helpers.studies import predictions
 from qllm_helpers.studies.grid import STUDY_NAMES
 
 _TEXT = ("study", "dataset", "encoder", "protocol", "samples_per_class", "fine_tuned", "head")
@@ -47,18 +50,7 @@ def _cell(name: str, value) -> str:
 
 
 def format_table(rows: list[dict]) -> bytes:
-    """CSV of result rows: the same rows give the same bytes.
-
-    Parameters
-    ----------
-    rows : list of dict
-        One per fit, with the keys of :data:`COLUMNS`.
-
-    Returns
-    -------
-    bytes
-        UTF-8, lines end in a line feed, fractions have six digits.
-    """
+    """CSV of result rows, with the columns of :data:`COLUMNS`: equal rows give equal bytes."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -67,25 +59,9 @@ def format_table(rows: list[dict]) -> bytes:
 
 
 def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
-    """Table from the bytes of a CSV file.
+    """Table from the bytes of a CSV file, as :func:`load_results` returns it.
 
-    Parameters
-    ----------
-    content : bytes
-    study : str
-        Study whose rows the file must hold.
-    source : str
-        Name of the file, for messages.
-
-    Returns
-    -------
-    DataFrame
-        One row per fit; sizes and counts are nullable integers.
-
-    Raises
-    ------
-    DataError
-        If the content is not a complete table of this study.
+    Raises DataError, which names the `source`, if they are not a complete table of this study.
     """
     header = ",".join(COLUMNS).encode() + b"\n"
     if not content.startswith(header) or not content.endswith(b"\n"):
@@ -99,28 +75,63 @@ def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
             true_values=["true"],
             on_bad_lines="error",
         )
+        table = with_facts(table)
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{source} is damaged and was left as it is: {error}") from error
     needed = table[["study", "head", "seed", "fine_tuned", "test_accuracy"]]
     if (table["study"] != study).any() or needed.isna().any(axis=None):
         raise DataError(f"{source} is damaged, or not of study {study!r}: it was left as it is")
     table["fine_tuned"] = table["fine_tuned"] == "true"
-    return with_kind(table.astype(dict.fromkeys(_INTEGERS, int)))
+    return table.astype(dict.fromkeys(_INTEGERS, int))
 
 
-def with_kind(rows):
+def with_facts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with a column for every key of their JSON columns that has none yet, and ``kind``."""
+    facts = pd.Series([{}] * len(rows), index=rows.index)
+    for name in ("configuration", "hyperparameters"):
+        if name in rows:
+            found = rows[name].map(lambda text: json.loads(text) if isinstance(text, str) else {})
+            facts = facts.combine(found, lambda known, more: known | more)
+    names = dict.fromkeys(name for one in facts for name in one if name not in rows)
+    columns = {name: _fact([one.get(name) for one in facts], rows.index) for name in names}
+    rows = pd.concat([rows, pd.DataFrame(columns, index=rows.index)], axis=1)
+    return rows.assign(kind=_kinds(rows)) if "kind" not in rows else rows
+
+
+def _fact(values: list, index: pd.Index) -> pd.Series:
+    """Column of values that a row may lack; lists become tuples, which can be grouped by."""
+    types = {type(value) for value in values if value is not None}
+    if types <= {int, float, bool} and len(types) == 1 or types == {int, float}:
+        dtype = "Int64" if types == {int} else "boolean" if types == {bool} else float
+        return pd.Series(values, index=index, dtype=dtype)
+    values = [tuple(value) if isinstance(value, list) else value for value in values]
+    return pd.Series(values, index=index, dtype=object).fillna(np.nan)
+
+
+def _kinds(rows: pd.DataFrame) -> pd.Series:
+    """What every row's head is made of.
+
+    The family (``"linear"``, ``"svc"``, ``"mlp"``, ``"photonic"``, ``"qubit"``), and where it
+    applies instead ``"linear map"`` (of the same rank: no quantum layer), an ablation twin such as
+    ``"cosine twin"``, or ``"occupation"``, ``"two-stage"``, ``"fidelity kernel"``.
+    """
     kind = rows["family"].astype(object).copy()
     kind = kind.mask(rows["readout"].eq("occupation").fillna(False), "occupation")
-    stages = rows["configuration"].str.contains('"n_encoders"') & rows["family"].eq("photonic")
-    kind = kind.mask(stages, "two-stage")
+    if "n_encoders" in rows:
+        kind = kind.mask(rows["n_encoders"].notna() & rows["family"].eq("photonic"), "two-stage")
     kind = kind.mask(rows["estimator"].eq("PhotonicKernelClassifier"), "fidelity kernel")
     twin = (rows["twin"] + " twin").replace("identity twin", "linear map")
-    return rows.assign(kind=kind.mask(twin.notna(), twin))
+    return kind.mask(twin.notna(), twin).rename("kind")
 
 
 def shipped_table(study: str) -> Path:
     """Path of a study's shipped table below ``qllm_helpers/data``."""
     return DATA_DIR / "results" / f"{study}.csv"
+
+
+def predictions_file(study: str) -> Path:
+    """Path of a study's shipped predictions below ``qllm_helpers/data``."""
+    return DATA_DIR / "predictions" / f"{study}.safetensors"
 
 
 def load_results(study: str) -> pd.DataFrame:
@@ -136,7 +147,11 @@ def load_results(study: str) -> pd.DataFrame:
     -------
     DataFrame
         Accuracies and F1 are fractions, ``fit_seconds`` is the time to fit all settings for one
-        seed, ``hyperparameters`` (chosen on validation) and ``configuration`` (fixed) are JSON.
+        seed, ``hyperparameters`` (chosen on validation) and ``configuration`` (fixed) are JSON;
+        each of their keys is a column too, missing where a row has none. Sizes and counts are
+        nullable integers. ``kind`` says what the head is made of: its family, ``"linear map"``,
+        ``"cosine twin"`` or another twin, ``"occupation"``, ``"two-stage"``,
+        ``"fidelity kernel"``.
 
     Raises
     ------
@@ -145,10 +160,9 @@ def load_results(study: str) -> pd.DataFrame:
     DataError
         If the study has not been run, or its table differs from its digest.
     """
-    path = shipped_table(study)
+    path, command = shipped_table(study), f"qllm study {study}"
     if study not in STUDY_NAMES and not path.is_file():
         raise UnknownNameError(f"unknown study {study!r}; known: {', '.join(STUDY_NAMES)}")
-    command = f"qllm study {study}"
     if not path.is_file():
         raise DataError(
             f"study {study!r} has not been run yet: no rows are shipped. Run: {command}"
@@ -156,33 +170,56 @@ def load_results(study: str) -> pd.DataFrame:
     return parse_table(read_verified(path, regenerate=command), study, path.name)
 
 
+def load_predictions(study: str) -> pd.Series:
+    """Predicted classes of the test sentences, for every row of :func:`load_results`.
+
+    Arrays of uint8, shape (n_test,), with the index of the rows; ``predictions.split_of(row).test``
+    says which sentences they are. Raises DataError if the study has not been run with predictions,
+    or they are damaged or of other rows.
+    """
+    rows = load_results(study)
+    path, command = predictions_file(study), f"qllm study {study}"
+    if not path.is_file():
+        raise DataError(f"study {study!r} has not been run with predictions. Run: {command}")
+    tensors = predictions.parse_predictions(read_verified(path, regenerate=command), path.name)
+    if tensors[predictions.TABLE].tobytes().hex() != sha256(shipped_table(study).read_bytes()):
+        raise DataError(f"{path.name} belongs to other rows than the shipped ones. Run: {command}")
+    found = pd.Series(index=rows.index, dtype=object)
+    for name, part in rows.groupby(rows.apply(predictions.tensor_name, axis=1), sort=False):
+        found[part.index] = list(predictions.unpack(tensors[name], part["n_test"].iloc[0]))
+    return found
+
+
 def export_table(study: str, rows: list[dict], path: Path) -> None:
-    """Write a study's table; a damaged or foreign file in its place is refused.
+    """Write a study's table; a damaged or foreign file in its place is refused with a DataError.
 
-    Parameters
-    ----------
-    study : str
-    rows : list of dict
-    path : Path
-        Target; if it is shipped with the package, its digest is brought up to date.
-
-    Raises
-    ------
-    DataError
-        If `path` holds something else than an intact table of this study. It is not touched.
+    Rows that carry predictions have them written too: to :func:`predictions_file` for a shipped
+    table, else beside the table. Shipped files get their digests.
     """
     content = format_table(rows)
     shipped = path.resolve().is_relative_to(DATA_DIR.resolve())
     if path.exists():
-        old = path.read_bytes()
-        parse_table(old, study, str(path))
-        name = path.resolve().relative_to(DATA_DIR.resolve()).as_posix() if shipped else ""
-        # equal content without a digest is what a run leaves that was killed in between
-        if shipped and old != content and sha256(old) != read_manifest().get(name):
-            raise DataError(
-                f"{path} differs from its SHA-256: it was changed by hand, or is damaged, and was "
-                "left as it is. Move it away to write a new one"
-            )
-    write_atomic(path, content)
+        _refuse_changed(path, study, content, shipped)
+    written = {path: content}
+    if rows and all("predictions" in row for row in rows):
+        beside = predictions_file(study) if shipped else path.with_suffix(".safetensors")
+        if beside.exists():
+            predictions.parse_predictions(beside.read_bytes(), str(beside))
+        written[beside] = predictions.format_predictions(rows, content)
+    for target, new in written.items():
+        write_atomic(target, new)
     if shipped:
-        write_manifest(path)
+        write_manifest(*written)
+
+
+def _refuse_changed(path: Path, study: str, content: bytes, shipped: bool) -> None:
+    """Raise DataError if a file is no intact table of the study."""
+    old = path.read_bytes()
+    parse_table(old, study, str(path))
+    name = path.resolve().relative_to(DATA_DIR.resolve()).as_posix() if shipped else ""
+    # equal content without a digest is what a run leaves that was killed in between
+    if shipped and old != content and sha256(old) != read_manifest().get(name):
+        raise DataError(
+            f"{path} differs from its SHA-256: it was changed by hand, or is damaged, and was "
+            "left as it is. Move it away to write a new one"
+        )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import platform
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +29,11 @@ from qllm_helpers.heads.parameters import (
 )
 from qllm_helpers.heads.rank import has_generic_ranks
 from qllm_helpers.studies.grid import Unit
-from qllm_helpers.studies.provenance import data_digest, provenance
+from qllm_helpers.studies.predictions import study_split, to_text
 from qllm_helpers.studies.registry import registered
+from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.embeddings import load_embeddings
-from qllm_helpers.text.protocols import Split, few_shot_split, load_texts, paper_split
+from qllm_helpers.text.protocols import Split
 
 if TYPE_CHECKING:
     from qllm_helpers.text.tuning import TunedEmbeddings
@@ -40,16 +47,46 @@ MAX_RANK = 6000
 _CONFIGURATION = ("n_modes", "n_photons", "n_qubits", "encoding", "space", "readout", "twin")
 
 
+@lru_cache(maxsize=4)
+def data_digest(dataset: str, encoder: str) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of embeddings, labels and official splits."""
+    data = load_embeddings(dataset, encoder)
+    digest = hashlib.sha256()
+    for array in (data.X.astype("<f4"), data.y.astype("<i8"), data.split.astype("S10")):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def provenance() -> dict[str, str]:
+    """Versions of what computes, and the platform, of this process."""
+    packages = ("numpy", "numba", "torch", "scikit-learn", "merlinquantum")
+    versions = {name.replace("-", "_"): version(name) for name in packages}
+    machine = f"{platform.system()}-{platform.machine()}"
+    return {"python": platform.python_version(), **versions, "platform": machine}
+
+
+def git_revision() -> str:
+    """Commit of the checkout, with "+" if code was changed since; "" outside a checkout."""
+    root = Path(__file__).resolve().parent.parent.parent
+    if not (root / ".git").exists():
+        return ""
+
+    def git(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True)
+
+    revision = git("rev-parse", "--short=12", "HEAD")
+    if revision.returncode != 0:
+        return ""
+    changed = git("status", "--porcelain", "--", "qllm_helpers/*.py").stdout.strip()
+    return revision.stdout.strip() + ("+" if changed else "")
+
+
 @dataclass(frozen=True)
 class UnitData:
-    """What the fits of a unit see.
+    """What the fits of a unit see: labels y (n,), a split for each of R seeds, and X.
 
-    Attributes
-    ----------
-    X : ndarray of float32, shape (n, d), or (R, n, d) with a body fine-tuned for every seed; or of
-        str, shape (n,), for an estimator that reads sentences
-    y : ndarray of int64, shape (n,)
-    splits : list of R Split
+    X is float32, (n, d), or (R, n, d) with a body fine-tuned for every seed; or sentences, (n,).
     """
 
     X: np.ndarray
@@ -90,23 +127,10 @@ def one_thread() -> Iterator[None]:
 
 
 def unit_data(unit: Unit) -> UnitData:
-    """Embeddings, labels and one split per seed.
-
-    Parameters
-    ----------
-    unit : Unit
-
-    Returns
-    -------
-    UnitData
-        The same seed gives the same split for every head, so heads can be compared in pairs.
-    """
+    """Embeddings (or sentences), labels and one split per seed."""
     data = load_embeddings(unit.dataset, unit.encoder)
-    size = unit.samples_per_class
-    if unit.protocol == "paper":
-        splits = [paper_split(data.y, seed, samples_per_class=size) for seed in unit.seeds]
-    else:
-        splits = [few_shot_split(data.y, data.split, seed, size) for seed in unit.seeds]
+    part = unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class
+    splits = [study_split(*part, seed) for seed in unit.seeds]
     if registered(unit.estimator).reads_texts:
         return UnitData(np.array(load_texts(unit.dataset).texts, dtype=object), data.y, splits)
     if not unit.fine_tuned:
@@ -167,18 +191,10 @@ def _validate(fit, data: UnitData, replica: int, split: Split) -> tuple[float, f
 
 
 def select(candidates: list[Candidate]) -> Candidate:
-    """Best setting on the validation part.
+    """Best setting on the validation part, of candidates in the order of the grid.
 
-    Parameters
-    ----------
-    candidates : list of Candidate
-        In the order of the grid.
-
-    Returns
-    -------
-    Candidate
-        Highest validation accuracy; ties go to the lower validation loss where it is known,
-        then to the setting that comes first.
+    Highest validation accuracy; ties go to the lower validation loss where it is known, then to
+    the setting that comes first.
     """
     return min(
         candidates,
@@ -186,19 +202,8 @@ def select(candidates: list[Candidate]) -> Candidate:
     )
 
 
-def chosen_fits(unit: Unit, data: UnitData) -> list[Candidate]:
-    """For every seed the fit with the setting that validation chose.
-
-    Parameters
-    ----------
-    unit : Unit
-    data : UnitData
-        From :func:`unit_data`.
-
-    Returns
-    -------
-    list of Candidate
-    """
+def _chosen_fits(unit: Unit, data: UnitData) -> list[Candidate]:
+    """For every seed the fit with the setting that validation chose."""
     settings, entry = [], registered(unit.estimator)
     for setting in unit.settings:
         estimator = entry.build(unit.parameters | setting)
@@ -208,21 +213,14 @@ def chosen_fits(unit: Unit, data: UnitData) -> list[Candidate]:
 
 
 def run_unit(unit: Unit) -> list[dict]:
-    """Rows of a unit, one per seed.
+    """Rows of a unit, one per seed: the test part is used once a seed, by the chosen fit.
 
-    Parameters
-    ----------
-    unit : Unit
-
-    Returns
-    -------
-    list of dict
-        Columns of :data:`qllm_helpers.studies.table.COLUMNS` but the names of study and head, and
-        the git revision. The test part is used once a seed, by the chosen fit.
+    They have the columns of :data:`qllm_helpers.studies.table.COLUMNS` but the names of study and
+    head and the git revision, and ``predictions``, see :mod:`qllm_helpers.studies.predictions`.
     """
     with one_thread():
         data, start = unit_data(unit), time.perf_counter()
-        chosen = chosen_fits(unit, data)
+        chosen = _chosen_fits(unit, data)
         seconds = (time.perf_counter() - start) / len(unit.seeds)
         counts = _counts(unit, chosen[0].fit, data)
         return [
@@ -235,8 +233,11 @@ def _counts(unit: Unit, fit, data: UnitData) -> dict:
     """Parameter counts of the first seed's fit, taken as those of all seeds."""
     split = data.splits[0]
     index = np.concatenate([getattr(split, part) for part in PARTS])
-    count = registered(unit.estimator).count or _count_on_sentences
-    counted = count(fit, data.features(0, index))
+    count, X = registered(unit.estimator).count, data.features(0, index)
+    if count is None and hasattr(fit, "count_parameters"):
+        counted = fit.count_parameters(X)
+    else:
+        counted = (count or _count_on_sentences)(fit, X)
     names = {"nominal": "n_parameters", "live": "n_live_parameters"}
     names["effective"] = "n_effective_parameters"
     totals = {name: getattr(counted, part) for part, name in names.items()}
@@ -263,8 +264,9 @@ def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict
     known = candidate.fit.get_params() if hasattr(candidate.fit, "get_params") else {}
     return {
         **{name: known.get(name) for name in _CONFIGURATION},
-        **{name: getattr(unit, name) for name in ("dataset", "encoder", "protocol", "estimator")},
+        **{name: getattr(unit, name) for name in ("dataset", "encoder", "protocol")},
         **{name: getattr(unit, name) for name in ("samples_per_class", "fine_tuned", "family")},
+        "estimator": unit.estimator_name,
         "configuration": json.dumps(unit.parameters, sort_keys=True),
         "seed": unit.seeds[replica],
         "hyperparameters": json.dumps(candidate.setting, sort_keys=True),
@@ -274,11 +276,7 @@ def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict
         "validation_loss": candidate.validation_loss,
         "test_accuracy": float(np.mean(predicted == y)),
         "macro_f1": float(f1_score(y, predicted, average="macro")),
+        "predictions": to_text(predicted, int(data.y.max()) + 1),
         **provenance(),
         "data_digest": data_digest(unit.dataset, unit.encoder),
     }
-
-
-def single_seed(unit: Unit, seed: int) -> Unit:
-    """The unit with one of its seeds, to recompute one row."""
-    return replace(unit, seeds=(seed,))

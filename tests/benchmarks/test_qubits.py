@@ -16,8 +16,7 @@ from qllm_helpers.benchmarks.qubits import (
     with_bandwidth,
 )
 from qllm_helpers.benchmarks.timing import measure, with_ratios
-from qllm_helpers.cli import main
-from qllm_helpers.cli_bench import _qubit_table
+from qllm_helpers.cli import main, measured_table
 
 
 def test_standard_cases_compare_both_registers_with_pennylane():
@@ -67,7 +66,7 @@ def test_ratios_and_bounds():
     assert bounded["bound_memory"].tolist() == [1 / 20, 1.0]
     assert bounded["over_memory"][1] == pytest.approx(0.4)
     assert bounded["over_cache"][1] == pytest.approx(4)
-    assert "x PennyLane" in _qubit_table(bounded)
+    assert "x PennyLane" in measured_table(bounded, "PennyLane")
 
 
 def test_without_pennylane_nothing_is_measured(monkeypatch):

@@ -12,7 +12,7 @@ from qllm_helpers.results.classes import (
     size_table,
     smallest_sizes,
 )
-from qllm_helpers.studies import confusion
+from qllm_helpers.studies import confusion, unit
 from qllm_helpers.studies.confusion import confusion_table, shown_heads
 from qllm_helpers.studies.grid import load_units
 from qllm_helpers.studies.measurements import load_measurements
@@ -83,7 +83,8 @@ def test_shown_photonic_head_is_chosen_on_validation():
         assert best[heads[1]] == best.max()
 
 
-def test_confusions_are_those_of_the_stored_rows(monkeypatch):
+def test_confusions_are_those_of_the_stored_rows(monkeypatch, tmp_path):
+    monkeypatch.setenv("QLLM_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(confusion, "HEADS", (REFERENCE,))
     monkeypatch.setattr(confusion, "shown_heads", lambda rows: {"trec": [REFERENCE]})
     rows = load_results("multiclass")
@@ -92,6 +93,7 @@ def test_confusions_are_those_of_the_stored_rows(monkeypatch):
     shipped = shipped[(shipped["dataset"] == "trec") & (shipped["head"] == REFERENCE)]
     assert fresh["share"].to_numpy() == pytest.approx(shipped["share"].to_numpy(), abs=1e-3)
     assert fresh.groupby("true")["share"].sum().to_numpy() == pytest.approx(1)
+    monkeypatch.setattr(unit, "_chosen_fits", None)  # predictions are kept: nothing is fitted again
     lying = rows.assign(test_accuracy=rows["test_accuracy"] + 0.05)
     with pytest.raises(DataError, match="LogisticRegression with seed .* comes out at"):
         confusion_table(lying)

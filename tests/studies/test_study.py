@@ -3,11 +3,11 @@
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import textwrap
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +16,22 @@ from click.testing import CliRunner
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from qllm_helpers import files as artifacts
-from qllm_helpers.cli_study import study as study_command
+from qllm_helpers.cli import main
 from qllm_helpers.files import DataError, UnknownNameError
 from qllm_helpers.studies import run as study
 from qllm_helpers.studies import table as study_table
 from qllm_helpers.studies import unit as study_run
+from qllm_helpers.studies.grid import digest
+from qllm_helpers.studies.predictions import from_text, pack, split_of, unpack
 from qllm_helpers.studies.registry import register_estimator
-from qllm_helpers.studies.run import check_rows, export_table, load_results, load_units, run_study
-from qllm_helpers.studies.store import ResultStore
+from qllm_helpers.studies.run import (
+    check_rows,
+    export_table,
+    load_predictions,
+    load_results,
+    load_units,
+    run_study,
+)
 from qllm_helpers.studies.table import format_table, parse_table
 from qllm_helpers.studies.unit import Candidate, select, unit_data
 from qllm_helpers.text.embeddings import load_embeddings
@@ -98,7 +106,7 @@ def units(grid):
 
 @pytest.fixture
 def rows(units, tmp_path):
-    return run_study(units, store=tmp_path / "first.sqlite")
+    return run_study(units, store=tmp_path / "first")
 
 
 def untimed(rows):
@@ -107,7 +115,9 @@ def untimed(rows):
 
 def use_data_folder(monkeypatch, folder):
     """Ship tables from a folder of the test instead of the package's."""
-    shutil.copytree(artifacts.DATA_DIR, folder, ignore=shutil.ignore_patterns("results"))
+    shutil.copytree(
+        artifacts.DATA_DIR, folder, ignore=shutil.ignore_patterns("results", "predictions")
+    )
     for module in (artifacts, study_table):
         monkeypatch.setattr(module, "DATA_DIR", folder)
     (folder / "results").mkdir()
@@ -167,7 +177,7 @@ def test_parts_of_a_study_differ_in_corpus_and_size(grid, tmp_path):
     units = load_units("toy", path=grid)
     places = [("trec", 8), ("trec", 8), ("sst2", 4), ("sst2", 4)]
     assert [(unit.dataset, unit.samples_per_class) for unit in units] == places
-    rows = run_study(units, store=tmp_path / "parts.sqlite")
+    rows = run_study(units, store=tmp_path / "parts")
     table = parse_table(format_table(rows), "toy", "toy.csv")
     assert table.groupby("dataset")["n_train"].first().to_dict() == {"sst2": 6, "trec": 40}
     assert not any(row.problem for row in check_rows(table, units, len(table)))
@@ -193,7 +203,7 @@ COUNT_OF_LENGTH = Counts(Count(1), None, None)
 
 
 def test_an_estimator_may_read_sentences(grid, tmp_path, monkeypatch):
-    from qllm_helpers.text.protocols import Texts
+    from qllm_helpers.text.corpora import Texts
 
     y = load_embeddings("sst2")
     sentences = [f"sentence {number}" for number in range(len(y.y))]
@@ -202,7 +212,7 @@ def test_an_estimator_may_read_sentences(grid, tmp_path, monkeypatch):
     grid.write_text(
         grid.read_text().replace('"LogisticRegression"\ntune = { C', '"Length"\ntune = { C')
     )
-    unit = study_run.replace(load_units("toy", path=grid)[-1], settings=({},), estimator="Length")
+    unit = replace(load_units("toy", path=grid)[-1], settings=({},), estimator="Length")
     rows = study_run.run_unit(unit)
     split = unit_data(unit).splits[-1]
     train, validation, *sizes = Length.last.given_
@@ -241,8 +251,14 @@ def test_every_circuit_of_the_paper_study_has_its_four_twins():
         ("seeds = 3", "seeds = 3\ncolour = 1", "unknown field 'colour'"),
         ('label = "width {width}"', 'label = "toy"', "same label"),
         ('"Centroid"', '"Centroids"', "unknown estimator 'Centroids'"),
+        ('"Centroid"', '"qllm_helpers.files:Centroids"', "no estimator at 'qllm_helpers.files:"),
+        ('"Centroid"', '"sklearn.tree:DecisionTreeClassifier"', "needs the attribute `family`"),
         ("[1.0, 10.0]", "1.0", "must be a list"),
-        ('label = "width {width}"', 'label = "w"\nseeds = 4', "'w' needs 1 to 3 seeds"),
+        (
+            'label = "width {width}"',
+            'label = "w"\nseeds = 4',
+            "seeds of 'w' must be .* 1 to 3, not 4",
+        ),
         ("seeds = 3", "seeds = 3\nparts = [{ colour = 1 }]", "unknown field 'colour' of a part"),
         ("seeds = 3", 'seeds = 3\nparts = [{ dataset = "sst3" }]', "unknown dataset 'sst3'"),
         ("seeds = 3", "seeds = 3\nparts = [{}, {}]", "same label"),
@@ -264,10 +280,42 @@ def test_unknown_study_and_pattern_are_refused(grid):
 def test_key_depends_on_everything_but_the_names(units):
     first = units[0]
     key = first.key("digest")
-    assert key == study_run.replace(first, study="other", head="renamed").key("digest")
+    assert key == replace(first, study="other", head="renamed").key("digest")
     assert key != first.key("other digest")
-    assert key != study_run.single_seed(first, 0).key("digest")
+    assert key != replace(first, seeds=(0,)).key("digest")
     assert key != units[1].key("digest")
+
+
+def test_an_address_names_an_estimator_and_gives_the_same_key(grid, units):
+    address = "sklearn.linear_model:LogisticRegression"
+    named = f'estimator = "{address}"'
+    grid.write_text(grid.read_text().replace('estimator = "LogisticRegression"', named))
+    other = load_units("toy", path=grid)[-1]
+    assert (other.estimator, other.estimator_name) == (address, "LogisticRegression")
+    assert other.family == "linear" and other.key("digest") == units[-1].key("digest")
+    (row,) = study_run.run_unit(replace(other, seeds=(1,)))
+    assert row["estimator"] == "LogisticRegression"
+
+
+def test_a_class_says_itself_what_it_is(grid, monkeypatch, tmp_path):
+    (tmp_path / "my_heads.py").write_text(
+        "from sklearn.tree import DecisionTreeClassifier\n"
+        "class Tree(DecisionTreeClassifier):\n"
+        "    family = 'svc'\n"
+        "    def count_parameters(self, X):\n"
+        "        from qllm_helpers.heads.parameters import ParameterCount, PartCount\n"
+        "        return ParameterCount(PartCount(self.tree_.node_count), None, None)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    grid.write_text(
+        grid.read_text()
+        .replace('estimator = "LogisticRegression"', 'estimator = "my_heads:Tree"')
+        .replace("C = [1.0, 10.0]", "max_depth = [1, 2]")
+    )
+    unit = load_units("toy", path=grid)[-1]
+    rows = study_run.run_unit(unit)
+    assert {(row["estimator"], row["family"]) for row in rows} == {("Tree", "svc")}
+    assert rows[0]["n_parameters"] in (3, 5, 7)
 
 
 def test_a_name_cannot_be_registered_twice():
@@ -284,7 +332,7 @@ def test_a_name_cannot_be_registered_twice():
     [("paper", 256, (435, 77, 9101)), ("few_shot", 8, (16, 250, 622))],
 )
 def test_split_sizes_of_both_protocols(units, protocol, size, sizes):
-    unit = study_run.replace(units[0], protocol=protocol, samples_per_class=size)
+    unit = replace(units[0], protocol=protocol, samples_per_class=size)
     for split in unit_data(unit).splits:
         assert (len(split.train), len(split.validation), len(split.test)) == sizes
 
@@ -318,7 +366,7 @@ def test_only_the_chosen_fit_sees_the_test_part_and_once(units):
 
 def test_rows_say_what_was_done(rows):
     row = rows[0]
-    assert set(row) == set(study_table.COLUMNS)
+    assert set(row) == {*study_table.COLUMNS, "predictions"}
     assert (row["head"], row["study"], row["seed"]) == ("width 1", "toy", 0)
     assert json.loads(row["hyperparameters"])["shift"] in (0.0, 0.05)
     assert json.loads(row["configuration"]) == {"width": 1, "pause": 0.0}
@@ -328,9 +376,9 @@ def test_rows_say_what_was_done(rows):
 
 def test_all_seeds_of_a_network_are_fitted_like_one_alone(tmp_path):
     (unit,) = load_units("few_shot", heads="MLP", n_seeds=2)[:1]
-    unit = study_run.replace(unit, parameters=unit.parameters | {"epochs": 5})
+    unit = replace(unit, parameters=unit.parameters | {"epochs": 5})
     together = study_run.run_unit(unit)
-    alone = study_run.run_unit(study_run.single_seed(unit, 1))
+    alone = study_run.run_unit(replace(unit, seeds=(1,)))
     assert together[1]["test_accuracy"] == pytest.approx(alone[0]["test_accuracy"], abs=0.01)
     assert together[0]["n_parameters"] == 100 * 385 + 50 * 101 + 2 * 51
     again = study_run.run_unit(unit)
@@ -342,11 +390,11 @@ def test_all_seeds_of_a_network_are_fitted_like_one_alone(tmp_path):
 
 def test_second_run_computes_nothing(units, rows, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "_work", None)
-    assert run_study(units, store=tmp_path / "first.sqlite") == rows
+    assert run_study(units, store=tmp_path / "first") == rows
 
 
 def test_two_processes_give_the_same_rows(units, rows, tmp_path):
-    parallel = run_study(units, store=tmp_path / "second.sqlite", n_jobs=2)
+    parallel = run_study(units, store=tmp_path / "second", n_jobs=2)
     assert untimed(parallel) == untimed(rows)
 
 
@@ -360,7 +408,7 @@ def test_a_study_runs_on_a_dask_cluster(units, rows, tmp_path):
         Client(cluster),
         joblib.parallel_config("dask"),
     ):
-        there = run_study(units[-3:], store=tmp_path / "dask.sqlite")
+        there = run_study(units[-3:], store=tmp_path / "dask")
     assert untimed(there) == untimed(rows)[-9:]
 
 
@@ -373,10 +421,10 @@ DRIVER = """
 
     folder, kills = Path(sys.argv[2]), int(sys.argv[3])
     units = load_units("toy", path=folder / "grid.toml")
-    run_study(units[-1:], store=folder / "warm.sqlite")
+    run_study(units[-1:], store=folder / "warm")
 
     def once():
-        rows = run_study(units, store=folder / "store.sqlite")
+        rows = run_study(units, store=folder / "store")
         export_table("toy", rows, folder / "toy.csv")
 
     draw = random.Random(0)
@@ -417,48 +465,103 @@ def test_two_runs_at_once_share_one_store(tmp_path):
     (tmp_path / "grid.toml").write_text(GRID.replace("PAUSE", "0.01"))
     drivers = [start_driver(tmp_path, 0), start_driver(tmp_path, 0)]
     assert [driver.wait(300) for driver in drivers] == [0, 0]
-    with sqlite3.connect(tmp_path / "store.sqlite") as connection:
-        assert connection.execute("SELECT count(*) FROM units").fetchone() == (9,)
+    assert len(list((tmp_path / "store").glob("*.json"))) == 9
     table = parse_table((tmp_path / "toy.csv").read_bytes(), "toy", "toy.csv")
     assert len(table) == 27 and not table.duplicated(["head", "seed"]).any()
 
 
-# --- stores ----------------------------------------------------------------------------------
+# --- finished units --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", [b"study,head\n", b"SQLite format 3\x00" + b"?" * 4096])
-def test_another_kind_of_file_is_no_store(tmp_path, content):
-    path = tmp_path / "store.sqlite"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match="not a readable store"):
-        ResultStore(path)
-    assert path.read_bytes() == content
-
-
-def test_a_store_of_another_program_is_refused(tmp_path):
-    path = tmp_path / "store.sqlite"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE notes (text)")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:-20],
+        lambda content: content.replace(b"0.6", b"0.9"),
+        lambda content: content.replace(b'"protocol": "few_shot"', b'"protocol": "paper"'),
+        lambda content: b"[]",
+        lambda content: b"\xff" + content,
+    ],
+)
+def test_a_damaged_unit_is_named_and_left_alone(units, rows, tmp_path, damage):
+    path = sorted((tmp_path / "first").iterdir())[0]
+    path.write_bytes(damage(path.read_bytes()))
     before = path.read_bytes()
-    with pytest.raises(DataError, match="another program"):
-        ResultStore(path)
+    with pytest.raises(DataError, match=f"{path.name} is damaged. Delete it"):
+        run_study(units, store=tmp_path / "first")
     assert path.read_bytes() == before
+    path.unlink()
+    assert untimed(run_study(units, store=tmp_path / "first")) == untimed(rows)
 
 
-def test_a_changed_row_in_the_store_is_refused(units, rows, tmp_path):
-    path = tmp_path / "first.sqlite"
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE units SET rows = replace(rows, '0.6', '0.9')")
-    with pytest.raises(DataError, match="does not match its digest"):
+def test_a_file_is_no_folder_of_units(units, tmp_path):
+    path = tmp_path / "studies.sqlite"
+    path.write_bytes(b"SQLite format 3\x00")
+    with pytest.raises(DataError, match="studies.sqlite is a file"):
         run_study(units, store=path)
+    assert path.read_bytes() == b"SQLite format 3\x00"
 
 
 def test_the_first_result_of_a_unit_stays(tmp_path):
-    with ResultStore(tmp_path / "store.sqlite") as store:
-        store.add("key", {}, [{"test_accuracy": 0.5}])
-        store.add("key", {}, [{"test_accuracy": 0.9}])
-        assert store.get("key") == [{"test_accuracy": 0.5}]
-        assert store.get("other") is None
+    specification = {"estimator": "any"}
+    key = digest(specification)
+    assert study.read_unit(tmp_path, key) is None
+    for accuracy in (0.5, 0.9):
+        study.write_unit(tmp_path, specification, [{"test_accuracy": accuracy}])
+    assert study.read_unit(tmp_path, key) == [{"test_accuracy": 0.5}]
+
+
+# --- predictions -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n_classes", "n_bytes"), [(2, 2), (3, 4), (6, 6)])
+def test_packed_predictions_come_back(n_classes, n_bytes):
+    classes = np.arange(13) % n_classes
+    packed = pack(classes, n_classes)
+    assert packed.nbytes == n_bytes and packed.dtype == np.uint8
+    assert unpack(packed, 13).tolist() == classes.tolist()
+    assert unpack(np.stack([packed, packed]), 13).tolist() == [classes.tolist()] * 2
+
+
+def test_predictions_of_a_row_give_its_accuracy(rows):
+    y = load_embeddings("sst2").y
+    for row in rows:
+        right = from_text(row["predictions"], row["n_test"]) == y[split_of(row).test]
+        assert right.mean() == row["test_accuracy"]
+
+
+def test_shipped_predictions_are_those_of_the_rows(rows, tmp_path, monkeypatch):
+    use_data_folder(monkeypatch, tmp_path / "data")
+    path, predictions = study_table.shipped_table("toy"), study_table.predictions_file("toy")
+    export_table("toy", [{**row} for row in rows], path)
+    stored = load_predictions("toy")
+    y = load_embeddings("sst2").y
+    for (_, row), classes in zip(load_results("toy").iterrows(), stored, strict=True):
+        right = classes == y[split_of(row).test]
+        assert right.mean() == pytest.approx(row["test_accuracy"], abs=1e-6)
+    kept = predictions.read_bytes()
+    predictions.write_bytes(kept.replace(b"width 1", b"width 9"))
+    with pytest.raises(DataError, match="damaged.*qllm study toy"):
+        load_predictions("toy")
+    predictions.write_bytes(b"my notes")
+    with pytest.raises(DataError, match="left as it is"):
+        export_table("toy", rows, path)
+    assert predictions.read_bytes() == b"my notes"
+
+
+def test_predictions_of_other_rows_are_refused(rows, tmp_path, monkeypatch):
+    use_data_folder(monkeypatch, tmp_path / "data")
+    path = study_table.shipped_table("toy")
+    without = [{key: row[key] for key in study_table.COLUMNS} for row in rows]
+    export_table("toy", without, path)
+    with pytest.raises(DataError, match="has not been run with predictions.*qllm study toy"):
+        load_predictions("toy")
+    export_table("toy", rows, path)
+    assert len(load_predictions("toy")) == len(rows)
+    export_table("toy", without[:-3], path)
+    with pytest.raises(DataError, match="belongs to other rows.*qllm study toy"):
+        load_predictions("toy")
 
 
 # --- tables ----------------------------------------------------------------------------------
@@ -475,10 +578,25 @@ def test_table_goes_round_and_repeats(rows):
     assert table["n_modes"].isna().all() and not table["fine_tuned"].any()
 
 
+def test_facts_of_a_row_are_columns(rows):
+    table = parse_table(format_table(rows), "toy", "toy.csv")
+    wide = table[table["estimator"] == "Centroid"]
+    assert wide["head"].eq("width " + wide["width"].astype(str)).all()
+    assert set(table["shift"].dropna()) <= {0.0, 0.05} and set(table["C"].dropna()) <= {1.0, 10.0}
+    assert table["C"].isna().equals(table["estimator"] == "Centroid")
+    assert table["kind"].equals(table["family"])
+    shipped = load_results("paper")
+    stages = shipped["kind"] == "two-stage"
+    assert shipped.loc[stages, "n_encoders"].unique().tolist() == [1, 2]
+    assert shipped.loc[~stages, "n_encoders"].isna().all()
+    assert (100, 50) in set(shipped["hidden_dims"])
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda content: b"my notes\n",
+        lambda content: content.replace(b'""pause""', b'pause""'),
         lambda content: content[:-20],
         lambda content: content.replace(b"0.6", b"x.6"),
         lambda content: content.replace(b"toy,", b"joy,"),
@@ -552,11 +670,11 @@ def test_command_runs_and_checks(grid, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["toy", "--grids", str(grid), "--jobs", "1", "--quiet"]
     run = CliRunner()
-    partial = run.invoke(study_command, [*options, "--entries", "width 1", "--seeds", "2"])
+    partial = run.invoke(main, ["study", *options, "--entries", "width 1", "--seeds", "2"])
     assert partial.exit_code == 0 and (tmp_path / "toy-part.csv").is_file()
-    whole = run.invoke(study_command, [*options, "--output", str(tmp_path / "data" / "results")])
+    whole = run.invoke(main, ["study", *options, "--output", str(tmp_path / "data" / "results")])
     assert whole.exit_code == 0, whole.output
-    checked = run.invoke(study_command, [*options, "--check", "3", "--draw", "7"])
+    checked = run.invoke(main, ["study", *options, "--check", "3", "--draw", "7"])
     assert checked.exit_code == 0 and "drawn with seed 7" in checked.output
     table = study_table.shipped_table("toy")
     lines = [
@@ -565,5 +683,5 @@ def test_command_runs_and_checks(grid, tmp_path, monkeypatch):
     ]
     table.write_text("\n".join(lines) + "\n")
     artifacts.write_manifest(table)
-    changed = run.invoke(study_command, [*options, "--check", "27"])
+    changed = run.invoke(main, ["study", *options, "--check", "27"])
     assert changed.exit_code == 1 and "test_accuracy is" in changed.output

@@ -1,0 +1,102 @@
+"""What every chosen fit said of every test sentence: one bit a sentence, or a few.
+
+Classes are whole numbers below 256. Their binary digits are packed, so n predictions of two classes
+take n / 8 bytes, and those of five to eight classes three times as many.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from functools import lru_cache
+
+import numpy as np
+
+from qllm_helpers.files import DataError, sha256
+from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.protocols import Split, few_shot_split, paper_split
+
+#: Tensor that holds the SHA-256 of the table which the predictions belong to.
+TABLE = "sha256 of the table"
+
+
+@lru_cache(maxsize=256)
+def study_split(
+    dataset: str, encoder: str, protocol: str, samples_per_class: int, seed: int
+) -> Split:
+    """The split of a row; the same for every head, so heads can be compared in pairs."""
+    data = load_embeddings(dataset, encoder)
+    if protocol == "paper":
+        return paper_split(data.y, seed, samples_per_class=samples_per_class)
+    return few_shot_split(data.y, data.split, seed, samples_per_class)
+
+
+def split_of(row) -> Split:
+    """Which sentences trained, validated and tested the fit of a result row.
+
+    Positions in the corpus; those of the test part are in the order of the row's predictions.
+    """
+    names = ("dataset", "encoder", "protocol", "samples_per_class", "seed")
+    return study_split(*(row[name] for name in names))
+
+
+def pack(classes: np.ndarray, n_classes: int) -> np.ndarray:
+    """Classes of n sentences as packed binary digits: uint8, (digits, ceil(n / 8))."""
+    digits = np.arange(max(1, (n_classes - 1).bit_length()))
+    return np.packbits((np.asarray(classes) >> digits[:, None] & 1).astype(bool), axis=-1)
+
+
+def unpack(packed: np.ndarray, n: int) -> np.ndarray:
+    """Inverse of :func:`pack`, of one fit or of several: uint8, (..., n)."""
+    digits = np.arange(packed.shape[-2], dtype=np.uint8)
+    return (np.unpackbits(packed, axis=-1, count=n) << digits[:, None]).sum(-2, dtype=np.uint8)
+
+
+def to_text(classes: np.ndarray, n_classes: int) -> str:
+    """Predictions as they are kept with a row."""
+    return base64.b64encode(zlib.compress(pack(classes, n_classes).tobytes())).decode()
+
+
+def from_text(text: str, n: int) -> np.ndarray:
+    """Predicted classes of n sentences, from :func:`to_text`."""
+    return unpack(_packed(text, n), n)
+
+
+def _packed(text: str, n: int) -> np.ndarray:
+    content = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
+    return content.reshape(-1, -(-n // 8))
+
+
+def tensor_name(row) -> str:
+    """Which tensor holds the predictions of a row: there is one for all seeds of a head."""
+    body = "tuned" if row["fine_tuned"] else "frozen"
+    return f"{row['dataset']}, {row['samples_per_class']} a label, {body} body: {row['head']}"
+
+
+def format_predictions(rows: list[dict], table: bytes) -> bytes:
+    """Predictions of the rows of a table, as a safetensors file without pickle.
+
+    A tensor is uint8, (seeds in the order of the rows, digits, ceil(n / 8)).
+    """
+    from safetensors.numpy import save
+
+    tensors = {}
+    for row in rows:
+        packed = _packed(row["predictions"], row["n_test"])
+        tensors.setdefault(tensor_name(row), []).append(packed)
+    stacked = {name: np.stack(parts) for name, parts in tensors.items()}
+    return save(stacked | {TABLE: np.frombuffer(bytes.fromhex(sha256(table)), dtype=np.uint8)})
+
+
+def parse_predictions(content: bytes, source: str) -> dict[str, np.ndarray]:
+    """Tensors of :func:`format_predictions`; DataError if it is another kind of file."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise DataError(f"{source} is damaged and was left as it is: {error}") from error
+    if TABLE not in tensors:
+        raise DataError(f"{source} holds no predictions of a study: it was left as it is")
+    return tensors
