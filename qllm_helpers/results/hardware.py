@@ -2,61 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from qllm_helpers import checks
 from qllm_helpers.photons.noise import Noise
-from qllm_helpers.results.intervals import paired_values, summarise
+from qllm_helpers.results.intervals import summarise
 
-__all__ = [
-    "BUDGETS",
-    "CLOUD",
-    "Machine",
-    "SOURCES",
-    "estimate",
-    "kept_share",
-    "losses",
-    "noise_rows",
-    "shots_for",
-    "sweep",
-]
-
-#: Published single-photon sources, by the citation key of the book. Fractions: photons per pulse,
-#: second-order correlation, two-photon visibility. `loredo2016scalable` reports brightness and
-#: visibility for different devices.
-SOURCES = pd.DataFrame(
-    [
-        ("wang2019towards", 0.60, 0.025, 0.975),
-        ("loredo2016scalable", 0.14, 0.029, 0.96),
-    ],
-    columns=["source", "brightness", "g2", "indistinguishability"],
-)
-#: Shots of the study.
-BUDGETS = (10, 100, 1000, 10_000, 100_000)
-_NOISE = {name: field.default for name, field in Noise.__dataclass_fields__.items()}
 #: Settings of a row that the study varies, with their value on a perfect machine.
-PERFECT = _NOISE | {"n_shots": math.inf, "noise_in_training": False}
-_CIRCUIT = ("n_modes", "n_photons", "space", "twin")
-_ESTIMATORS = ("PhotonicClassifier", "NoisyPhotonicClassifier")
+PERFECT = {name: field.default for name, field in Noise.__dataclass_fields__.items()}
+PERFECT |= {"n_shots": math.inf, "noise_in_training": False}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A photonic processor as its operator describes it.
-
-    Attributes
-    ----------
-    pulses_per_second : float
-        Attempts per second, hertz.
-    price_per_circuit, price_per_shot, price_per_hour : float
-        Euro.
-    source : str
-        Citation key of the figures.
-    """
+    """A photonic processor as its operator describes it: attempts per second, prices in euro."""
 
     pulses_per_second: float
     price_per_circuit: float
@@ -65,29 +28,22 @@ class Machine:
     source: str
 
 
-#: A cloud offer of November 2025: 12 photons, 24 modes.
+#: A cloud offer of November 2025: 12 photons, 24 modes. The source is a key of the bibliography.
 CLOUD = Machine(3e6, 0.3, 1e-6, 1000.0, "scaleway2025quandela")
 
 
 def noise_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of photonic heads with one column for every setting of the machine.
+    """Rows of photonic heads of the study ``noise``, with every setting of :data:`PERFECT`.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Of the study ``noise``.
-
-    Returns
-    -------
-    DataFrame
-        With a column for every setting of ``PERFECT``; ideal heads have the values of a perfect
-        machine, with infinitely many shots as ``inf``.
+    Ideal heads have the values of a perfect machine, with infinitely many shots as ``inf``.
     """
-    chosen = rows[rows["estimator"].isin(_ESTIMATORS)].copy()
-    settings = [PERFECT | json.loads(text) for text in chosen["configuration"]]
-    for name in PERFECT:
-        chosen[name] = [setting[name] for setting in settings]
-    return chosen.astype({"n_modes": int, "n_photons": int, "n_shots": float})
+    chosen = rows[rows["estimator"].isin(["PhotonicClassifier", "NoisyPhotonicClassifier"])]
+    known = {
+        name: chosen[name].astype(object).fillna(value) if name in chosen else value
+        for name, value in PERFECT.items()
+    }
+    kinds = {name: type(value) for name, value in PERFECT.items()}
+    return chosen.assign(**known).astype(kinds | {"n_modes": int, "n_photons": int})
 
 
 def sweep(rows: pd.DataFrame, setting: str, **fixed) -> pd.DataFrame:
@@ -101,8 +57,8 @@ def sweep(rows: pd.DataFrame, setting: str, **fixed) -> pd.DataFrame:
         Column that varies.
     **fixed
         Columns and their values: settings of the machine, or n_modes (8 if not given),
-        n_photons (2), space ("fock") and twin (None). A list allows several values, and None for
-        a setting leaves it free.
+        n_photons (2), space ("fock") and twin (None: rows that have none). A list allows several
+        values, and None for a setting leaves it free.
 
     Returns
     -------
@@ -121,65 +77,14 @@ def sweep(rows: pd.DataFrame, setting: str, **fixed) -> pd.DataFrame:
         if isinstance(value, list):
             keep &= rows[name].isin(value)
             by.append(name)
-        elif name in _CIRCUIT and value is None:
-            keep &= rows[name].isna()
         elif value is not None:
             keep &= rows[name].eq(value)
+        elif name in ("space", "twin"):
+            keep &= rows[name].isna()
     if not keep.any():
         raise ValueError(f"no rows of a sweep of {setting} with {fixed}")
     table = summarise(rows[keep], by=by)
     return table.sort_values(by, ignore_index=True)[[*by, "mean", "low", "high", "n_seeds"]]
-
-
-def losses(rows: pd.DataFrame, heads: dict[str, str]) -> pd.DataFrame:
-    """Paired difference of heads to their references: what a machine costs, seed by seed.
-
-    Parameters
-    ----------
-    rows : DataFrame
-    heads : dict of str to str
-        Head and its reference.
-
-    Returns
-    -------
-    DataFrame
-        head, reference, and the columns of :func:`qllm_helpers.results.contrasts.difference_tests`.
-    """
-    from qllm_helpers.results.contrasts import difference_tests
-
-    wide = paired_values(rows, by="head", value="test_accuracy")
-    pairs = {pair: (wide[pair[0]] - wide[pair[1]]).dropna() for pair in heads.items()}
-    return pd.DataFrame(list(pairs), columns=["head", "reference"]).join(difference_tests(pairs))
-
-
-def shots_for(table: pd.DataFrame, target: float) -> float:
-    """Least number of shots whose mean accuracy reaches a target, or inf.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From ``sweep(rows, "n_shots")``.
-    target : float
-        Accuracy, a fraction.
-    """
-    enough = table.loc[table["mean"] >= target, "n_shots"]
-    return float(enough.min()) if len(enough) else math.inf
-
-
-def kept_share(n_photons: int, noise: Noise) -> float:
-    """Share of attempts in which all photons of a source without second photons arrive.
-
-    Parameters
-    ----------
-    n_photons : int
-    noise : Noise
-
-    Returns
-    -------
-    float
-        survival ** n_photons: the price of post-selection in shots is one over it.
-    """
-    return noise.survival**n_photons
 
 
 def estimate(
@@ -197,7 +102,7 @@ def estimate(
     kept_shots : float
         Shots with all photons that every sentence needs.
     share : float
-        Share of attempts that are kept, from :func:`kept_share`.
+        Share of attempts that are kept: survival of one photon to the power of their number.
     machine : Machine
     n_sentences : int
         Each is a circuit of its own: its phases are the sentence.
@@ -214,8 +119,7 @@ def estimate(
     ValueError
         If the share is not in (0, 1].
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"the kept share must be in (0, 1], not {share}: no shot would be left.")
+    checks.real("the kept share", share, 0, 1, open_below=True)
     attempts = np.ceil(kept_shots / share) * n_sentences
     seconds = attempts / machine.pulses_per_second + n_sentences * seconds_to_switch
     by_shot = n_sentences * machine.price_per_circuit + attempts * machine.price_per_shot
