@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
 
@@ -9,9 +10,14 @@ import numpy as np
 import pandas as pd
 
 from qllm_helpers import checks
+from qllm_helpers.files import read_verified
 from qllm_helpers.photons.noise import Noise
 from qllm_helpers.results.intervals import summarise
 
+#: Published single-photon sources, by the citation key of the book. Fractions: photons per pulse,
+#: second-order correlation, two-photon visibility. `loredo2016scalable` reports brightness and
+#: visibility for different devices.
+SOURCES = pd.read_csv(io.BytesIO(read_verified("sources.csv")))
 #: Settings of a row that the study varies, with their value on a perfect machine.
 PERFECT = {name: field.default for name, field in Noise.__dataclass_fields__.items()}
 PERFECT |= {"n_shots": math.inf, "noise_in_training": False}
