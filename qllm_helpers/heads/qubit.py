@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from qllm_helpers import checks
 from qllm_helpers.heads.base import Head, ReplicaLinear
-from qllm_helpers.heads.options import QubitOptions
+from qllm_helpers.heads.options import PAPER_PARAMETERS, PAPER_READINGS, QubitOptions
 from qllm_helpers.qubits.trainable import ReuploadingCircuit, SimulatedEncoder
+
+__all__ = ["PAPER_PARAMETERS", "PAPER_READINGS", "TWINS", "QubitHead", "TwoModules"]
 
 #: What a classifier can put in the place of the head, see `QubitClassifier`.
 TWINS = (None, "frozen", "quadratic")
