@@ -1,6 +1,6 @@
 """Operations on one block of samples: rows of LANES numbers, one for each sample.
 
-The steps of `kernels_probabilities` and their reverse-mode derivatives. A row of complex numbers
+The steps of `probabilities` and their reverse-mode derivatives. A row of complex numbers
 holds LANES real parts, then LANES imaginary parts.
 """
 
@@ -8,30 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from qllm_helpers.photons.kernels import LANES, _jit, _raise_levels
+from qllm_helpers.photons.kernels import LANES, jit, load_rows, raise_levels
 
 
-@_jit
-def load_rows(values, first, rows):
-    """Copy up to LANES samples of `values` (B, K), from `first`, into `rows` (K, LANES)."""
-    n_samples, n_columns = values.shape
-    if n_samples - first < LANES:
-        rows[:] = 0
-    for lane in range(min(LANES, n_samples - first)):
-        for column in range(n_columns):
-            rows[column, lane] = values[first + lane, column]
-
-
-@_jit
-def store_rows(rows, first, values):
-    """The way back of `load_rows`."""
-    n_samples, n_columns = values.shape
-    for lane in range(min(LANES, n_samples - first)):
-        for column in range(n_columns):
-            values[first + lane, column] = rows[column, lane]
-
-
-@_jit
+@jit
 def _scale_add(real, imaginary, x, total):
     """total += (real + i imaginary) * x, lane by lane."""
     for lane in range(LANES):
@@ -39,7 +19,7 @@ def _scale_add(real, imaginary, x, total):
         total[lane + LANES] += real * x[lane + LANES] + imaginary * x[lane]
 
 
-@_jit
+@jit
 def _turn_light(cosines, sines, entered, turned):
     """turned[k, i] = exp(i phase_i) * entered[k, i]; rows (n m, 2) and (n m, 2 LANES)."""
     n_modes = cosines.shape[0]
@@ -51,7 +31,7 @@ def _turn_light(cosines, sines, entered, turned):
             light[lane + LANES] = real * sine[lane] + imaginary * cosine[lane]
 
 
-@_jit
+@jit
 def _mix_modes(turned, right, forms):
     """forms[k, j] = sum_i right[i, j] * turned[k, i]; `right` (m, m, 2), rows (n m, 2 LANES)."""
     n_modes = right.shape[0]
@@ -64,7 +44,7 @@ def _mix_modes(turned, right, forms):
                 _scale_add(right[i, j, 0], right[i, j, 1], light, forms[start + j])
 
 
-@_jit
+@jit
 def _square(rows, squared):
     """|.|^2 of every row as the real part of `squared`, whose imaginary part becomes zero."""
     for row in range(rows.shape[0]):
@@ -74,7 +54,7 @@ def _square(rows, squared):
             y[lane + LANES] = 0
 
 
-@_jit
+@jit
 def raise_block(phases, first, entered, right, tables, classical, work):
     """Amplitudes of one block; with `classical` particles their probabilities."""
     cosines, sines, turned, columns, forms, amplitudes = work
@@ -87,10 +67,10 @@ def raise_block(phases, first, entered, right, tables, classical, work):
     else:
         forms[:] = columns
     level_start, pair_start, pair_mode, pair_parent = tables
-    _raise_levels(forms, level_start, pair_start, pair_mode, pair_parent, amplitudes)
+    raise_levels(forms, level_start, pair_start, pair_mode, pair_parent, amplitudes)
 
 
-@_jit
+@jit
 def weigh(amplitudes, weights, classical, normalise, probabilities, total):
     """Probabilities (N, LANES) of a block, and their sum before it is divided out."""
     total[:] = 0
@@ -114,7 +94,7 @@ def weigh(amplitudes, weights, classical, normalise, probabilities, total):
             probabilities[row, lane] /= total[lane]
 
 
-@_jit
+@jit
 def unweigh(amplitudes, weights, classical, normalise, probabilities, total, slopes, gradients):
     """Reverse-mode derivative of `weigh`; `slopes` (N, LANES) are those of the probabilities."""
     mean = np.zeros_like(total)
@@ -135,7 +115,7 @@ def unweigh(amplitudes, weights, classical, normalise, probabilities, total, slo
                 gradient[lane + LANES] = part * amplitude[lane + LANES]
 
 
-@_jit
+@jit
 def unmix_modes(turned, right, form_gradients, turned_gradients, right_gradient):
     """Reverse-mode derivative of `_mix_modes`; `right_gradient` (m m, 2 LANES) is added to."""
     n_modes = right.shape[0]
@@ -154,7 +134,7 @@ def unmix_modes(turned, right, form_gradients, turned_gradients, right_gradient)
                     total[lane + LANES] += x * v - y * u
 
 
-@_jit
+@jit
 def unturn_light(cosines, sines, turned, turned_gradients, phase_slopes, entered_gradient):
     """Reverse-mode derivative of `_turn_light`; `entered_gradient` (n m, 2 LANES) is added to."""
     n_modes = cosines.shape[0]
@@ -170,7 +150,7 @@ def unturn_light(cosines, sines, turned, turned_gradients, phase_slopes, entered
             total[lane + LANES] += cosine[lane] * v - sine[lane] * u
 
 
-@_jit
+@jit
 def workspace(n_modes, n_forms, n_rows, lane_type):
     """Rows for one block: cosines, sines, turned, columns, forms, amplitudes."""
     return (
@@ -183,7 +163,7 @@ def workspace(n_modes, n_forms, n_rows, lane_type):
     )
 
 
-@_jit
+@jit
 def sum_lanes(rows, sums):
     """Sums over the lanes, real and imaginary part: `rows` (K, 2 LANES) to `sums` (K, 2)."""
     for row in range(rows.shape[0]):
@@ -191,7 +171,7 @@ def sum_lanes(rows, sums):
         sums[row, 1] = rows[row, LANES:].sum()
 
 
-@_jit
+@jit
 def unsquare(rows, gradients):
     """Reverse-mode derivative of `_square`, in place."""
     for row in range(rows.shape[0]):

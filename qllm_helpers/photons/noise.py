@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qllm_helpers.photons.kernels import fock_tables
+from qllm_helpers.photons.kernels import bunching_factors, fock_tables
 from qllm_helpers.photons.layer import PhotonicLayer
 from qllm_helpers.photons.probabilities import Sandwich, output_probabilities
 
@@ -126,10 +126,7 @@ def _interfering(layer: PhotonicLayer, phases: Tensor, meshes, modes: Sequence[i
     if not modes:
         return phases.new_ones(*phases.shape[:2], 1)
     tables = fock_tables(layer.n_modes, len(modes), False)
-    factorial = np.vectorize(math.factorial, otypes=[np.float64])
-    weights = factorial(tables.states).prod(axis=1)
-    weights /= factorial(np.bincount(modes, minlength=layer.n_modes)).prod()
-    weights = torch.tensor(weights, dtype=phases.dtype).numpy()
+    weights = torch.tensor(bunching_factors(tables, modes), dtype=phases.dtype).numpy()
     circuit = Sandwich(tables, np.array(modes), weights, False, False)
     return output_probabilities(phases, *meshes, circuit)
 

@@ -14,9 +14,7 @@ import numpy as np
 import torch
 
 from qllm_helpers.photons.blocks import (
-    load_rows,
     raise_block,
-    store_rows,
     sum_lanes,
     unmix_modes,
     unsquare,
@@ -25,62 +23,26 @@ from qllm_helpers.photons.blocks import (
     weigh,
     workspace,
 )
-from qllm_helpers.photons.kernels import LANES, FockTables, _jit, _lower_levels
+from qllm_helpers.photons.kernels import LANES, FockTables, jit, load_rows, lower_levels, store_rows
 from qllm_helpers.photons.mesh import mesh_backward, mesh_forward, mesh_layout
 
 
 @dataclass(frozen=True)
 class Sandwich:
-    """What `output_probabilities` has to know of a circuit besides its phases.
-
-    Attributes
-    ----------
-    tables : FockTables
-        Of the output states.
-    photon_modes : int array (n,)
-        Input mode of every photon.
-    weights : float array (N,)
-        What a squared amplitude is multiplied by (bunching factors).
-    classical : bool
-        Particles that do not interfere with each other.
-    normalise : bool
-        Whether to divide by the sum of the probabilities.
-    """
+    """What `output_probabilities` has to know of a circuit besides its phases."""
 
     tables: FockTables
-    photon_modes: np.ndarray
-    weights: np.ndarray
-    classical: bool
-    normalise: bool
+    photon_modes: np.ndarray  # input mode of every photon
+    weights: np.ndarray  # `bunching_factors` in the type of the phases
+    classical: bool  # particles that do not interfere with each other
+    normalise: bool  # divide by the sum of the probabilities
+
+    @property
+    def options(self) -> tuple:
+        return self.tables.arrays, self.weights, self.classical, self.normalise
 
 
-@_jit
-def _split_planes(left_planes, right_planes, entered, right):
-    """From planes of the meshes to `entered` (R, n m, 2) and `right` (R, m, m, 2), input first."""
-    n_modes = right.shape[1]
-    for r in range(len(right)):
-        for part in range(2):
-            for i in range(n_modes):
-                for k in range(left_planes.shape[3]):
-                    entered[r, k * n_modes + i, part] = left_planes[r, part, i, k]
-                for j in range(n_modes):
-                    right[r, i, j, part] = right_planes[r, part, j, i]
-
-
-@_jit
-def _join_planes(entered, right, left_planes, right_planes):
-    """The way back of `_split_planes`, for gradients; `right` (R, m m, 2)."""
-    n_modes = right_planes.shape[2]
-    for r in range(len(right)):
-        for part in range(2):
-            for i in range(n_modes):
-                for k in range(left_planes.shape[3]):
-                    left_planes[r, part, i, k] = entered[r, k * n_modes + i, part]
-                for j in range(n_modes):
-                    right_planes[r, part, j, i] = right[r, i * n_modes + j, part]
-
-
-@_jit
+@jit
 def _forward(phases, entered, right, tables, weights, classical, normalise, output):
     """Fill `output` (R, B, N); `phases` (R, 2, B, m) are cosines and sines."""
     n_modes, last = right.shape[1], tables[0][-2]
@@ -94,7 +56,7 @@ def _forward(phases, entered, right, tables, weights, classical, normalise, outp
             store_rows(probabilities, first, output[r])
 
 
-@_jit
+@jit
 def _backward(phases, entered, right, tables, weights, classical, normalise, slopes, results):
     """Derivatives with respect to phases (R, B, m), `entered` (R, n m, 2) and `right`."""
     phase_slopes, entered_gradients, right_gradients = results
@@ -120,7 +82,7 @@ def _backward(phases, entered, right, tables, weights, classical, normalise, slo
                 outputs, weights, classical, normalise,
                 probabilities, total, slope_rows, gradients[last:],
             )  # fmt: skip
-            _lower_levels(
+            lower_levels(
                 forms, level_start, pair_start, pair_mode, pair_parent,
                 amplitudes, gradients, form_gradients,
             )  # fmt: skip
@@ -146,56 +108,48 @@ class _Probabilities(torch.autograd.Function):
         inputs = (circuit.photon_modes, np.arange(m))
         for k in range(2):
             mesh_forward(turns[k].numpy(), mesh_layout(m), inputs[k], planes[k].numpy())
-        light, mixer = phases.new_empty(n_replicas, n * m, 2), phases.new_empty(n_replicas, m, m, 2)
-        _split_planes(planes[0].numpy(), planes[1].numpy(), light.numpy(), mixer.numpy())
+        light, mixer = (_input_first(one, phases) for one in planes)
         waves = torch.stack([phases.detach().cos(), phases.detach().sin()], dim=1)
         output = phases.new_empty(n_replicas, n_samples, len(circuit.weights))
-        _forward(waves.numpy(), light.numpy(), mixer.numpy(), *_options(circuit), output.numpy())
-        context.circuit, context.kept = circuit, (turns, *planes, waves, light, mixer)
+        _forward(
+            waves.numpy(), light.flatten(1, 2).numpy(), mixer.numpy(),
+            *circuit.options, output.numpy(),
+        )  # fmt: skip
+        context.circuit, context.kept = circuit, (turns, planes, waves, light, mixer)
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient):
-        turns, left_planes, right_planes, waves, light, mixer = context.kept
-        phase_slopes, light_gradient = torch.empty_like(waves[:, 0]), torch.empty_like(light)
-        mixer_gradient = torch.empty_like(mixer.flatten(1, 2))
-        results = phase_slopes.numpy(), light_gradient.numpy(), mixer_gradient.numpy()
+        turns, planes, waves, light, mixer = context.kept
+        phase_slopes = torch.empty_like(waves[:, 0])
+        gradients = torch.empty_like(light), torch.empty_like(mixer)
         _backward(
-            waves.numpy(), light.numpy(), mixer.numpy(), *_options(context.circuit),
-            gradient.detach().contiguous().numpy(), results,
+            waves.numpy(), light.flatten(1, 2).numpy(), mixer.numpy(), *context.circuit.options,
+            gradient.detach().contiguous().numpy(),
+            (phase_slopes.numpy(), *(one.flatten(1, 2).numpy() for one in gradients)),
         )  # fmt: skip
-        gradients = torch.empty_like(left_planes), torch.empty_like(right_planes)
-        _join_planes(*results[1:], gradients[0].numpy(), gradients[1].numpy())
         slopes = turns.new_empty(2, *turns.shape[2:])
-        for k, planes in enumerate((left_planes.clone(), right_planes.clone())):
+        for k in range(2):
             mesh_backward(
-                turns[k].numpy(), mesh_layout(waves.shape[3]),
-                planes.numpy(), gradients[k].numpy(), slopes[k].numpy(),
+                turns[k].numpy(), mesh_layout(waves.shape[3]), planes[k].clone().numpy(),
+                _input_first(gradients[k], turns).numpy(), slopes[k].numpy(),
             )  # fmt: skip
         slopes = slopes.to(waves.dtype)
         return phase_slopes, slopes[0], slopes[1], None
 
 
-def _options(circuit: Sandwich) -> tuple:
-    return circuit.tables.arrays, circuit.weights, circuit.classical, circuit.normalise
+def _input_first(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A mesh's planes (R, 2, m, k) as (R, k, m, 2), or back, in the type of `like`."""
+    turned = values.transpose(1, 3)
+    return like.new_empty(turned.shape).copy_(turned)
 
 
 def output_probabilities(
     phases: torch.Tensor, left: torch.Tensor, right: torch.Tensor, circuit: Sandwich
 ) -> torch.Tensor:
-    """Output probabilities of interferometer, phases, interferometer; on the CPU.
+    """Probabilities (R, B, N) behind interferometer, phases, interferometer; on the CPU.
 
-    Parameters
-    ----------
-    phases : float tensor, shape (R, B, m), radians
-    left, right : float tensors, shape (R, m * m), radians
-        Phases of the two meshes, see `mesh.mesh_unitary`.
-    circuit : Sandwich
-        With `weights` in the type of `phases`.
-
-    Returns
-    -------
-    float tensor, shape (R, B, N)
+    `phases` (R, B, m) and those of the two meshes (R, m m, see `mesh_unitary`) are in radians.
     """
     return _Probabilities.apply(phases, left, right, circuit)
