@@ -10,8 +10,9 @@ second derivatives and no `torch.func.vmap`: the replica dimension is the way of
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations, combinations_with_replacement
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,46 +28,36 @@ LANES = 32
 jit = njit(cache=True, nogil=True, fastmath={"contract"})
 
 
-@dataclass(frozen=True)
-class FockTables:
-    """Index tables of the amplitude recursion for one (modes, photons, space).
+class FockTables(NamedTuple):
+    """Index tables of the amplitude recursion for one (modes, photons, space)."""
 
-    Attributes
-    ----------
-    states : ndarray of int64, shape (N, m)
-        Occupations of the N output states, in descending lexicographic order.
-    level_start : ndarray of int32, shape (n + 2,)
-        First row of each photon number 0 ... n among all intermediate states.
-    pair_start : ndarray of int32, shape (rows + 1,)
-        First (mode, parent) pair of each intermediate state.
-    pair_mode, pair_parent : ndarray of int32, shape (pairs,)
-        The state of a row arises from row `pair_parent` by one photon more in `pair_mode`.
-    """
-
+    # Occupations of the N output states (N, m), int64, in descending lexicographic order
     states: np.ndarray
+    # First row of each photon number 0 ... n among all intermediate states, int32 (n + 2,)
     level_start: np.ndarray
+    # First (mode, parent) pair of each intermediate state, int32 (rows + 1,)
     pair_start: np.ndarray
+    # A state arises from the one in row `pair_parent` by a photon more in `pair_mode`, int32
     pair_mode: np.ndarray
     pair_parent: np.ndarray
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The integer tables in the order in which the kernels take them."""
-        return self.level_start, self.pair_start, self.pair_mode, self.pair_parent
+        return self[1:]
 
 
-def _occupations(n_modes: int, n_photons: int, most: int) -> list[tuple[int, ...]]:
-    """All occupations of `n_modes` modes with `n_photons` photons, at most `most` in each."""
-    if n_modes == 1:
-        return [(n_photons,)] if n_photons <= most else []
-    return [
-        (first, *rest)
-        for first in range(min(n_photons, most), -1, -1)
-        for rest in _occupations(n_modes - 1, n_photons - first, most)
-    ]
+def _occupations(n_modes: int, n_photons: int, unbunched: bool) -> list[tuple[int, ...]]:
+    """All Fock states, descending: the modes of the photons in ascending order."""
+    choose = combinations if unbunched else combinations_with_replacement
+    chosen = np.array(list(choose(range(n_modes), n_photons)), dtype=np.int64)
+    states = np.zeros((len(chosen), n_modes), dtype=np.int64)
+    for modes in chosen.T:
+        states[np.arange(len(chosen)), modes] += 1
+    return list(map(tuple, states.tolist()))
 
 
-def check_tables(n_modes: int, n_photons: int, unbunched: bool) -> None:
+def _check_memory(n_modes: int, n_photons: int, unbunched: bool) -> None:
     """Refuse circuits whose tables do not fit into free memory. Raises MemoryError."""
     m, n = n_modes, n_photons
     with np.errstate(over="ignore"):  # inf bytes are refused as well
@@ -91,9 +82,8 @@ def fock_tables(n_modes: int, n_photons: int, unbunched: bool) -> FockTables:
     A state without bunching only has parents without bunching, so the restricted recursion is
     closed and much smaller than the full one. Raises MemoryError before anything is allocated.
     """
-    check_tables(n_modes, n_photons, unbunched)
-    most = 1 if unbunched else n_photons
-    levels = [_occupations(n_modes, k, most) for k in range(n_photons + 1)]
+    _check_memory(n_modes, n_photons, unbunched)
+    levels = [_occupations(n_modes, k, unbunched) for k in range(n_photons + 1)]
     level_start = np.cumsum([0] + [len(level) for level in levels]).astype(np.int32)
     starts, modes, parents = [0, 0], [], []
     for k in range(1, n_photons + 1):
@@ -104,7 +94,7 @@ def fock_tables(n_modes: int, n_photons: int, unbunched: bool) -> FockTables:
                 parents.append(row_of[state[:i] + (state[i] - 1,) + state[i + 1 :]])
             starts.append(len(modes))
     return FockTables(
-        np.array(levels[-1], dtype=np.int64).reshape(len(levels[-1]), n_modes),
+        np.array(levels[-1], dtype=np.int64),
         level_start,
         *(np.array(values, dtype=np.int32) for values in (starts, modes, parents)),
     )

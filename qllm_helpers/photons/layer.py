@@ -219,25 +219,12 @@ class PhotonicLayer(nn.Module):
         return probabilities
 
     def to_merlin(self, replica: int = 0, **options):
-        """The same circuit with the same weights as a `merlin.QuantumLayer`.
+        """The same circuit with the weights of one replica as a `merlin.QuantumLayer`.
 
-        Parameters
-        ----------
-        replica : int
-            Which of the R circuits.
-        **options
-            Of `merlin.QuantumLayer`, such as ``noise``: with loss it has more outputs than this
-            layer, those with photons missing.
-
-        Returns
-        -------
-        merlin.QuantumLayer
-            Maps phases (B, m) in radians to probabilities (B, N) in the same order.
-
-        Raises
-        ------
-        ValueError
-            For an unknown replica, or distinguishable photons.
+        It maps phases (B, m) in radians to probabilities (B, N) in the same order. `options` are
+        those of `merlin.QuantumLayer`, such as ``noise``: with loss it has more outputs than this
+        layer, those with photons missing. Raises ValueError for an unknown replica, or
+        distinguishable photons.
         """
         return to_merlin(self, replica, **options)
 

@@ -87,26 +87,23 @@ def read_merlin(layer: merlin.QuantumLayer) -> tuple[dict, list[float], list[flo
     The circuit is compared, component by component, with `perceval_circuit`; phase shifters at the
     end of a mesh may be missing. Raises ValueError for any other circuit.
     """
-    found = [(tuple(modes), element) for modes, element in layer.circuit if not _is_barrier(element)]
-    values = {}
+    values, found, position = {}, _components(layer.circuit), 0
     for prefix in layer.trainable_parameters:
-        names = _names_with_prefix(layer, prefix)
-        values |= zip(names, getattr(layer, prefix).tolist(), strict=True)
-    inputs = {
-        name for prefix in layer.input_parameters for name in _names_with_prefix(layer, prefix)
-    }
-    phases, position = {_LEFT: [], _RIGHT: []}, 0
-    for modes, expected in perceval_circuit(layer.circuit.m):
-        if _is_barrier(expected):
-            continue
-        here = found[position] if position < len(found) else (None, None)
-        fits = here[0] == tuple(modes) and _alike(here[1], expected, inputs)
+        values |= zip(_names(layer, prefix), getattr(layer, prefix).tolist(), strict=True)
+    inputs = {name for prefix in layer.input_parameters for name in _names(layer, prefix)}
+    phases = {_LEFT: [], _RIGHT: []}
+    for modes, expected in _components(perceval_circuit(layer.circuit.m)):
+        there, element = found[position] if position < len(found) else (None, None)
+        fits = there == modes and _alike(element, expected, inputs)
         name = expected.param("phi").name if expected.name == "PS" else ""
-        mesh, _, place = name.partition("_")
-        if not fits and not place.startswith("end"):
-            raise _not_a_sandwich(f"component {position} is not the {expected.name} on modes {modes}")
-        if mesh in phases:
-            phases[mesh].append(_value(here[1], values) if fits else 0.0)
+        if not fits and "_end" not in name:
+            raise _not_a_sandwich(f"component {position} is no {expected.name} on modes {modes}")
+        mesh = name.partition("_")[0]
+        if mesh in phases and fits:
+            phase = element.param("phi")
+            phases[mesh].append(values[phase.name] if phase.name in values else float(phase))
+        elif mesh in phases:
+            phases[mesh].append(0.0)
         position += fits
     if position != len(found):
         raise _not_a_sandwich(f"{len(found) - position} components follow the second mesh")
@@ -115,14 +112,15 @@ def read_merlin(layer: merlin.QuantumLayer) -> tuple[dict, list[float], list[flo
     return arguments | {"space": space}, phases[_LEFT], phases[_RIGHT]
 
 
-def _names_with_prefix(layer, prefix: str) -> list[str]:
+def _names(layer, prefix: str) -> list[str]:
     return [p.name for p in layer.circuit.get_parameters() if p.name.startswith(prefix)]
 
 
-def _is_barrier(element) -> bool:
+def _components(circuit) -> list:
     import perceval as pcvl
 
-    return isinstance(element, pcvl.components.Barrier)
+    barrier = pcvl.components.Barrier
+    return [(tuple(modes), one) for modes, one in circuit if not isinstance(one, barrier)]
 
 
 def _alike(element, expected, inputs: set[str]) -> bool:
@@ -134,11 +132,6 @@ def _alike(element, expected, inputs: set[str]) -> bool:
         return (element.param("phi").name in inputs) == encodes
     unitary = expected.compute_unitary()
     return element.defined and np.allclose(element.compute_unitary(), unitary)
-
-
-def _value(shifter, values: dict[str, float]) -> float:
-    parameter = shifter.param("phi")
-    return values[parameter.name] if parameter.name in values else float(parameter)
 
 
 def _not_a_sandwich(reason: str) -> ValueError:

@@ -102,12 +102,6 @@ def mesh_backward(turns, layout, planes, gradients, slopes):
                 _split_beam(gradient, row, -1.0)
 
 
-def _planes(matrices: torch.Tensor) -> torch.Tensor:
-    """Complex (R, m, k) as float64 (R, 2, m, k): a fresh copy, real parts first."""
-    parts = torch.view_as_real(matrices.detach().to(torch.complex128).resolve_conj())
-    return parts.movedim(-1, 1).clone(memory_format=torch.contiguous_format)
-
-
 class _MeshColumns(torch.autograd.Function):
     # In float64 throughout: the mesh costs microseconds, and a single replica's rounding must not
     # depend on how many others are built beside it.
@@ -123,7 +117,9 @@ class _MeshColumns(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient):
-        gradients, planes = _planes(gradient), context.planes.clone()
+        gradient = gradient.detach().to(torch.complex128)
+        gradients = torch.stack([gradient.real, gradient.imag], dim=1)
+        planes = context.planes.clone()
         slopes = torch.empty_like(context.turns[0])
         mesh_backward(
             context.turns.numpy(), mesh_layout(planes.shape[2]),
