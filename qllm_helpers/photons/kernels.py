@@ -210,8 +210,8 @@ def _product_backward(forms, tables, output_gradient, form_gradient):
 
 def _real_columns(tensor: torch.Tensor) -> np.ndarray:
     """Complex (S, K) as real (S, 2 K), real and imaginary parts in turn."""
-    tensor = tensor.detach().resolve_conj().contiguous()
-    return torch.view_as_real(tensor).flatten(1).numpy()
+    values = tensor.detach().resolve_conj().contiguous().numpy()
+    return values.view(values.real.dtype)
 
 
 class _ProductOfForms(torch.autograd.Function):

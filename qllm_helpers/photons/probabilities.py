@@ -212,6 +212,32 @@ def _unsquare(rows, gradients):
 
 
 @jit
+def _split_planes(left_planes, right_planes, entered, right):
+    """From planes of the meshes to `entered` (R, n m, 2) and `right` (R, m, m, 2), input first."""
+    n_modes = right.shape[1]
+    for r in range(len(right)):
+        for part in range(2):
+            for i in range(n_modes):
+                for k in range(left_planes.shape[3]):
+                    entered[r, k * n_modes + i, part] = left_planes[r, part, i, k]
+                for j in range(n_modes):
+                    right[r, i, j, part] = right_planes[r, part, j, i]
+
+
+@jit
+def _join_planes(entered, right, left_planes, right_planes):
+    """The way back of `_split_planes`, for gradients; `right` (R, m m, 2)."""
+    n_modes = right_planes.shape[2]
+    for r in range(len(right)):
+        for part in range(2):
+            for i in range(n_modes):
+                for k in range(left_planes.shape[3]):
+                    left_planes[r, part, i, k] = entered[r, k * n_modes + i, part]
+                for j in range(n_modes):
+                    right_planes[r, part, j, i] = right[r, i * n_modes + j, part]
+
+
+@jit
 def _forward(phases, entered, right, tables, weights, classical, normalise, output):
     """Fill `output` (R, B, N); `phases` (R, 2, B, m) are cosines and sines."""
     n_modes, last = right.shape[1], tables[0][-2]
@@ -277,13 +303,11 @@ class _Probabilities(torch.autograd.Function):
         inputs = (circuit.photon_modes, np.arange(m))
         for k in range(2):
             mesh_forward(turns[k].numpy(), mesh_layout(m), inputs[k], planes[k].numpy())
-        light, mixer = (_input_first(one, phases) for one in planes)
+        light, mixer = phases.new_empty(n_replicas, n * m, 2), phases.new_empty(n_replicas, m, m, 2)
+        _split_planes(planes[0].numpy(), planes[1].numpy(), light.numpy(), mixer.numpy())
         waves = torch.stack([phases.detach().cos(), phases.detach().sin()], dim=1)
         output = phases.new_empty(n_replicas, n_samples, len(circuit.weights))
-        _forward(
-            waves.numpy(), light.flatten(1, 2).numpy(), mixer.numpy(),
-            *circuit.options, output.numpy(),
-        )  # fmt: skip
+        _forward(waves.numpy(), light.numpy(), mixer.numpy(), *circuit.options, output.numpy())
         context.circuit, context.kept = circuit, (turns, planes, waves, light, mixer)
         return output
 
@@ -291,27 +315,23 @@ class _Probabilities(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(context, gradient):
         turns, planes, waves, light, mixer = context.kept
-        phase_slopes = torch.empty_like(waves[:, 0])
-        gradients = torch.empty_like(light), torch.empty_like(mixer)
+        phase_slopes, light_gradient = torch.empty_like(waves[:, 0]), torch.empty_like(light)
+        mixer_gradient = torch.empty_like(mixer.flatten(1, 2))
+        results = phase_slopes.numpy(), light_gradient.numpy(), mixer_gradient.numpy()
         _backward(
-            waves.numpy(), light.flatten(1, 2).numpy(), mixer.numpy(), *context.circuit.options,
-            gradient.detach().contiguous().numpy(),
-            (phase_slopes.numpy(), *(one.flatten(1, 2).numpy() for one in gradients)),
+            waves.numpy(), light.numpy(), mixer.numpy(), *context.circuit.options,
+            gradient.detach().contiguous().numpy(), results,
         )  # fmt: skip
+        gradients = [torch.empty_like(one) for one in planes]
+        _join_planes(*results[1:], gradients[0].numpy(), gradients[1].numpy())
         slopes = turns.new_empty(2, *turns.shape[2:])
         for k in range(2):
             mesh_backward(
-                turns[k].numpy(), mesh_layout(waves.shape[3]), planes[k].clone().numpy(),
-                _input_first(gradients[k], turns).numpy(), slopes[k].numpy(),
+                turns[k].numpy(), mesh_layout(waves.shape[3]),
+                planes[k].clone().numpy(), gradients[k].numpy(), slopes[k].numpy(),
             )  # fmt: skip
         slopes = slopes.to(waves.dtype)
         return phase_slopes, slopes[0], slopes[1], None
-
-
-def _input_first(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """A mesh's planes (R, 2, m, k) as (R, k, m, 2), or back, in the type of `like`."""
-    turned = values.transpose(1, 3)
-    return like.new_empty(turned.shape).copy_(turned)
 
 
 def output_probabilities(
