@@ -1,70 +1,78 @@
 """Fock amplitudes of n photons behind an interferometer: compiled, with a hand-written derivative.
 
-`product_of_forms` gives the coefficients of a product of linear forms, prod_k (sum_i u[i, k] z_i),
-which are, up to factorials, the amplitudes of n photons that enter an interferometer u. It is a
-`torch.autograd.Function` on the CPU, without second derivatives or `torch.func.vmap`: the replica
-dimension is the supported way of batching. Elsewhere, and as a reference in the tests,
-`product_of_forms_reference` does the same with indexed additions.
-
 The amplitude recursion a_{k+1}[t] = sum_i u[i, k] a_k[t - e_i] is that of strong linear-optical
 simulation (Heurtel et al., *Strong simulation of linear optical processes*, 2023). Ours works on
 blocks of samples that fit a SIMD register, so that every step is a row operation in cache, and it
-computes the intermediate amplitudes anew in the backward pass instead of storing them.
+computes the intermediate amplitudes anew in the backward pass instead of storing them. There are no
+second derivatives and no `torch.func.vmap`: the replica dimension is the way of batching.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from functools import lru_cache
+from itertools import combinations, combinations_with_replacement
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numba import njit
+from scipy.special import binom
 
-# Samples that one block carries: a usual mini-batch, two AVX-512 registers of float32. A row holds
-# the real parts of the block's samples, then their imaginary parts.
+from qllm_helpers import checks
+
+# Samples that one block carries: a usual mini-batch, two AVX-512 registers of float32. A complex
+# row holds the real parts of the block's samples, then their imaginary parts.
 LANES = 32
 
-_jit = njit(cache=True, nogil=True, fastmath={"contract"})
+jit = njit(cache=True, nogil=True, fastmath={"contract"})
 
 
-@dataclass(frozen=True)
-class FockTables:
-    """Index tables of the amplitude recursion for one (modes, photons, space).
+class FockTables(NamedTuple):
+    """Index tables of the amplitude recursion for one (modes, photons, space)."""
 
-    Attributes
-    ----------
-    states : ndarray of int64, shape (N, m)
-        Occupations of the N output states, in descending lexicographic order.
-    level_start : ndarray of int32, shape (n + 2,)
-        First row of each photon number 0 ... n among all intermediate states.
-    pair_start : ndarray of int32, shape (rows + 1,)
-        First (mode, parent) pair of each intermediate state.
-    pair_mode, pair_parent : ndarray of int32, shape (pairs,)
-        The state of a row arises from row `pair_parent` by one photon more in `pair_mode`.
-    """
-
+    # Occupations of the N output states (N, m), int64, in descending lexicographic order
     states: np.ndarray
+    # First row of each photon number 0 ... n among all intermediate states, int32 (n + 2,)
     level_start: np.ndarray
+    # First (mode, parent) pair of each intermediate state, int32 (rows + 1,)
     pair_start: np.ndarray
+    # A state arises from the one in row `pair_parent` by a photon more in `pair_mode`, int32
     pair_mode: np.ndarray
     pair_parent: np.ndarray
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """The integer tables in the order in which the kernels take them."""
-        return self.level_start, self.pair_start, self.pair_mode, self.pair_parent
+        return self[1:]
 
 
-def _occupations(n_modes: int, n_photons: int, most: int) -> list[tuple[int, ...]]:
-    """All occupations of `n_modes` modes with `n_photons` photons, at most `most` in each."""
-    if n_modes == 1:
-        return [(n_photons,)] if n_photons <= most else []
-    return [
-        (first, *rest)
-        for first in range(min(n_photons, most), -1, -1)
-        for rest in _occupations(n_modes - 1, n_photons - first, most)
-    ]
+def _occupations(n_modes: int, n_photons: int, unbunched: bool) -> list[tuple[int, ...]]:
+    """All Fock states, descending: the modes of the photons in ascending order."""
+    choose = combinations if unbunched else combinations_with_replacement
+    chosen = np.array(list(choose(range(n_modes), n_photons)), dtype=np.int64)
+    states = np.zeros((len(chosen), n_modes), dtype=np.int64)
+    for modes in chosen.T:
+        states[np.arange(len(chosen)), modes] += 1
+    return list(map(tuple, states.tolist()))
+
+
+def _check_memory(n_modes: int, n_photons: int, unbunched: bool) -> None:
+    """Refuse circuits whose tables do not fit into free memory. Raises MemoryError."""
+    m, n = n_modes, n_photons
+    with np.errstate(over="ignore"):  # inf bytes are refused as well
+        if unbunched:
+            photons = np.arange(n + 1)
+            level_sizes = binom(m, photons)
+            n_rows, n_pairs = level_sizes.sum(), level_sizes @ photons
+        else:
+            n_rows, n_pairs = binom(m + n, n), m * binom(m + n - 1, n - 1)
+        places = m if unbunched else m + n - 1
+        n_states = binom(places, n)
+        # While they are built: a tuple for every state of every level, and lists of the pairs.
+        n_bytes = n_rows * (64 + 8 * m) + n_pairs * 24 + n_states * 8 * m
+    count = f"{math.comb(places, n):,}" if n_states < 1e18 else f"{n_states:.3g}"
+    checks.memory(f"{count} Fock states of {n:,} photons in {m:,} modes", n_bytes)
 
 
 @lru_cache(maxsize=128)
@@ -72,48 +80,53 @@ def fock_tables(n_modes: int, n_photons: int, unbunched: bool) -> FockTables:
     """Tables for `product_of_forms`; `unbunched` keeps states with at most one photon a mode.
 
     A state without bunching only has parents without bunching, so the restricted recursion is
-    closed and much smaller than the full one.
+    closed and much smaller than the full one. Raises MemoryError before anything is allocated.
     """
-    most = 1 if unbunched else n_photons
-    levels = [_occupations(n_modes, k, most) for k in range(n_photons + 1)]
+    _check_memory(n_modes, n_photons, unbunched)
+    levels = [_occupations(n_modes, k, unbunched) for k in range(n_photons + 1)]
     level_start = np.cumsum([0] + [len(level) for level in levels]).astype(np.int32)
     starts, modes, parents = [0, 0], [], []
     for k in range(1, n_photons + 1):
         row_of = {state: int(level_start[k - 1]) + j for j, state in enumerate(levels[k - 1])}
         for state in levels[k]:
-            for i in np.flatnonzero(state):
+            for i in np.flatnonzero(state).tolist():
                 modes.append(i)
                 parents.append(row_of[state[:i] + (state[i] - 1,) + state[i + 1 :]])
             starts.append(len(modes))
     return FockTables(
-        np.array(levels[-1], dtype=np.int64).reshape(len(levels[-1]), n_modes),
+        np.array(levels[-1], dtype=np.int64),
         level_start,
         *(np.array(values, dtype=np.int32) for values in (starts, modes, parents)),
     )
 
 
-@_jit
-def _load_block(values, first, rows):
-    """Copy up to LANES samples of `values` (S, K), from `first`, into `rows` (K, 2 LANES)."""
+def bunching_factors(tables: FockTables, photon_modes: list[int]) -> np.ndarray:
+    """What squared coefficients are multiplied by: output over input factorials, float64 (N,)."""
+    factorial = np.array([math.factorial(k) for k in range(len(photon_modes) + 1)], np.float64)
+    return factorial[tables.states].prod(axis=1) / factorial[np.bincount(photon_modes)].prod()
+
+
+@jit
+def load_rows(values, first, rows):
+    """Copy up to LANES samples of `values` (B, K), from `first`, into `rows` (K, LANES)."""
     n_samples, n_columns = values.shape
-    rows[:] = 0
+    if n_samples - first < LANES:
+        rows[:] = 0
     for lane in range(min(LANES, n_samples - first)):
         for column in range(n_columns):
-            value = values[first + lane, column]
-            rows[column, lane] = value.real
-            rows[column, lane + LANES] = value.imag
+            rows[column, lane] = values[first + lane, column]
 
 
-@_jit
-def _store_block(rows, first, values):
-    """The way back of `_load_block`."""
+@jit
+def store_rows(rows, first, values):
+    """The way back of `load_rows`."""
     n_samples, n_columns = values.shape
     for lane in range(min(LANES, n_samples - first)):
         for column in range(n_columns):
-            values[first + lane, column] = complex(rows[column, lane], rows[column, lane + LANES])
+            values[first + lane, column] = rows[column, lane]
 
 
-@_jit
+@jit
 def _multiply_add(x, y, total):
     """total += x * y, lane by lane."""
     for lane in range(LANES):
@@ -121,7 +134,7 @@ def _multiply_add(x, y, total):
         total[lane + LANES] += x[lane] * y[lane + LANES] + x[lane + LANES] * y[lane]
 
 
-@_jit
+@jit
 def _conjugate_multiply_add(x, y, total):
     """total += conj(x) * y, lane by lane."""
     for lane in range(LANES):
@@ -129,8 +142,8 @@ def _conjugate_multiply_add(x, y, total):
         total[lane + LANES] += x[lane] * y[lane + LANES] - x[lane + LANES] * y[lane]
 
 
-@_jit
-def _raise_levels(forms, level_start, pair_start, pair_mode, pair_parent, amplitudes):
+@jit
+def raise_levels(forms, level_start, pair_start, pair_mode, pair_parent, amplitudes):
     """Run the recursion for one block; `forms` (n m, 2 LANES), `amplitudes` (rows, 2 LANES)."""
     n_photons = level_start.shape[0] - 2
     n_modes = forms.shape[0] // n_photons
@@ -143,11 +156,11 @@ def _raise_levels(forms, level_start, pair_start, pair_mode, pair_parent, amplit
                 _multiply_add(form[pair_mode[pair]], amplitudes[pair_parent[pair]], amplitudes[row])
 
 
-@_jit
-def _lower_levels(
+@jit
+def lower_levels(
     forms, level_start, pair_start, pair_mode, pair_parent, amplitudes, gradients, form_gradients
 ):
-    """Reverse-mode derivative of `_raise_levels`; the last level of `gradients` is given."""
+    """Reverse-mode derivative of `raise_levels`; the last level of `gradients` is given."""
     n_photons = level_start.shape[0] - 2
     n_modes = forms.shape[0] // n_photons
     gradients[: level_start[n_photons]] = 0
@@ -162,41 +175,43 @@ def _lower_levels(
                 _conjugate_multiply_add(form[i], gradients[row], gradients[parent])
 
 
-@_jit
-def _product_forward(forms, tables, output, lane_type):
+# Complex samples come as pairs of real columns, which are the halves of a block's complex rows.
+@jit
+def _product_forward(forms, tables, output):
     level_start, pair_start, pair_mode, pair_parent = tables
-    rows = np.empty((forms.shape[1], 2 * LANES), lane_type)
-    amplitudes = np.empty((level_start[-1], 2 * LANES), lane_type)
+    rows = np.empty((forms.shape[1], LANES), forms.dtype)
+    amplitudes = np.empty((level_start[-1], 2 * LANES), forms.dtype)
     for first in range(0, forms.shape[0], LANES):
-        _load_block(forms, first, rows)
-        _raise_levels(rows, level_start, pair_start, pair_mode, pair_parent, amplitudes)
-        _store_block(amplitudes[level_start[-2] :], first, output)
+        load_rows(forms, first, rows)
+        raise_levels(
+            rows.reshape(-1, 2 * LANES), level_start, pair_start, pair_mode, pair_parent, amplitudes
+        )
+        store_rows(amplitudes[level_start[-2] :].reshape(-1, LANES), first, output)
 
 
-@_jit
-def _product_backward(forms, tables, output_gradient, form_gradient, lane_type):
+@jit
+def _product_backward(forms, tables, output_gradient, form_gradient):
     level_start, pair_start, pair_mode, pair_parent = tables
-    rows = np.empty((forms.shape[1], 2 * LANES), lane_type)
+    halves = np.empty((forms.shape[1], LANES), forms.dtype)
+    rows = halves.reshape(-1, 2 * LANES)
     row_gradients = np.empty_like(rows)
-    amplitudes = np.empty((level_start[-1], 2 * LANES), lane_type)
+    amplitudes = np.empty((level_start[-1], 2 * LANES), forms.dtype)
     gradients = np.empty_like(amplitudes)
     for first in range(0, forms.shape[0], LANES):
-        _load_block(forms, first, rows)
-        _raise_levels(rows, level_start, pair_start, pair_mode, pair_parent, amplitudes)
-        _load_block(output_gradient, first, gradients[level_start[-2] :])
-        _lower_levels(
+        load_rows(forms, first, halves)
+        raise_levels(rows, level_start, pair_start, pair_mode, pair_parent, amplitudes)
+        load_rows(output_gradient, first, gradients[level_start[-2] :].reshape(-1, LANES))
+        lower_levels(
             rows, level_start, pair_start, pair_mode, pair_parent,
             amplitudes, gradients, row_gradients,
         )  # fmt: skip
-        _store_block(row_gradients, first, form_gradient)
+        store_rows(row_gradients.reshape(-1, LANES), first, form_gradient)
 
 
-def _as_kernel_input(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().resolve_conj().contiguous().numpy()
-
-
-def _lane_type(dtype: torch.dtype) -> type:
-    return np.float32 if dtype == torch.complex64 else np.float64
+def _real_columns(tensor: torch.Tensor) -> np.ndarray:
+    """Complex (S, K) as real (S, 2 K), real and imaginary parts in turn."""
+    values = tensor.detach().resolve_conj().contiguous().numpy()
+    return values.view(values.real.dtype)
 
 
 class _ProductOfForms(torch.autograd.Function):
@@ -204,10 +219,9 @@ class _ProductOfForms(torch.autograd.Function):
     def forward(context, forms, tables):
         context.save_for_backward(forms)
         context.tables = tables
-        values = _as_kernel_input(forms)
         # Memory from torch: NumPy's alignment varies, and with it the rounding of later products.
-        output = torch.empty(len(values), len(tables.states), dtype=forms.dtype)
-        _product_forward(values, tables.arrays, output.numpy(), _lane_type(forms.dtype))
+        output = torch.empty(len(forms), len(tables.states), dtype=forms.dtype)
+        _product_forward(_real_columns(forms), tables.arrays, _real_columns(output))
         return output
 
     @staticmethod
@@ -216,28 +230,19 @@ class _ProductOfForms(torch.autograd.Function):
         (forms,) = context.saved_tensors
         gradient = torch.empty(forms.shape, dtype=forms.dtype)
         _product_backward(
-            _as_kernel_input(forms),
+            _real_columns(forms),
             context.tables.arrays,
-            _as_kernel_input(output_gradient),
-            gradient.numpy(),
-            _lane_type(forms.dtype),
+            _real_columns(output_gradient),
+            _real_columns(gradient),
         )
         return gradient, None
 
 
 def product_of_forms(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
-    """Coefficients of prod_k (sum_i u[i, k] z_i) at the monomials of `tables.states`.
+    """Coefficients (S, N) of prod_k (sum_i u[i, k] z_i) at the monomials of `tables.states`.
 
-    Parameters
-    ----------
-    forms : complex tensor, shape (S, n * m)
-        `forms[s, k * m + i]` is u[i, k] of sample s.
-    tables : FockTables
-        From `fock_tables` with the same m and n.
-
-    Returns
-    -------
-    complex tensor, shape (S, N)
+    `forms` (S, n m) is complex, `forms[s, k * m + i]` being u[i, k] of sample s. Up to factorials
+    these are the amplitudes of n photons that enter an interferometer u.
     """
     if forms.device.type == "cpu":
         return _ProductOfForms.apply(forms, tables)

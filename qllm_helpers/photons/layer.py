@@ -9,37 +9,27 @@ U(x) = R diag(exp(i phi(x))) L with two universal rectangular meshes L and R.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
-from qllm_helpers.photons.kernels import fock_tables, product_of_forms
+from qllm_helpers import checks
+from qllm_helpers.photons.kernels import bunching_factors, fock_tables, product_of_forms
+from qllm_helpers.photons.merlin import read_merlin, to_merlin
 from qllm_helpers.photons.mesh import mesh_unitary
 from qllm_helpers.photons.probabilities import Sandwich, output_probabilities
 
 SPACES = ("fock", "unbunched")
+# A question about free memory costs as much as a small forward pass: only larger outputs ask it.
+_UNASKED_BYTES = 2**26
 
 
 def default_input_state(n_modes: int, n_photons: int) -> tuple[int, ...]:
-    """One photon in modes 0, 2, 4, ..., then in modes 1, 3, ... (the earlier reproduction's).
-
-    Parameters
-    ----------
-    n_modes, n_photons : int
-
-    Returns
-    -------
-    tuple of int, length `n_modes`
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two modes, no photon, or more photons than modes.
-    """
-    _check_counts(n_modes, n_photons)
-    if n_photons > n_modes:
+    """One photon in modes 0, 2, 4, ..., then in modes 1, 3, ... (the earlier reproduction's)."""
+    checks.integer("n_modes", n_modes, 2)
+    if checks.integer("n_photons", n_photons) > n_modes:
         raise ValueError(
             f"{n_photons} photons do not fit into {n_modes} modes with one photon each: lower "
             "n_photons, or give an input_state with several photons in a mode."
@@ -49,23 +39,9 @@ def default_input_state(n_modes: int, n_photons: int) -> tuple[int, ...]:
     return tuple(int(mode in occupied) for mode in range(n_modes))
 
 
-def _check_counts(n_modes: int, n_photons: int) -> None:
-    for name, value, least in (("n_modes", n_modes, 2), ("n_photons", n_photons, 1)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, not {value!r}.")
-
-
 def _checked_input_state(
-    input_state: Sequence[int] | None, n_modes: int, n_photons: int, space: str
+    input_state: Sequence[int] | None, n_modes: int, n_photons: int
 ) -> tuple[int, ...]:
-    _check_counts(n_modes, n_photons)
-    if space not in SPACES:
-        raise ValueError(f"space must be one of {SPACES}, not {space!r}.")
-    if space == "unbunched" and n_photons > n_modes:
-        raise ValueError(
-            f"{n_photons} photons in {n_modes} modes always bunch: the unbunched space is empty. "
-            "Lower n_photons or use space='fock'."
-        )
     if input_state is None:
         return default_input_state(n_modes, n_photons)
     state = tuple(int(photons) for photons in input_state)
@@ -81,10 +57,8 @@ class PhotonicLayer(nn.Module):
 
     Parameters
     ----------
-    n_modes : int
-        Number of modes m, at least 2.
-    n_photons : int
-        Number of photons n, at least 1.
+    n_modes, n_photons : int
+        Number of modes m, at least 2, and of photons n, at least 1.
     space : {"fock", "unbunched"}
         "fock": all C(m + n - 1, n) outputs. "unbunched": the C(m, n) outputs with at most one
         photon a mode, with the probabilities divided by their sum (as MerLin does).
@@ -107,6 +81,8 @@ class PhotonicLayer(nn.Module):
     ------
     ValueError
         For fewer than two modes, an impossible photon number, an unknown space or a wrong state.
+    MemoryError
+        If the tables or the phases would not fit into free memory; nothing is allocated then.
 
     Notes
     -----
@@ -125,18 +101,25 @@ class PhotonicLayer(nn.Module):
         distinguishable: bool = False,
     ) -> None:
         super().__init__()
-        self.input_state = _checked_input_state(input_state, n_modes, n_photons, space)
-        self.n_modes, self.n_photons, self.space = int(n_modes), int(n_photons), space
-        self.n_replicas, self.distinguishable = int(n_replicas), bool(distinguishable)
-        self._tables = fock_tables(self.n_modes, self.n_photons, space == "unbunched")
+        self.n_modes = m = checks.integer("n_modes", n_modes, 2)
+        self.n_photons = n = checks.integer("n_photons", n_photons)
+        self.n_replicas = R = checks.integer("n_replicas", n_replicas)
+        self.space = checks.choice("space", space, SPACES)
+        self.distinguishable = bool(distinguishable)
+        if space == "unbunched" and n > m:
+            raise ValueError(
+                f"{n} photons in {m} modes always bunch: the unbunched space is empty. "
+                "Lower n_photons or use space='fock'."
+            )
+        checks.memory(f"the phases of n_replicas = {R:,} circuits of {m:,} modes", 8.0 * R * m * m)
+        self.input_state = _checked_input_state(input_state, m, n)
+        self._tables = fock_tables(m, n, space == "unbunched")
         self._photon_modes = np.repeat(np.arange(self.n_modes), self.input_state).tolist()
-        factorial = np.vectorize(math.factorial, otypes=[np.float64])
-        bunching = factorial(self._tables.states).prod(axis=1)
-        bunching /= factorial(np.array(self.input_state)).prod()
-        self.register_buffer("_weights", torch.tensor(bunching, dtype=torch.float64), False)
-        self.left = nn.Parameter(torch.empty(self.n_replicas, self.n_modes**2))
-        self.right = nn.Parameter(torch.empty(self.n_replicas, self.n_modes**2))
-        self.reset_parameters([torch.Generator().manual_seed(r) for r in range(self.n_replicas)])
+        weights = torch.from_numpy(bunching_factors(self._tables, self._photon_modes))
+        self.register_buffer("_weights", weights, persistent=False)
+        self.left = nn.Parameter(torch.empty(R, m * m))
+        self.right = nn.Parameter(torch.empty(R, m * m))
+        self.reset_parameters(torch.Generator().manual_seed(r) for r in range(R))
 
     @property
     def basis(self) -> list[tuple[int, ...]]:
@@ -147,7 +130,7 @@ class PhotonicLayer(nn.Module):
         """Number N of outputs."""
         return len(self._tables.states)
 
-    def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
+    def reset_parameters(self, generators: Iterable[torch.Generator]) -> None:
         """Draw all phases uniformly from [0, 2 pi), replica r's from `generators[r]`."""
         with torch.no_grad():
             for replica, generator in enumerate(generators):
@@ -156,16 +139,9 @@ class PhotonicLayer(nn.Module):
                     phases[replica] = 2 * math.pi * draw
 
     def transfer(self, phases: torch.Tensor) -> torch.Tensor:
-        """Columns of U(x) that photons enter.
+        """Columns of U(x) that photons enter: complex (R, B, n, m) from phases (R, B, m).
 
-        Parameters
-        ----------
-        phases : tensor, shape (R, B, m), radians
-
-        Returns
-        -------
-        complex tensor, shape (R, B, n, m)
-            Amplitude of photon k (in the order of the input modes) to leave in each mode.
+        Amplitude of photon k (in the order of the input modes) to leave in each mode.
         """
         entered = mesh_unitary(self.left, self.n_modes, self._photon_modes).mT
         right = mesh_unitary(self.right, self.n_modes).mT
@@ -174,33 +150,26 @@ class PhotonicLayer(nn.Module):
         return torch.bmm(turned.reshape(R, B * n, m), right).view(R, B, n, m)
 
     def _check_phases(self, phases: torch.Tensor) -> None:
-        if phases.ndim != 3 or (len(phases), phases.shape[2]) != (self.n_replicas, self.n_modes):
+        R, m, N = self.n_replicas, self.n_modes, self.n_outputs
+        if phases.ndim != 3 or (len(phases), phases.shape[2]) != (R, m):
             raise ValueError(
-                f"phases must have shape (R, B, m) = ({self.n_replicas}, B, {self.n_modes}), "
-                f"not {tuple(phases.shape)}."
+                f"phases must have shape (R, B, m) = ({R}, B, {m}), not {tuple(phases.shape)}."
             )
         if phases.dtype != self.left.dtype:
             raise ValueError(f"phases are {phases.dtype}, the layer is {self.left.dtype}.")
+        B, n_bytes = phases.shape[1], R * phases.shape[1] * N * phases.element_size()
+        if phases.device.type == "cpu" and n_bytes > _UNASKED_BYTES:
+            checks.memory(f"probabilities of {N:,} Fock states for {R} x {B:,} samples", n_bytes)
 
     def _coefficients(self, columns: torch.Tensor) -> torch.Tensor:
         R, B, n, m = columns.shape
         return product_of_forms(columns.reshape(R * B, n * m), self._tables).view(R, B, -1)
 
     def amplitudes(self, phases: torch.Tensor) -> torch.Tensor:
-        """Amplitudes of the N output states (not renormalised in the unbunched space).
+        """Amplitudes of the N output states, complex (R, B, N), from phases (R, B, m) in radians.
 
-        Parameters
-        ----------
-        phases : tensor, shape (R, B, m), radians
-
-        Returns
-        -------
-        complex tensor, shape (R, B, N)
-
-        Raises
-        ------
-        ValueError
-            For a wrong shape or type, or for distinguishable photons, which have no joint state.
+        Not renormalised in the unbunched space. Distinguishable photons have no joint state:
+        ValueError.
         """
         self._check_phases(phases)
         if self.distinguishable:
@@ -224,6 +193,8 @@ class PhotonicLayer(nn.Module):
         ------
         ValueError
             For a wrong shape or type.
+        MemoryError
+            If the probabilities would not fit into free memory.
         """
         self._check_phases(phases)
         if phases.device.type != "cpu":
@@ -248,48 +219,29 @@ class PhotonicLayer(nn.Module):
         return probabilities
 
     def to_merlin(self, replica: int = 0, **options):
-        """The same circuit with the same weights as a `merlin.QuantumLayer`.
+        """The same circuit with the weights of one replica as a `merlin.QuantumLayer`.
 
-        Parameters
-        ----------
-        replica : int
-            Which of the R circuits.
-        **options
-            Of `merlin.QuantumLayer`, such as ``noise``: with loss it has more outputs than this
-            layer, those with photons missing.
-
-        Returns
-        -------
-        merlin.QuantumLayer
-            Maps phases (B, m) in radians to probabilities (B, N) in the same order.
-
-        Raises
-        ------
-        ValueError
-            For an unknown replica, or distinguishable photons.
+        It maps phases (B, m) in radians to probabilities (B, N) in the same order. `options` are
+        those of `merlin.QuantumLayer`, such as ``noise``: with loss it has more outputs than this
+        layer, those with photons missing. Raises ValueError for an unknown replica, or
+        distinguishable photons.
         """
-        from qllm_helpers.photons.merlin import to_merlin
-
         return to_merlin(self, replica, **options)
 
     @classmethod
     def from_merlin(cls, layer) -> PhotonicLayer:
         """A photonic layer (R = 1) with circuit and weights of a `merlin.QuantumLayer`.
 
-        Parameters
-        ----------
-        layer : merlin.QuantumLayer
-            A sandwich of two rectangular meshes around one phase per mode, as from `to_merlin` or
-            MerLin's `CircuitBuilder` (entangling, angle encoding, entangling).
-
-        Raises
-        ------
-        ValueError
-            If the circuit is not such a sandwich.
+        That must be a sandwich of two rectangular meshes around one phase per mode, as from
+        `to_merlin` or MerLin's `CircuitBuilder` (entangling, angle encoding, entangling); any other
+        circuit is a ValueError.
         """
-        from qllm_helpers.photons.merlin import from_merlin
-
-        return from_merlin(layer)
+        arguments, left, right = read_merlin(layer)
+        converted = cls(**arguments).to(layer.dtype)
+        with torch.no_grad():
+            converted.left[0] = torch.tensor(left, dtype=torch.float64)
+            converted.right[0] = torch.tensor(right, dtype=torch.float64)
+        return converted
 
     def extra_repr(self) -> str:
         return (

@@ -1,18 +1,15 @@
 """Between `PhotonicLayer` and `merlin.QuantumLayer`: the same circuit, the same weights.
 
-A head that was trained with the fast engine meets MerLin's noise models, shots and processors
-through `to_merlin`; `from_merlin` reads a MerLin sandwich back. MerLin and Perceval are imported
-inside the functions because they take seconds to load and most readers' runs never need them.
+The layer imports this module, not the other way round. MerLin and Perceval are imported inside the
+functions because they take seconds to load and most readers' runs never need them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-
-from qllm_helpers.photons.layer import PhotonicLayer
-from qllm_helpers.photons.mesh import mesh_layout
 
 if TYPE_CHECKING:
     import merlin
@@ -24,15 +21,8 @@ _LEFT, _RIGHT, _INPUT = "left", "right", "phase"
 def perceval_circuit(n_modes: int) -> perceval.Circuit:
     """The sandwich mesh, one phase per mode, mesh as a Perceval circuit with named parameters.
 
-    Parameters
-    ----------
-    n_modes : int
-
-    Returns
-    -------
-    perceval.Circuit
-        Parameters ``left_in0``, ``left_out0``, ..., ``left_end0``, ..., ``phase0``, ...,
-        ``right_in0``, ...: in this order the phases of `PhotonicLayer.left` and `.right`.
+    ``left_in0``, ``left_out0``, ..., ``left_end0``, ..., ``phase0``, ..., ``right_in0``, ...: in
+    this order the phases of `PhotonicLayer.left` and `.right`.
     """
     import perceval as pcvl
 
@@ -57,7 +47,7 @@ def _mesh(pcvl, n_modes: int, name: str):
     )
 
 
-def to_merlin(layer: PhotonicLayer, replica: int = 0, **options) -> merlin.QuantumLayer:
+def to_merlin(layer, replica: int = 0, **options) -> merlin.QuantumLayer:
     """See `PhotonicLayer.to_merlin`; `options` (noise, ...) go to `merlin.QuantumLayer`."""
     import merlin
 
@@ -91,43 +81,57 @@ def to_merlin(layer: PhotonicLayer, replica: int = 0, **options) -> merlin.Quant
     return converted
 
 
-def from_merlin(layer: merlin.QuantumLayer) -> PhotonicLayer:
-    """See `PhotonicLayer.from_merlin`."""
+def read_merlin(layer: merlin.QuantumLayer) -> tuple[dict, list[float], list[float]]:
+    """Arguments of the `PhotonicLayer` of the same circuit, and the phases of its two meshes.
+
+    The circuit is compared, component by component, with `perceval_circuit`; phase shifters at the
+    end of a mesh may be missing. Raises ValueError for any other circuit.
+    """
+    values, found, position = {}, _components(layer.circuit), 0
+    for prefix in layer.trainable_parameters:
+        values |= zip(_names(layer, prefix), getattr(layer, prefix).tolist(), strict=True)
+    inputs = {name for prefix in layer.input_parameters for name in _names(layer, prefix)}
+    phases = {_LEFT: [], _RIGHT: []}
+    for modes, expected in _components(perceval_circuit(layer.circuit.m)):
+        there, element = found[position] if position < len(found) else (None, None)
+        fits = there == modes and _alike(element, expected, inputs)
+        name = expected.param("phi").name if expected.name == "PS" else ""
+        if not fits and "_end" not in name:
+            raise _not_a_sandwich(f"component {position} is no {expected.name} on modes {modes}")
+        mesh = name.partition("_")[0]
+        if mesh in phases and fits:
+            phase = element.param("phi")
+            phases[mesh].append(values[phase.name] if phase.name in values else float(phase))
+        elif mesh in phases:
+            phases[mesh].append(0.0)
+        position += fits
+    if position != len(found):
+        raise _not_a_sandwich(f"{len(found) - position} components follow the second mesh")
+    state, space = list(layer.input_state), layer.computation_space.name.lower()
+    arguments = {"n_modes": layer.circuit.m, "n_photons": sum(state), "input_state": state}
+    return arguments | {"space": space}, phases[_LEFT], phases[_RIGHT]
+
+
+def _names(layer, prefix: str) -> list[str]:
+    return [p.name for p in layer.circuit.get_parameters() if p.name.startswith(prefix)]
+
+
+def _components(circuit) -> list:
     import perceval as pcvl
 
-    n_modes = layer.circuit.m
-    elements = [
-        (modes, element)
-        for modes, element in layer.circuit
-        if not isinstance(element, pcvl.components.Barrier)
-    ]
-    values = {
-        name: value
-        for prefix in layer.trainable_parameters
-        for name, value in zip(
-            _names_with_prefix(layer, prefix), getattr(layer, prefix).tolist(), strict=True
-        )
-    }
-    inputs = {
-        name for prefix in layer.input_parameters for name in _names_with_prefix(layer, prefix)
-    }
-    left, position = _read_mesh(pcvl, elements, 0, n_modes, values, inputs)
-    position = _skip_encoding(pcvl, elements, position, n_modes, inputs)
-    right, position = _read_mesh(pcvl, elements, position, n_modes, values, inputs)
-    if position != len(elements):
-        raise _not_a_sandwich(f"{len(elements) - position} components follow the second mesh")
-    space = layer.computation_space.name.lower()
-    converted = PhotonicLayer(
-        n_modes, sum(layer.input_state), space=space, input_state=list(layer.input_state)
-    ).to(layer.dtype)
-    with torch.no_grad():
-        converted.left[0] = torch.tensor(left, dtype=torch.float64)
-        converted.right[0] = torch.tensor(right, dtype=torch.float64)
-    return converted
+    barrier = pcvl.components.Barrier
+    return [(tuple(modes), one) for modes, one in circuit if not isinstance(one, barrier)]
 
 
-def _names_with_prefix(layer, prefix: str) -> list[str]:
-    return [p.name for p in layer.circuit.get_parameters() if p.name.startswith(prefix)]
+def _alike(element, expected, inputs: set[str]) -> bool:
+    """Whether both are balanced beam splitters, or phase shifters for inputs, or for weights."""
+    if type(element) is not type(expected):
+        return False
+    if expected.name == "PS":
+        encodes = expected.param("phi").name.startswith(_INPUT)
+        return (element.param("phi").name in inputs) == encodes
+    unitary = expected.compute_unitary()
+    return element.defined and np.allclose(element.compute_unitary(), unitary)
 
 
 def _not_a_sandwich(reason: str) -> ValueError:
@@ -136,52 +140,3 @@ def _not_a_sandwich(reason: str) -> ValueError:
         "Build the layer with PhotonicLayer.to_merlin, or with MerLin's CircuitBuilder as "
         "entangling layer, angle encoding on every mode, entangling layer."
     )
-
-
-def _phase_of(pcvl, elements, position, mode, values):
-    """Value of the phase shifter expected at `position` on `mode`."""
-    found = elements[position] if position < len(elements) else None
-    if found is None or not isinstance(found[1], pcvl.PS) or tuple(found[0]) != (mode,):
-        raise _not_a_sandwich(f"component {position} is not a phase shifter on mode {mode}")
-    parameter = found[1].param("phi")
-    return values[parameter.name] if parameter.name in values else float(parameter)
-
-
-def _check_splitter(pcvl, elements, position, mode):
-    """Fail unless a balanced beam splitter (Perceval's default) is at `position`."""
-    found = elements[position] if position < len(elements) else None
-    if found is None or not isinstance(found[1], pcvl.BS) or found[0][0] != mode:
-        raise _not_a_sandwich(f"component {position} is not a beam splitter on mode {mode}")
-    if not torch.allclose(
-        torch.tensor(found[1].compute_unitary().tolist()),
-        torch.tensor(pcvl.BS().compute_unitary().tolist()),
-    ):
-        raise _not_a_sandwich(f"the beam splitter at {position} is not balanced (BS.Rx)")
-
-
-def _read_mesh(pcvl, elements, position, n_modes, values, inputs):
-    phases = []
-    for mode in mesh_layout(n_modes):
-        for _ in range(2):
-            _check_splitter(pcvl, elements, position, mode)
-            phases.append(_phase_of(pcvl, elements, position + 1, mode, values))
-            position += 2
-    for mode in range(n_modes):
-        has_end = (
-            position < len(elements)
-            and isinstance(elements[position][1], pcvl.PS)
-            and elements[position][1].param("phi").name not in inputs
-        )
-        phases.append(_phase_of(pcvl, elements, position, mode, values) if has_end else 0.0)
-        position += has_end
-    return phases, position
-
-
-def _skip_encoding(pcvl, elements, position, n_modes, inputs):
-    for mode in range(n_modes):
-        found = elements[position] if position < len(elements) else None
-        is_phase = found is not None and isinstance(found[1], pcvl.PS)
-        if not is_phase or tuple(found[0]) != (mode,) or found[1].param("phi").name not in inputs:
-            raise _not_a_sandwich(f"mode {mode} has no encoded phase of its own")
-        position += 1
-    return position

@@ -7,9 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from numba import njit
 
-_jit = njit(cache=True, nogil=True, fastmath={"contract"})
+from qllm_helpers.photons.kernels import jit
+
 _BALANCED = float(np.sqrt(0.5))
 
 
@@ -17,11 +17,8 @@ _BALANCED = float(np.sqrt(0.5))
 def mesh_layout(n_modes: int) -> np.ndarray:
     """Upper mode of each Mach-Zehnder interferometer of a rectangular mesh, in light's order.
 
-    Returns
-    -------
-    ndarray of int64, shape (m (m - 1) / 2,)
-        As in Perceval's `GenericInterferometer` with `InterferometerShape.RECTANGLE` (Clements et
-        al. 2016): columns start at mode 0 and at mode 1 in turn. Read only.
+    Read only, int64 (m (m - 1) / 2,), as in Perceval's `InterferometerShape.RECTANGLE` (Clements et
+    al. 2016): columns start at mode 0 and at mode 1 in turn.
     """
     columns = (range(column % 2, n_modes - 1, 2) for column in range(n_modes))
     layout = np.array([mode for column in columns for mode in column], dtype=np.int64)
@@ -31,7 +28,7 @@ def mesh_layout(n_modes: int) -> np.ndarray:
 
 # Real and imaginary parts lie in separate planes, so that a gate is a handful of vector operations
 # on two rows.
-@_jit
+@jit
 def _turn(real, imaginary, cosine, sine):
     """Multiply a row by exp(i phase)."""
     for column in range(real.shape[0]):
@@ -40,7 +37,7 @@ def _turn(real, imaginary, cosine, sine):
         imaginary[column] = cosine * y + sine * x
 
 
-@_jit
+@jit
 def _split_beam(planes, row, sign):
     """A balanced beam splitter on rows `row`, `row + 1` (`sign` -1: its inverse)."""
     upper_real, lower_real = planes[0, row], planes[0, row + 1]
@@ -55,7 +52,7 @@ def _split_beam(planes, row, sign):
         lower_imaginary[column] = _BALANCED * d + cross * a
 
 
-@_jit
+@jit
 def mesh_forward(turns, layout, columns, planes):
     """Fill `planes` (R, 2, m, k) with columns of the meshes; `turns` (2, R, m * m): cos, sin."""
     n_gates = len(layout)
@@ -74,7 +71,7 @@ def mesh_forward(turns, layout, columns, planes):
             _turn(light[0, row], light[1, row], cosine[index], sine[index])
 
 
-@_jit
+@jit
 def _undo_phase(light, gradient, row, cosine, sine):
     """Take a phase shifter off `light` and `gradient`; return the phase's own derivative."""
     slope = 0.0
@@ -87,7 +84,7 @@ def _undo_phase(light, gradient, row, cosine, sine):
     return slope
 
 
-@_jit
+@jit
 def mesh_backward(turns, layout, planes, gradients, slopes):
     """Walk the mesh backwards, undoing each unitary element: no intermediate is stored."""
     n_gates = len(layout)
@@ -105,12 +102,6 @@ def mesh_backward(turns, layout, planes, gradients, slopes):
                 _split_beam(gradient, row, -1.0)
 
 
-def _planes(matrices: torch.Tensor) -> torch.Tensor:
-    """Complex (R, m, k) as float64 (R, 2, m, k): a fresh copy, real parts first."""
-    parts = torch.view_as_real(matrices.detach().to(torch.complex128).resolve_conj())
-    return parts.movedim(-1, 1).clone(memory_format=torch.contiguous_format)
-
-
 class _MeshColumns(torch.autograd.Function):
     # In float64 throughout: the mesh costs microseconds, and a single replica's rounding must not
     # depend on how many others are built beside it.
@@ -126,7 +117,9 @@ class _MeshColumns(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient):
-        gradients, planes = _planes(gradient), context.planes.clone()
+        gradient = gradient.detach().to(torch.complex128)
+        gradients = torch.stack([gradient.real, gradient.imag], dim=1)
+        planes = context.planes.clone()
         slopes = torch.empty_like(context.turns[0])
         mesh_backward(
             context.turns.numpy(), mesh_layout(planes.shape[2]),
@@ -138,22 +131,11 @@ class _MeshColumns(torch.autograd.Function):
 def mesh_unitary(
     phases: torch.Tensor, n_modes: int, columns: Sequence[int] | None = None
 ) -> torch.Tensor:
-    """Unitaries of rectangular meshes with a last column of phase shifters.
+    """Unitaries (R, m, k) of rectangular meshes with a last column of phase shifters.
 
-    Parameters
-    ----------
-    phases : float tensor, shape (R, m * m), radians
-        Per replica: inner and outer phase of each Mach-Zehnder interferometer in the order of
-        `mesh_layout`, then the m output phases.
-    n_modes : int
-    columns : sequence of int, optional
-        The input modes that are needed; default all m. A mode may occur several times.
-
-    Returns
-    -------
-    complex tensor, shape (R, m, k)
-        `U[r, i, j]`: amplitude from input mode `columns[j]` to output mode i; on the device of
-        `phases`.
+    `phases` (R, m m), radians, holds per replica the inner and outer phase of each interferometer
+    in the order of `mesh_layout`, then the m output phases. `U[r, i, j]` is the amplitude from mode
+    `columns[j]` (default: all modes; one may occur several times) to mode i.
     """
     columns = list(range(n_modes) if columns is None else columns)
     return _MeshColumns.apply(phases.cpu(), n_modes, columns).to(phases.device)

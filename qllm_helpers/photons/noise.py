@@ -1,15 +1,11 @@
 """What a real photonic chip does to the probabilities of a `PhotonicLayer`.
 
 The model is Perceval's `NoiseModel` (Heurtel et al. 2023), as MerLin simulates it, with detectors
-and shots added. Sources that emit too little, too much or photons that differ, lossy light paths
-and imprecise phases come first; then detectors that count photons or only click; then a finite
-number of shots, and the choice to keep only those with the right number of photons.
-
-Three facts of physics make it fast enough for thousands of sentences. Equal loss in every mode
-commutes with the interferometer, so it is a map of the output probabilities, one factor a mode.
-Photons that are partly distinguishable are a mixture: each is in the common state with probability
-sqrt(indistinguishability) and otherwise alone. And shots are a multinomial draw. The tests hold
-each against MerLin and Perceval.
+and shots added; the tests hold each part against MerLin and Perceval. Three facts of physics make
+it fast enough for thousands of sentences. Equal loss in every mode commutes with the
+interferometer, so it is a map of the output probabilities, one factor a mode. Photons that are
+partly distinguishable are a mixture: each is in the common state with probability
+sqrt(indistinguishability) and otherwise alone. And shots are a multinomial draw.
 """
 
 from __future__ import annotations
@@ -24,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qllm_helpers.photons.kernels import fock_tables
+from qllm_helpers import checks
+from qllm_helpers.photons.kernels import bunching_factors, fock_tables
 from qllm_helpers.photons.layer import PhotonicLayer
 from qllm_helpers.photons.probabilities import Sandwich, output_probabilities
 
@@ -78,13 +75,10 @@ class Noise:
     post_select: bool = True
 
     def __post_init__(self) -> None:
-        ranges = dict.fromkeys(_FRACTIONS, 1.0) | {"g2": 0.5, "phase_error": math.pi}
-        for name, most in (ranges | {"phase_imprecision": math.inf}).items():
-            value = getattr(self, name)
-            if not 0 <= value <= most:
-                raise ValueError(f"{name} must be between 0 and {most:g}, not {value!r}.")
-        if self.detector not in DETECTORS:
-            raise ValueError(f"detector must be one of {DETECTORS}, not {self.detector!r}.")
+        most = dict.fromkeys(_FRACTIONS, 1.0) | {"g2": 0.5, "phase_error": math.pi}
+        for name in (*most, "phase_imprecision"):
+            checks.real(name, getattr(self, name), most=most.get(name, math.inf))
+        checks.choice("detector", self.detector, DETECTORS)
 
     @property
     def survival(self) -> float:
@@ -107,17 +101,11 @@ def _children(n_modes: int, n_photons: int) -> Tensor:
     return torch.tensor([[row[tuple(s)] for s in mode] for mode in one_more.tolist()])
 
 
-def _add_photon(probabilities: Tensor, single: Tensor) -> Tensor:
-    """Probabilities (..., N) of k photons and those of another one, (..., m), that is alone."""
-    n_modes = single.shape[-1]
-    n_photons, n_states = 0, 1
-    while n_states < probabilities.shape[-1]:
-        n_photons += 1
-        n_states = math.comb(n_modes + n_photons - 1, n_photons)
-    index = _children(n_modes, n_photons)
+def _add_photon(probabilities: Tensor, n_photons: int, single: Tensor) -> Tensor:
+    """Probabilities (..., N) of n photons and those of another one, (..., m), that is alone."""
+    index = _children(single.shape[-1], n_photons)
     joint = (probabilities.unsqueeze(-1) * single.unsqueeze(-2)).flatten(-2)
-    size = math.comb(n_modes + n_photons, n_photons + 1)
-    empty = joint.new_zeros(*joint.shape[:-1], size)
+    empty = joint.new_zeros(*joint.shape[:-1], int(index.max()) + 1)
     return empty.index_add(-1, index.flatten().to(joint.device), joint)
 
 
@@ -126,10 +114,7 @@ def _interfering(layer: PhotonicLayer, phases: Tensor, meshes, modes: Sequence[i
     if not modes:
         return phases.new_ones(*phases.shape[:2], 1)
     tables = fock_tables(layer.n_modes, len(modes), False)
-    factorial = np.vectorize(math.factorial, otypes=[np.float64])
-    weights = factorial(tables.states).prod(axis=1)
-    weights /= factorial(np.bincount(modes, minlength=layer.n_modes)).prod()
-    weights = torch.tensor(weights, dtype=phases.dtype).numpy()
+    weights = torch.tensor(bunching_factors(tables, modes), dtype=phases.dtype).numpy()
     circuit = Sandwich(tables, np.array(modes), weights, False, False)
     return output_probabilities(phases, *meshes, circuit)
 
@@ -144,14 +129,15 @@ def _mixture(layer: PhotonicLayer, phases: Tensor, meshes, alike: float) -> Tens
             continue
         for chosen in combinations(range(n), size):
             part = _interfering(layer, phases, meshes, [modes[k] for k in chosen])
-            for k in set(range(n)) - set(chosen):
-                part = _add_photon(part, _interfering(layer, phases, meshes, [modes[k]]))
+            for present, k in enumerate(set(range(n)) - set(chosen), start=size):
+                part = _add_photon(part, present, _interfering(layer, phases, meshes, [modes[k]]))
             total = total + weight * part
     return total
 
 
 def _emitted(layer: PhotonicLayer, phases: Tensor, meshes, noise: Noise) -> list[Tensor]:
     """Joint probabilities (R, B, N_k) of n, n + 1, ... photons behind a circuit without loss."""
+    n = layer.n_photons
     alike = 0.0 if layer.distinguishable else math.sqrt(noise.indistinguishability)
     sectors = [_mixture(layer, phases, meshes, alike)]
     if noise.g2 == 0:
@@ -160,7 +146,7 @@ def _emitted(layer: PhotonicLayer, phases: Tensor, meshes, noise: Noise) -> list
     twice = ((1 - noise.g2) - math.sqrt(1 - 2 * noise.g2)) / noise.g2
     for mode in np.repeat(np.arange(layer.n_modes), layer.input_state).tolist():
         single = _interfering(layer, phases, meshes, [mode])
-        more = [_add_photon(twice * sector, single) for sector in sectors]
+        more = [_add_photon(twice * one, n + extra, single) for extra, one in enumerate(sectors)]
         sectors = [(1 - twice) * sector for sector in sectors]
         sectors = [sectors[0], *(a + b for a, b in zip(sectors[1:], more, strict=False)), more[-1]]
     return sectors
@@ -190,23 +176,12 @@ def _detection(n_modes: int, n_photons: int, basis: tuple, survival: float, dete
 def recorded(
     layer: PhotonicLayer, phases: Tensor, noise: Noise, meshes: tuple[Tensor, Tensor] | None = None
 ) -> Tensor:
-    """Probability of every output of a layer to be what the detectors of a real chip record.
+    """Probability (R, B, N) of every output of a layer to be what detectors of a real chip record.
 
-    Parameters
-    ----------
-    layer : PhotonicLayer
-    phases : tensor, shape (R, B, m), radians
-        As they are on the chip: see `perturb` for errors of phases.
-    noise : Noise
-        Its phase errors and `post_select` are not applied here.
-    meshes : pair of tensors (R, m * m), radians, optional
-        Phases of the two meshes on the chip; default the layer's own.
-
-    Returns
-    -------
-    tensor, shape (R, B, N)
-        In the order of ``layer.basis``; what lacks to 1 are records that are no output of the
-        layer: photons lost, too many, or bunched on detectors that cannot count.
+    `phases` (R, B, m) and those of the two `meshes` (R, m m; default the layer's own), radians, are
+    those on the chip: see `perturb` for their errors. Errors and `post_select` of the noise are not
+    applied here. In the order of ``layer.basis``; what lacks to 1 are records that are no output of
+    the layer: photons lost, too many, or bunched on detectors that cannot count.
     """
     layer._check_phases(phases)
     meshes = (layer.left, layer.right) if meshes is None else meshes
@@ -219,19 +194,10 @@ def recorded(
 
 
 def perturb(angles: Tensor, noise: Noise, generators: Sequence[np.random.Generator]) -> Tensor:
-    """Phases as a chip sets them: rounded to its steps, then off by a random error.
+    """Phases (R, ...), radians, as a chip sets them: rounded to its steps, then randomly off.
 
-    Parameters
-    ----------
-    angles : tensor, shape (R, ...), radians
-    noise : Noise
-    generators : sequence of R NumPy generators
-        Replica r's errors come from ``generators[r]``, and only if there are errors.
-
-    Returns
-    -------
-    tensor like `angles`
-        With the gradient of the unperturbed phases.
+    Replica r's errors come from ``generators[r]``, and only if there are errors. The gradient is
+    that of the unperturbed phases.
     """
     exact = angles.detach()
     shifted = exact
@@ -250,23 +216,12 @@ def draw_features(
     post_select: bool,
     generators: Sequence[np.random.Generator],
 ) -> Tensor:
-    """What a head reads: relative frequencies of its outputs in a number of shots.
+    """What a head reads: relative frequencies (R, B, N) of its outputs in a number of shots.
 
-    Parameters
-    ----------
-    probabilities : tensor, shape (R, B, N)
-        From `recorded`.
-    n_shots : int or None
-        Attempts for every sample, whether or not their photons arrive; None for infinitely many.
-    post_select : bool
-        Divide by the kept shots instead of all.
-    generators : sequence of R NumPy generators
-
-    Returns
-    -------
-    tensor, shape (R, B, N)
-        Zero where no shot is left. The gradient is that of infinitely many shots
-        (straight-through, our choice).
+    `probabilities` are those of `recorded`. `n_shots` are attempts for every sample, whether or not
+    their photons arrive (None: infinitely many); `post_select` divides by the kept ones, and zero
+    is read where none is left. The gradient is that of infinitely many shots (straight-through, our
+    choice).
     """
     exact = _divided(probabilities, post_select)
     if n_shots is None:

@@ -13,48 +13,205 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from qllm_helpers.photons.blocks import (
+from qllm_helpers.photons.kernels import (
+    LANES,
+    FockTables,
+    jit,
     load_rows,
-    raise_block,
+    lower_levels,
+    raise_levels,
     store_rows,
-    sum_lanes,
-    unmix_modes,
-    unsquare,
-    unturn_light,
-    unweigh,
-    weigh,
-    workspace,
 )
-from qllm_helpers.photons.kernels import LANES, FockTables, _jit, _lower_levels
 from qllm_helpers.photons.mesh import mesh_backward, mesh_forward, mesh_layout
 
 
 @dataclass(frozen=True)
 class Sandwich:
-    """What `output_probabilities` has to know of a circuit besides its phases.
-
-    Attributes
-    ----------
-    tables : FockTables
-        Of the output states.
-    photon_modes : int array (n,)
-        Input mode of every photon.
-    weights : float array (N,)
-        What a squared amplitude is multiplied by (bunching factors).
-    classical : bool
-        Particles that do not interfere with each other.
-    normalise : bool
-        Whether to divide by the sum of the probabilities.
-    """
+    """What `output_probabilities` has to know of a circuit besides its phases."""
 
     tables: FockTables
-    photon_modes: np.ndarray
-    weights: np.ndarray
-    classical: bool
-    normalise: bool
+    photon_modes: np.ndarray  # input mode of every photon
+    weights: np.ndarray  # `bunching_factors` in the type of the phases
+    classical: bool  # particles that do not interfere with each other
+    normalise: bool  # divide by the sum of the probabilities
+
+    @property
+    def options(self) -> tuple:
+        return self.tables.arrays, self.weights, self.classical, self.normalise
 
 
-@_jit
+@jit
+def _scale_add(real, imaginary, x, total):
+    """total += (real + i imaginary) * x, lane by lane."""
+    for lane in range(LANES):
+        total[lane] += real * x[lane] - imaginary * x[lane + LANES]
+        total[lane + LANES] += real * x[lane + LANES] + imaginary * x[lane]
+
+
+@jit
+def _turn_light(cosines, sines, entered, turned):
+    """turned[k, i] = exp(i phase_i) * entered[k, i]; rows (n m, 2) and (n m, 2 LANES)."""
+    n_modes = cosines.shape[0]
+    for row in range(turned.shape[0]):
+        real, imaginary = entered[row, 0], entered[row, 1]
+        cosine, sine, light = cosines[row % n_modes], sines[row % n_modes], turned[row]
+        for lane in range(LANES):
+            light[lane] = real * cosine[lane] - imaginary * sine[lane]
+            light[lane + LANES] = real * sine[lane] + imaginary * cosine[lane]
+
+
+@jit
+def _mix_modes(turned, right, forms):
+    """forms[k, j] = sum_i right[i, j] * turned[k, i]; `right` (m, m, 2), rows (n m, 2 LANES)."""
+    n_modes = right.shape[0]
+    forms[:] = 0
+    for start in range(0, forms.shape[0], n_modes):
+        # Sums over i outside: neighbouring steps then add to different rows and overlap.
+        for i in range(n_modes):
+            light = turned[start + i]
+            for j in range(n_modes):
+                _scale_add(right[i, j, 0], right[i, j, 1], light, forms[start + j])
+
+
+@jit
+def _square(rows, squared):
+    """|.|^2 of every row as the real part of `squared`, whose imaginary part becomes zero."""
+    for row in range(rows.shape[0]):
+        x, y = rows[row], squared[row]
+        for lane in range(LANES):
+            y[lane] = x[lane] * x[lane] + x[lane + LANES] * x[lane + LANES]
+            y[lane + LANES] = 0
+
+
+@jit
+def _raise_block(phases, first, entered, right, tables, classical, work):
+    """Amplitudes of one block; with `classical` particles their probabilities."""
+    cosines, sines, turned, columns, forms, amplitudes = work
+    load_rows(phases[0], first, cosines)
+    load_rows(phases[1], first, sines)
+    _turn_light(cosines, sines, entered, turned)
+    _mix_modes(turned, right, columns)
+    if classical:
+        _square(columns, forms)
+    else:
+        forms[:] = columns
+    level_start, pair_start, pair_mode, pair_parent = tables
+    raise_levels(forms, level_start, pair_start, pair_mode, pair_parent, amplitudes)
+
+
+@jit
+def _weigh(amplitudes, weights, classical, normalise, probabilities, total):
+    """Probabilities (N, LANES) of a block, and their sum before it is divided out."""
+    total[:] = 0
+    for row in range(len(weights)):
+        amplitude, probability = amplitudes[row], probabilities[row]
+        for lane in range(LANES):
+            if classical:
+                probability[lane] = amplitude[lane]
+            else:
+                x, y = amplitude[lane], amplitude[lane + LANES]
+                probability[lane] = weights[row] * (x * x + y * y)
+            total[lane] += probability[lane]
+    if not normalise:
+        total[:] = 1
+        return
+    for lane in range(LANES):
+        if total[lane] == 0:  # lanes without a sample
+            total[lane] = 1
+    for row in range(len(weights)):
+        for lane in range(LANES):
+            probabilities[row, lane] /= total[lane]
+
+
+@jit
+def _unweigh(amplitudes, weights, classical, normalise, probabilities, total, slopes, gradients):
+    """Reverse-mode derivative of `_weigh`; `slopes` (N, LANES) are those of the probabilities."""
+    mean = np.zeros_like(total)
+    if normalise:
+        for row in range(len(weights)):
+            for lane in range(LANES):
+                mean[lane] += slopes[row, lane] * probabilities[row, lane]
+    for row in range(len(weights)):
+        amplitude, gradient, slope = amplitudes[row], gradients[row], slopes[row]
+        for lane in range(LANES):
+            part = (slope[lane] - mean[lane]) / total[lane]
+            if classical:
+                gradient[lane] = part
+                gradient[lane + LANES] = 0
+            else:
+                part *= 2 * weights[row]
+                gradient[lane] = part * amplitude[lane]
+                gradient[lane + LANES] = part * amplitude[lane + LANES]
+
+
+@jit
+def _unmix_modes(turned, right, form_gradients, turned_gradients, right_gradient):
+    """Reverse-mode derivative of `_mix_modes`; `right_gradient` (m m, 2 LANES) is added to."""
+    n_modes = right.shape[0]
+    turned_gradients[:] = 0
+    for start in range(0, turned.shape[0], n_modes):
+        for i in range(n_modes):
+            light, light_gradient = turned[start + i], turned_gradients[start + i]
+            for j in range(n_modes):
+                gradient = form_gradients[start + j]
+                _scale_add(right[i, j, 0], -right[i, j, 1], gradient, light_gradient)
+                total = right_gradient[i * n_modes + j]
+                for lane in range(LANES):
+                    x, y = light[lane], light[lane + LANES]
+                    u, v = gradient[lane], gradient[lane + LANES]
+                    total[lane] += x * u + y * v
+                    total[lane + LANES] += x * v - y * u
+
+
+@jit
+def _unturn_light(cosines, sines, turned, turned_gradients, phase_slopes, entered_gradient):
+    """Reverse-mode derivative of `_turn_light`; `entered_gradient` (n m, 2 LANES) is added to."""
+    n_modes = cosines.shape[0]
+    phase_slopes[:] = 0
+    for row in range(turned.shape[0]):
+        mode = row % n_modes
+        light, gradient, total = turned[row], turned_gradients[row], entered_gradient[row]
+        cosine, sine, slope = cosines[mode], sines[mode], phase_slopes[mode]
+        for lane in range(LANES):
+            u, v = gradient[lane], gradient[lane + LANES]
+            slope[lane] += v * light[lane] - u * light[lane + LANES]
+            total[lane] += cosine[lane] * u + sine[lane] * v
+            total[lane + LANES] += cosine[lane] * v - sine[lane] * u
+
+
+@jit
+def _workspace(n_modes, n_forms, n_rows, lane_type):
+    """Rows for one block: cosines, sines, turned, columns, forms, amplitudes."""
+    return (
+        np.zeros((n_modes, LANES), lane_type),
+        np.zeros((n_modes, LANES), lane_type),
+        np.empty((n_forms, 2 * LANES), lane_type),
+        np.empty((n_forms, 2 * LANES), lane_type),
+        np.empty((n_forms, 2 * LANES), lane_type),
+        np.empty((n_rows, 2 * LANES), lane_type),
+    )
+
+
+@jit
+def _sum_lanes(rows, sums):
+    """Sums over the lanes, real and imaginary part: `rows` (K, 2 LANES) to `sums` (K, 2)."""
+    for row in range(rows.shape[0]):
+        sums[row, 0] = rows[row, :LANES].sum()
+        sums[row, 1] = rows[row, LANES:].sum()
+
+
+@jit
+def _unsquare(rows, gradients):
+    """Reverse-mode derivative of `_square`, in place."""
+    for row in range(rows.shape[0]):
+        x, gradient = rows[row], gradients[row]
+        for lane in range(LANES):
+            slope = 2 * gradient[lane]
+            gradient[lane] = slope * x[lane]
+            gradient[lane + LANES] = slope * x[lane + LANES]
+
+
+@jit
 def _split_planes(left_planes, right_planes, entered, right):
     """From planes of the meshes to `entered` (R, n m, 2) and `right` (R, m, m, 2), input first."""
     n_modes = right.shape[1]
@@ -67,7 +224,7 @@ def _split_planes(left_planes, right_planes, entered, right):
                     right[r, i, j, part] = right_planes[r, part, j, i]
 
 
-@_jit
+@jit
 def _join_planes(entered, right, left_planes, right_planes):
     """The way back of `_split_planes`, for gradients; `right` (R, m m, 2)."""
     n_modes = right_planes.shape[2]
@@ -80,27 +237,27 @@ def _join_planes(entered, right, left_planes, right_planes):
                     right_planes[r, part, j, i] = right[r, i * n_modes + j, part]
 
 
-@_jit
+@jit
 def _forward(phases, entered, right, tables, weights, classical, normalise, output):
     """Fill `output` (R, B, N); `phases` (R, 2, B, m) are cosines and sines."""
     n_modes, last = right.shape[1], tables[0][-2]
-    work = workspace(n_modes, entered.shape[1], tables[0][-1], output.dtype)
+    work = _workspace(n_modes, entered.shape[1], tables[0][-1], output.dtype)
     probabilities = np.empty((len(weights), LANES), output.dtype)
     total = np.empty(LANES, output.dtype)
     for r in range(len(right)):
         for first in range(0, phases.shape[2], LANES):
-            raise_block(phases[r], first, entered[r], right[r], tables, classical, work)
-            weigh(work[5][last:], weights, classical, normalise, probabilities, total)
+            _raise_block(phases[r], first, entered[r], right[r], tables, classical, work)
+            _weigh(work[5][last:], weights, classical, normalise, probabilities, total)
             store_rows(probabilities, first, output[r])
 
 
-@_jit
+@jit
 def _backward(phases, entered, right, tables, weights, classical, normalise, slopes, results):
     """Derivatives with respect to phases (R, B, m), `entered` (R, n m, 2) and `right`."""
     phase_slopes, entered_gradients, right_gradients = results
     level_start, pair_start, pair_mode, pair_parent = tables
     n_modes, n_forms, last = right.shape[1], entered.shape[1], level_start[-2]
-    work = workspace(n_modes, n_forms, level_start[-1], slopes.dtype)
+    work = _workspace(n_modes, n_forms, level_start[-1], slopes.dtype)
     cosines, sines, turned, columns, forms, amplitudes = work
     gradients, form_gradients = np.empty_like(amplitudes), np.empty_like(forms)
     turned_gradients, entered_rows = np.empty_like(forms), np.empty_like(forms)
@@ -112,25 +269,25 @@ def _backward(phases, entered, right, tables, weights, classical, normalise, slo
         entered_rows[:] = 0
         right_rows[:] = 0
         for first in range(0, phases.shape[2], LANES):
-            raise_block(phases[r], first, entered[r], right[r], tables, classical, work)
+            _raise_block(phases[r], first, entered[r], right[r], tables, classical, work)
             outputs = amplitudes[last:]
-            weigh(outputs, weights, classical, normalise, probabilities, total)
+            _weigh(outputs, weights, classical, normalise, probabilities, total)
             load_rows(slopes[r], first, slope_rows)
-            unweigh(
+            _unweigh(
                 outputs, weights, classical, normalise,
                 probabilities, total, slope_rows, gradients[last:],
             )  # fmt: skip
-            _lower_levels(
+            lower_levels(
                 forms, level_start, pair_start, pair_mode, pair_parent,
                 amplitudes, gradients, form_gradients,
             )  # fmt: skip
             if classical:
-                unsquare(columns, form_gradients)
-            unmix_modes(turned, right[r], form_gradients, turned_gradients, right_rows)
-            unturn_light(cosines, sines, turned, turned_gradients, phase_rows, entered_rows)
+                _unsquare(columns, form_gradients)
+            _unmix_modes(turned, right[r], form_gradients, turned_gradients, right_rows)
+            _unturn_light(cosines, sines, turned, turned_gradients, phase_rows, entered_rows)
             store_rows(phase_rows, first, phase_slopes[r])
-        sum_lanes(entered_rows, entered_gradients[r])
-        sum_lanes(right_rows, right_gradients[r])
+        _sum_lanes(entered_rows, entered_gradients[r])
+        _sum_lanes(right_rows, right_gradients[r])
 
 
 class _Probabilities(torch.autograd.Function):
@@ -150,52 +307,38 @@ class _Probabilities(torch.autograd.Function):
         _split_planes(planes[0].numpy(), planes[1].numpy(), light.numpy(), mixer.numpy())
         waves = torch.stack([phases.detach().cos(), phases.detach().sin()], dim=1)
         output = phases.new_empty(n_replicas, n_samples, len(circuit.weights))
-        _forward(waves.numpy(), light.numpy(), mixer.numpy(), *_options(circuit), output.numpy())
-        context.circuit, context.kept = circuit, (turns, *planes, waves, light, mixer)
+        _forward(waves.numpy(), light.numpy(), mixer.numpy(), *circuit.options, output.numpy())
+        context.circuit, context.kept = circuit, (turns, planes, waves, light, mixer)
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient):
-        turns, left_planes, right_planes, waves, light, mixer = context.kept
+        turns, planes, waves, light, mixer = context.kept
         phase_slopes, light_gradient = torch.empty_like(waves[:, 0]), torch.empty_like(light)
         mixer_gradient = torch.empty_like(mixer.flatten(1, 2))
         results = phase_slopes.numpy(), light_gradient.numpy(), mixer_gradient.numpy()
         _backward(
-            waves.numpy(), light.numpy(), mixer.numpy(), *_options(context.circuit),
+            waves.numpy(), light.numpy(), mixer.numpy(), *context.circuit.options,
             gradient.detach().contiguous().numpy(), results,
         )  # fmt: skip
-        gradients = torch.empty_like(left_planes), torch.empty_like(right_planes)
+        gradients = [torch.empty_like(one) for one in planes]
         _join_planes(*results[1:], gradients[0].numpy(), gradients[1].numpy())
         slopes = turns.new_empty(2, *turns.shape[2:])
-        for k, planes in enumerate((left_planes.clone(), right_planes.clone())):
+        for k in range(2):
             mesh_backward(
                 turns[k].numpy(), mesh_layout(waves.shape[3]),
-                planes.numpy(), gradients[k].numpy(), slopes[k].numpy(),
+                planes[k].clone().numpy(), gradients[k].numpy(), slopes[k].numpy(),
             )  # fmt: skip
         slopes = slopes.to(waves.dtype)
         return phase_slopes, slopes[0], slopes[1], None
 
 
-def _options(circuit: Sandwich) -> tuple:
-    return circuit.tables.arrays, circuit.weights, circuit.classical, circuit.normalise
-
-
 def output_probabilities(
     phases: torch.Tensor, left: torch.Tensor, right: torch.Tensor, circuit: Sandwich
 ) -> torch.Tensor:
-    """Output probabilities of interferometer, phases, interferometer; on the CPU.
+    """Probabilities (R, B, N) behind interferometer, phases, interferometer; on the CPU.
 
-    Parameters
-    ----------
-    phases : float tensor, shape (R, B, m), radians
-    left, right : float tensors, shape (R, m * m), radians
-        Phases of the two meshes, see `mesh.mesh_unitary`.
-    circuit : Sandwich
-        With `weights` in the type of `phases`.
-
-    Returns
-    -------
-    float tensor, shape (R, B, N)
+    `phases` (R, B, m) and those of the two meshes (R, m m, see `mesh_unitary`) are in radians.
     """
     return _Probabilities.apply(phases, left, right, circuit)

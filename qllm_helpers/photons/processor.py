@@ -36,43 +36,17 @@ def to_noise_model(noise: Noise) -> perceval.NoiseModel:
 def open_processor(
     platform: str = LOCAL, *, n_modes: int, n_photons: int, noise: Noise | None = None
 ) -> merlin.MerlinProcessor:
-    """Connect MerLin to a processor.
+    """Connect MerLin to a processor for a circuit; shots with fewer photons are discarded.
 
-    Parameters
-    ----------
-    platform : str
-        "local" for a sampling simulation on this computer, or the name of a platform of the
-        Quandela cloud, such as "sim:belenos" or "qpu:belenos".
-    n_modes, n_photons : int
-        Of the circuit; shots with fewer photons are discarded.
-    noise : Noise, optional
-        For the local simulation only; a chip brings its own.
-
-    Returns
-    -------
-    merlin.MerlinProcessor
-
-    Raises
-    ------
-    ValueError
-        If a remote platform is asked for without a token in `TOKEN_VARIABLE`, or with noise.
+    `platform` is "local" for a sampling simulation on this computer, or the name of a platform of
+    the Quandela cloud, such as "sim:belenos" or "qpu:belenos". `noise` is for the simulation; a
+    chip brings its own. Raises ValueError if a remote platform is asked for without a token in
+    `TOKEN_VARIABLE`, or with noise.
     """
-    if platform != LOCAL:
-        return _remote(platform, n_photons, noise)
-    import merlin
-    import perceval as pcvl
-
-    model = None if noise is None else to_noise_model(noise)
-    processor = pcvl.Processor("CliffordClifford2017", n_modes, noise=model)
-    processor.min_detected_photons_filter(n_photons)
-    return merlin.MerlinProcessor(processor=processor)
-
-
-def _remote(platform: str, n_photons: int, noise: Noise | None) -> merlin.MerlinProcessor:
-    if noise is not None:
-        raise ValueError(f"{platform} has its own noise: leave noise out.")
     token = os.environ.get(TOKEN_VARIABLE)
-    if not token:
+    if platform != LOCAL and noise is not None:
+        raise ValueError(f"{platform} has its own noise: leave noise out.")
+    if platform != LOCAL and not token:
         raise ValueError(
             f"{platform} needs a token: create one in your account of the Quandela cloud and set "
             f"the environment variable {TOKEN_VARIABLE}. It is not stored."
@@ -80,9 +54,13 @@ def _remote(platform: str, n_photons: int, noise: Noise | None) -> merlin.Merlin
     import merlin
     import perceval as pcvl
 
-    processor = pcvl.RemoteProcessor(platform, token=token)
+    if platform == LOCAL:
+        model = None if noise is None else to_noise_model(noise)
+        processor, known = pcvl.Processor("CliffordClifford2017", n_modes, noise=model), {}
+    else:
+        processor, known = pcvl.RemoteProcessor(platform, token=token), {"token": token}
     processor.min_detected_photons_filter(n_photons)
-    return merlin.MerlinProcessor(processor=processor, token=token)
+    return merlin.MerlinProcessor(processor=processor, **known)
 
 
 @torch.no_grad()
@@ -92,22 +70,9 @@ def processor_probabilities(
     processor: merlin.MerlinProcessor,
     n_shots: int,
 ) -> torch.Tensor:
-    """Relative frequencies of a layer's outputs on a processor.
+    """Relative frequencies (B, N) of a layer's outputs on a processor, in the layer's order.
 
-    Parameters
-    ----------
-    layer : merlin.QuantumLayer
-        From `PhotonicLayer.to_merlin`, in evaluation mode.
-    phases : tensor, shape (B, m), radians
-        One circuit for each row.
-    processor : merlin.MerlinProcessor
-        From `open_processor`.
-    n_shots : int
-        Kept shots for each row.
-
-    Returns
-    -------
-    tensor, shape (B, N)
-        In the layer's order, summing to 1.
+    `layer` comes from `PhotonicLayer.to_merlin`, in evaluation mode; each row of `phases` (B, m),
+    radians, is one circuit with `n_shots` kept shots.
     """
     return processor.forward(layer, phases.detach(), nsample=int(n_shots)).detach()

@@ -44,7 +44,7 @@ def test_effective_parameters_are_the_dimension_of_the_kernel():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_modes": 1}, "n_modes must be an integer"),
+        ({"n_modes": 1}, "n_modes must be a whole number"),
         ({"n_photons": 9}, "9 photons do not fit"),
         ({"scale": 0.0}, "scale must be a positive"),
     ],

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 
 import numpy as np
 import perceval as pcvl
@@ -215,19 +216,55 @@ def test_mesh_is_unitary_and_its_derivative_right():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((1, 1), {}, "n_modes must be an integer of at least 2"),
-        ((4, 0), {}, "n_photons must be an integer of at least 1"),
-        ((4, 2.5), {}, "n_photons must be an integer"),
+        ((1, 1), {}, "n_modes must be a whole number, at least 2, not 1"),
+        ((4, 0), {}, "n_photons must be a whole number, at least 1, not 0"),
+        ((4, 2.5), {}, "n_photons must be a whole number, at least 1, not 2.5"),
         ((4, 5), {}, "5 photons do not fit into 4 modes"),
         ((4, 5), {"space": "unbunched"}, "always bunch"),
-        ((4, 2), {"space": "bunched"}, "space must be one of"),
+        ((4, 2), {"space": "bunched"}, "space must be one of fock, unbunched, not 'bunched'"),
         ((4, 2), {"input_state": (1, 0, 0, 0)}, "must hold 2 photons in 4 modes"),
         ((4, 2), {"input_state": (1, 1)}, "must hold 2 photons in 4 modes"),
+        ((4, 2), {"n_replicas": 0}, "n_replicas must be a whole number, at least 1, not 0"),
+        ((4, 2), {"n_replicas": True}, "n_replicas must be a whole number, at least 1, not True"),
     ],
 )
 def test_impossible_circuits_are_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         PhotonicLayer(*arguments, **options)
+
+
+FOCK = f"{math.comb(59, 20):,} Fock states of 20 photons in 40 modes .* GiB"
+UNBUNCHED = r"1.01e\+29 Fock states of 50 photons in 100 modes .* GiB"
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((40, 20), {}, FOCK),
+        ((100, 50), {"space": "unbunched"}, UNBUNCHED),
+        ((2000, 1000), {}, "inf Fock states of 1,000 photons in 2,000 modes"),
+        ((2, 10**12), {"input_state": (10**12, 0)}, "1,000,000,000,001 Fock states"),
+        ((8, 2), {"n_replicas": 10**9}, r"n_replicas = 1,000,000,000 circuits .* 476.8 GiB"),
+        ((10**9, 2), {}, r"circuits of 1,000,000,000 modes"),
+    ],
+)
+def test_circuits_that_do_not_fit_into_memory_are_refused_at_once(arguments, options, message):
+    start = time.perf_counter()
+    with pytest.raises(MemoryError, match=message):
+        PhotonicLayer(*arguments, **options)
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("ask", ["forward", "amplitudes"])
+def test_batches_whose_outputs_do_not_fit_are_refused_at_once(ask):
+    layer = PhotonicLayer(12, 4)
+    phases = torch.zeros(1, 1, 12).expand(1, 10**9, 12)  # one row of numbers, seen often
+    start = time.perf_counter()
+    with pytest.raises(MemoryError, match="1,365 Fock states for 1 x 1,000,000,000 samples"):
+        getattr(layer, ask)(phases)
+    assert time.perf_counter() - start < 1
 
 
 def test_wrong_phases_and_replicas_are_refused():
