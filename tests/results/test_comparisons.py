@@ -13,7 +13,6 @@ from qllm_helpers.results.statistics import (
     summarise,
 )
 
-from qllm_helpers.results.baselines import NEAREST, beside_published_heads, seed_noise
 from qllm_helpers.results.budget import budget_gain, front_stability
 from qllm_helpers.results.contrasts import (
     kinds,
@@ -189,35 +188,6 @@ def test_front_needs_counts_and_common_seeds(rows):
     apart = rows[(rows["head"] == "4m") == (rows["seed"] < 6)]
     with pytest.raises(ValueError, match="no seed is common"):
         front_stability(apart)
-
-
-def test_pairing_removes_what_the_seeds_share(rows):
-    table = seed_noise(rows)
-    one = rows.loc[rows["head"] == "8m", "test_accuracy"]
-    assert table.loc["8m", "std"] == pytest.approx(one.std())
-    assert table.loc["8m", ["lowest", "highest"]].tolist() == [one.min(), one.max()]
-    assert table.loc["4m", "std_of_difference"] < 0.2 * table.loc["4m", "std"]
-    assert np.isnan(table.loc["LogisticRegression", "std_of_difference"])
-    mean = one.mean()
-    assert table.loc["8m", "test_error"] == pytest.approx((mean * (1 - mean) / 9101) ** 0.5)
-    with pytest.raises(ValueError, match="no rows of the reference"):
-        seed_noise(rows, "lost")
-
-
-def test_published_lines_stand_beside_the_nearest_head(rows):
-    table = beside_published_heads(rows).set_index("published")
-    assert set(table.index) == {name for name in NEAREST if "(" in name}  # paper protocol only
-    line = table.loc["LogisticRegression (five-fold)"]
-    assert line["reported"] == 0.8888
-    assert line["n_seeds"] == 12
-    assert table.loc["MLP (paper)", "mean"] != table.loc["MLP (paper)", "mean"]  # no rows: NaN
-
-
-def test_nearest_heads_exist_in_the_grids():
-    from qllm_helpers.studies.run import load_units
-
-    known = {(u.fine_tuned, u.head) for name in ("few_shot", "paper") for u in load_units(name)}
-    assert set(NEAREST.values()) <= known
 
 
 def test_rows_can_be_computed_again(monkeypatch):

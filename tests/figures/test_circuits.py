@@ -1,38 +1,29 @@
 """Figures of interferometers draw what they are given, repeat, and read on any page."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from qllm_helpers.figures import interference as figures
-from qllm_helpers.figures.style import FAMILY_STYLE, INK, save
-
-
-@pytest.fixture
-def history():
-    epoch = np.arange(1, 6)
-    columns = ("train_loss", "validation_loss", "validation_accuracy")
-    return pd.DataFrame({"epoch": epoch} | {name: 1 / epoch for name in columns})
+from qllm_helpers import figures
+from qllm_helpers.figures import FAMILY_STYLE, INK, save
 
 
 def turn(n):
     return 2 * np.pi * np.arange(n) / n
 
 
-def draw_all(history):
+def draw_all():
     angles = np.linspace(0, np.pi, 9)
     wave = np.stack([np.cos(2 * turn(16)) ** 2, np.sin(2 * turn(16)) ** 2], axis=1)
     return {
         "coincidence": figures.coincidence_curve(angles, {"identical": np.cos(angles) ** 2}),
         "phase": figures.phase_response(turn(16), {"2 photons": wave}),
         "mesh": figures.mesh_figure((1, 0, 1), [True] * 9, [True] * 5 + [False] * 4),
-        "overlaid": figures.overlaid_curves(history, history, ("slow", "fast")),
     }
 
 
-def test_every_figure_repeats_byte_for_byte(history, tmp_path):
+def test_every_figure_repeats_byte_for_byte(tmp_path):
     for attempt in ("first", "second"):
-        for name, figure in draw_all(history).items():
+        for name, figure in draw_all().items():
             save(figure, tmp_path / f"{attempt}-{name}.svg")
             assert figure.get_figwidth() <= 6.4, name
     for first in tmp_path.glob("first-*.svg"):
@@ -40,16 +31,16 @@ def test_every_figure_repeats_byte_for_byte(history, tmp_path):
         assert first.read_bytes() == second.read_bytes(), first.name
 
 
-def test_spectrum_shows_the_frequencies_of_the_probabilities(history):
-    marks = draw_all(history)["phase"].axes[1].lines[0]
+def test_spectrum_shows_the_frequencies_of_the_probabilities():
+    marks = draw_all()["phase"].axes[1].lines[0]
     # cos(2x)^2 = 1/2 + cos(4x)/2: one coefficient of 1/4, at frequency 4
     assert dict(zip(marks.get_xdata(), marks.get_ydata(), strict=True)) == {
         frequency: 0.25 * (frequency == 4) for frequency in range(1, 8)
     }
 
 
-def test_mesh_marks_every_phase_and_says_which_are_dead(history):
-    axes = draw_all(history)["mesh"].axes[0]
+def test_mesh_marks_every_phase_and_says_which_are_dead():
+    axes = draw_all()["mesh"].axes[0]
     faces = [line.get_markerfacecolor() for line in axes.lines if line.get_marker() == "o"]
     assert len(faces) == 2 * 3**2
     assert faces.count("none") == 4
