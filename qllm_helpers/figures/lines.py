@@ -52,8 +52,9 @@ def _line(axes, part: pd.DataFrame, at: pd.Series, y: str, name: str, look: dict
     bars = errors(part, y) if {"low", "high"} <= set(part.columns) else None
     shown = part["verdict"].isin(["better", "worse"]) if "verdict" in part else at.notna()
     hollow = look | {"mfc": "none"}
-    axes.errorbar(at, part[y], yerr=bars, capsize=2.5, elinewidth=1.2, label=name, **hollow)
+    axes.errorbar(at, part[y], yerr=bars, capsize=2.5, elinewidth=1.2, **hollow)
     axes.plot(at[shown], part[y][shown], **look | {"ls": "none"})
+    axes.plot([], [], label=name, **look)
 
 
 def _ticks(axes, values: np.ndarray, log: str) -> None:
