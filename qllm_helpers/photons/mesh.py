@@ -15,10 +15,9 @@ _BALANCED = float(np.sqrt(0.5))
 
 @lru_cache(maxsize=64)
 def mesh_layout(n_modes: int) -> np.ndarray:
-    """Upper mode of each Mach-Zehnder interferometer of a rectangular mesh, in light's order.
+    """Upper mode of each interferometer of a rectangular mesh, int64 (m (m - 1) / 2,), read only.
 
-    Read only, int64 (m (m - 1) / 2,), as in Perceval's `InterferometerShape.RECTANGLE` (Clements et
-    al. 2016): columns start at mode 0 and at mode 1 in turn.
+    In light's order, as Perceval's RECTANGLE (Clements et al. 2016).
     """
     columns = (range(column % 2, n_modes - 1, 2) for column in range(n_modes))
     layout = np.array([mode for column in columns for mode in column], dtype=np.int64)
@@ -102,6 +101,21 @@ def mesh_backward(turns, layout, planes, gradients, slopes):
                 _split_beam(gradient, row, -1.0)
 
 
+def mesh_planes(turns: torch.Tensor, n_modes: int, columns: np.ndarray) -> torch.Tensor:
+    """Planes (R, 2, m, k) of `mesh_forward`, in memory of torch, from `turns` (2, R, m m)."""
+    planes = turns.new_empty(turns.shape[1], 2, n_modes, len(columns))
+    mesh_forward(turns.numpy(), mesh_layout(n_modes), columns, planes.numpy())
+    return planes
+
+
+def mesh_slopes(turns, planes, gradients) -> torch.Tensor:
+    """Derivatives (R, m m) by the phases; `gradients`, those of the planes, are overwritten."""
+    slopes, layout = torch.empty_like(turns[0]), mesh_layout(planes.shape[2])
+    light = planes.clone()
+    mesh_backward(turns.numpy(), layout, light.numpy(), gradients.numpy(), slopes.numpy())
+    return slopes
+
+
 class _MeshColumns(torch.autograd.Function):
     # In float64 throughout: the mesh costs microseconds, and a single replica's rounding must not
     # depend on how many others are built beside it.
@@ -109,8 +123,7 @@ class _MeshColumns(torch.autograd.Function):
     def forward(context, phases, n_modes, columns):
         angles = phases.detach().to(torch.float64)
         turns = torch.stack([angles.cos(), angles.sin()])
-        planes = torch.empty(len(angles), 2, n_modes, len(columns), dtype=torch.float64)
-        mesh_forward(turns.numpy(), mesh_layout(n_modes), np.array(columns), planes.numpy())
+        planes = mesh_planes(turns, n_modes, columns)
         context.turns, context.planes, context.dtype = turns, planes, phases.dtype
         return torch.complex(planes[:, 0], planes[:, 1]).to(phases.dtype.to_complex())
 
@@ -119,23 +132,17 @@ class _MeshColumns(torch.autograd.Function):
     def backward(context, gradient):
         gradient = gradient.detach().to(torch.complex128)
         gradients = torch.stack([gradient.real, gradient.imag], dim=1)
-        planes = context.planes.clone()
-        slopes = torch.empty_like(context.turns[0])
-        mesh_backward(
-            context.turns.numpy(), mesh_layout(planes.shape[2]),
-            planes.numpy(), gradients.numpy(), slopes.numpy(),
-        )  # fmt: skip
+        slopes = mesh_slopes(context.turns, context.planes, gradients)
         return slopes.to(context.dtype), None, None
 
 
 def mesh_unitary(
     phases: torch.Tensor, n_modes: int, columns: Sequence[int] | None = None
 ) -> torch.Tensor:
-    """Unitaries (R, m, k) of rectangular meshes with a last column of phase shifters.
+    """Unitaries (R, m, k) of meshes: amplitudes from modes `columns` (default: all) to every mode.
 
-    `phases` (R, m m), radians, holds per replica the inner and outer phase of each interferometer
-    in the order of `mesh_layout`, then the m output phases. `U[r, i, j]` is the amplitude from mode
-    `columns[j]` (default: all modes; one may occur several times) to mode i.
+    `phases` (R, m m), radians: inner and outer phase of each interferometer in the order of
+    `mesh_layout`, then the m output phases.
     """
-    columns = list(range(n_modes) if columns is None else columns)
+    columns = np.arange(n_modes) if columns is None else np.array(columns)
     return _MeshColumns.apply(phases.cpu(), n_modes, columns).to(phases.device)

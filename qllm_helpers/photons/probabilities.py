@@ -1,14 +1,11 @@
 """From phases to output probabilities in one compiled pass over blocks of samples.
 
-A block of samples is turned by its phases, sent through the second interferometer, raised to n
-photons (`kernels`) and squared before the next block is touched: nothing of the size (samples x
-amplitudes) is ever written, and the backward pass computes a block anew instead of reading it.
-`PhotonicLayer` uses this on the CPU and torch's own operations elsewhere; the tests compare both.
+No amplitudes of more than one block are ever written; the backward pass computes a block anew.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,17 +13,17 @@ import torch
 from qllm_helpers.photons.kernels import (
     LANES,
     FockTables,
+    conjugate_multiply_add,
     jit,
     load_rows,
     lower_levels,
     raise_levels,
     store_rows,
 )
-from qllm_helpers.photons.mesh import mesh_backward, mesh_forward, mesh_layout
+from qllm_helpers.photons.mesh import mesh_planes, mesh_slopes
 
 
-@dataclass(frozen=True)
-class Sandwich:
+class Sandwich(NamedTuple):
     """What `output_probabilities` has to know of a circuit besides its phases."""
 
     tables: FockTables
@@ -34,10 +31,6 @@ class Sandwich:
     weights: np.ndarray  # `bunching_factors` in the type of the phases
     classical: bool  # particles that do not interfere with each other
     normalise: bool  # divide by the sum of the probabilities
-
-    @property
-    def options(self) -> tuple:
-        return self.tables.arrays, self.weights, self.classical, self.normalise
 
 
 @jit
@@ -95,8 +88,7 @@ def _raise_block(phases, first, entered, right, tables, classical, work):
         _square(columns, forms)
     else:
         forms[:] = columns
-    level_start, pair_start, pair_mode, pair_parent = tables
-    raise_levels(forms, level_start, pair_start, pair_mode, pair_parent, amplitudes)
+    raise_levels(forms, tables, amplitudes)
 
 
 @jit
@@ -155,12 +147,7 @@ def _unmix_modes(turned, right, form_gradients, turned_gradients, right_gradient
             for j in range(n_modes):
                 gradient = form_gradients[start + j]
                 _scale_add(right[i, j, 0], -right[i, j, 1], gradient, light_gradient)
-                total = right_gradient[i * n_modes + j]
-                for lane in range(LANES):
-                    x, y = light[lane], light[lane + LANES]
-                    u, v = gradient[lane], gradient[lane + LANES]
-                    total[lane] += x * u + y * v
-                    total[lane + LANES] += x * v - y * u
+                conjugate_multiply_add(light, gradient, right_gradient[i * n_modes + j])
 
 
 @jit
@@ -193,14 +180,6 @@ def _workspace(n_modes, n_forms, n_rows, lane_type):
 
 
 @jit
-def _sum_lanes(rows, sums):
-    """Sums over the lanes, real and imaginary part: `rows` (K, 2 LANES) to `sums` (K, 2)."""
-    for row in range(rows.shape[0]):
-        sums[row, 0] = rows[row, :LANES].sum()
-        sums[row, 1] = rows[row, LANES:].sum()
-
-
-@jit
 def _unsquare(rows, gradients):
     """Reverse-mode derivative of `_square`, in place."""
     for row in range(rows.shape[0]):
@@ -212,64 +191,47 @@ def _unsquare(rows, gradients):
 
 
 @jit
-def _split_planes(left_planes, right_planes, entered, right):
-    """From planes of the meshes to `entered` (R, n m, 2) and `right` (R, m, m, 2), input first."""
-    n_modes = right.shape[1]
-    for r in range(len(right)):
-        for part in range(2):
-            for i in range(n_modes):
-                for k in range(left_planes.shape[3]):
-                    entered[r, k * n_modes + i, part] = left_planes[r, part, i, k]
-                for j in range(n_modes):
-                    right[r, i, j, part] = right_planes[r, part, j, i]
+def _input_first(planes, values):
+    """A mesh's planes (2, m, k) as (k, m, 2), in the type of `values`."""
+    return np.ascontiguousarray(planes.T).astype(values.dtype)
 
 
 @jit
-def _join_planes(entered, right, left_planes, right_planes):
-    """The way back of `_split_planes`, for gradients; `right` (R, m m, 2)."""
-    n_modes = right_planes.shape[2]
-    for r in range(len(right)):
-        for part in range(2):
-            for i in range(n_modes):
-                for k in range(left_planes.shape[3]):
-                    left_planes[r, part, i, k] = entered[r, k * n_modes + i, part]
-                for j in range(n_modes):
-                    right_planes[r, part, j, i] = right[r, i * n_modes + j, part]
-
-
-@jit
-def _forward(phases, entered, right, tables, weights, classical, normalise, output):
-    """Fill `output` (R, B, N); `phases` (R, 2, B, m) are cosines and sines."""
-    n_modes, last = right.shape[1], tables[0][-2]
-    work = _workspace(n_modes, entered.shape[1], tables[0][-1], output.dtype)
+def _forward(phases, left, right, tables, weights, classical, normalise, output):
+    """Fill `output` (R, B, N); `phases` (R, 2, B, m) are cosines and sines; planes of meshes."""
+    n_modes, last = right.shape[2], tables[0][-2]
+    work = _workspace(n_modes, n_modes * left.shape[3], tables[0][-1], output.dtype)
     probabilities = np.empty((len(weights), LANES), output.dtype)
     total = np.empty(LANES, output.dtype)
     for r in range(len(right)):
+        entered = _input_first(left[r], output).reshape(-1, 2)
+        mixer = _input_first(right[r], output)
         for first in range(0, phases.shape[2], LANES):
-            _raise_block(phases[r], first, entered[r], right[r], tables, classical, work)
+            _raise_block(phases[r], first, entered, mixer, tables, classical, work)
             _weigh(work[5][last:], weights, classical, normalise, probabilities, total)
             store_rows(probabilities, first, output[r])
 
 
 @jit
-def _backward(phases, entered, right, tables, weights, classical, normalise, slopes, results):
-    """Derivatives with respect to phases (R, B, m), `entered` (R, n m, 2) and `right`."""
-    phase_slopes, entered_gradients, right_gradients = results
-    level_start, pair_start, pair_mode, pair_parent = tables
-    n_modes, n_forms, last = right.shape[1], entered.shape[1], level_start[-2]
-    work = _workspace(n_modes, n_forms, level_start[-1], slopes.dtype)
+def _backward(phases, left, right, tables, weights, classical, normalise, slopes, results):
+    """Derivatives with respect to phases (R, B, m) and the planes of both meshes."""
+    phase_slopes, left_gradients, right_gradients = results
+    n_modes, n_photons, last = left.shape[2], left.shape[3], tables[0][-2]
+    work = _workspace(n_modes, n_modes * n_photons, tables[0][-1], slopes.dtype)
     cosines, sines, turned, columns, forms, amplitudes = work
     gradients, form_gradients = np.empty_like(amplitudes), np.empty_like(forms)
     turned_gradients, entered_rows = np.empty_like(forms), np.empty_like(forms)
-    right_rows = np.empty((n_modes * n_modes, 2 * LANES), slopes.dtype)
+    mixer_rows = np.empty((n_modes * n_modes, 2 * LANES), slopes.dtype)
     probabilities = np.empty((len(weights), LANES), slopes.dtype)
     slope_rows, phase_rows = np.empty_like(probabilities), np.empty_like(cosines)
     total = np.empty(LANES, slopes.dtype)
     for r in range(len(right)):
+        entered = _input_first(left[r], slopes).reshape(-1, 2)
+        mixer = _input_first(right[r], slopes)
         entered_rows[:] = 0
-        right_rows[:] = 0
+        mixer_rows[:] = 0
         for first in range(0, phases.shape[2], LANES):
-            _raise_block(phases[r], first, entered[r], right[r], tables, classical, work)
+            _raise_block(phases[r], first, entered, mixer, tables, classical, work)
             outputs = amplitudes[last:]
             _weigh(outputs, weights, classical, normalise, probabilities, total)
             load_rows(slopes[r], first, slope_rows)
@@ -277,17 +239,14 @@ def _backward(phases, entered, right, tables, weights, classical, normalise, slo
                 outputs, weights, classical, normalise,
                 probabilities, total, slope_rows, gradients[last:],
             )  # fmt: skip
-            lower_levels(
-                forms, level_start, pair_start, pair_mode, pair_parent,
-                amplitudes, gradients, form_gradients,
-            )  # fmt: skip
+            lower_levels(forms, tables, amplitudes, gradients, form_gradients)
             if classical:
                 _unsquare(columns, form_gradients)
-            _unmix_modes(turned, right[r], form_gradients, turned_gradients, right_rows)
+            _unmix_modes(turned, mixer, form_gradients, turned_gradients, mixer_rows)
             _unturn_light(cosines, sines, turned, turned_gradients, phase_rows, entered_rows)
             store_rows(phase_rows, first, phase_slopes[r])
-        _sum_lanes(entered_rows, entered_gradients[r])
-        _sum_lanes(right_rows, right_gradients[r])
+        left_gradients[r] = entered_rows.reshape(n_photons, n_modes, 2, LANES).sum(axis=3).T
+        right_gradients[r] = mixer_rows.reshape(n_modes, n_modes, 2, LANES).sum(axis=3).T
 
 
 class _Probabilities(torch.autograd.Function):
@@ -298,47 +257,29 @@ class _Probabilities(torch.autograd.Function):
     def forward(context, phases, left, right, circuit):
         angles = torch.stack([left.detach(), right.detach()]).double()
         turns = torch.stack([angles.cos(), angles.sin()], dim=1)
-        (n_replicas, n_samples, m), n = phases.shape, len(circuit.photon_modes)
-        planes = [angles.new_empty(n_replicas, 2, m, n), angles.new_empty(n_replicas, 2, m, m)]
-        inputs = (circuit.photon_modes, np.arange(m))
-        for k in range(2):
-            mesh_forward(turns[k].numpy(), mesh_layout(m), inputs[k], planes[k].numpy())
-        light, mixer = phases.new_empty(n_replicas, n * m, 2), phases.new_empty(n_replicas, m, m, 2)
-        _split_planes(planes[0].numpy(), planes[1].numpy(), light.numpy(), mixer.numpy())
+        n_modes, options = phases.shape[2], (circuit.tables[1:], *circuit[2:])
+        columns = (circuit.photon_modes, np.arange(n_modes))
+        planes = [mesh_planes(turns[k], n_modes, columns[k]) for k in range(2)]
         waves = torch.stack([phases.detach().cos(), phases.detach().sin()], dim=1)
-        output = phases.new_empty(n_replicas, n_samples, len(circuit.weights))
-        _forward(waves.numpy(), light.numpy(), mixer.numpy(), *circuit.options, output.numpy())
-        context.circuit, context.kept = circuit, (turns, planes, waves, light, mixer)
+        output = phases.new_empty(*phases.shape[:2], len(circuit.weights))
+        _forward(waves.numpy(), *(one.numpy() for one in planes), *options, output.numpy())
+        context.kept = waves, turns, planes, options
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient):
-        turns, planes, waves, light, mixer = context.kept
-        phase_slopes, light_gradient = torch.empty_like(waves[:, 0]), torch.empty_like(light)
-        mixer_gradient = torch.empty_like(mixer.flatten(1, 2))
-        results = phase_slopes.numpy(), light_gradient.numpy(), mixer_gradient.numpy()
-        _backward(
-            waves.numpy(), light.numpy(), mixer.numpy(), *context.circuit.options,
-            gradient.detach().contiguous().numpy(), results,
-        )  # fmt: skip
-        gradients = [torch.empty_like(one) for one in planes]
-        _join_planes(*results[1:], gradients[0].numpy(), gradients[1].numpy())
-        slopes = turns.new_empty(2, *turns.shape[2:])
-        for k in range(2):
-            mesh_backward(
-                turns[k].numpy(), mesh_layout(waves.shape[3]),
-                planes[k].clone().numpy(), gradients[k].numpy(), slopes[k].numpy(),
-            )  # fmt: skip
-        slopes = slopes.to(waves.dtype)
-        return phase_slopes, slopes[0], slopes[1], None
+        waves, turns, planes, options = context.kept
+        slopes = gradient.detach().contiguous().numpy()
+        results = [torch.empty_like(one) for one in (waves[:, 0], *planes)]
+        arrays, targets = ([one.numpy() for one in part] for part in ([waves, *planes], results))
+        _backward(*arrays, *options, slopes, tuple(targets))
+        mesh = [mesh_slopes(*one) for one in zip(turns, planes, results[1:], strict=True)]
+        return results[0], *(one.to(gradient.dtype) for one in mesh), None
 
 
 def output_probabilities(
     phases: torch.Tensor, left: torch.Tensor, right: torch.Tensor, circuit: Sandwich
 ) -> torch.Tensor:
-    """Probabilities (R, B, N) behind interferometer, phases, interferometer; on the CPU.
-
-    `phases` (R, B, m) and those of the two meshes (R, m m, see `mesh_unitary`) are in radians.
-    """
+    """Probabilities (R, B, N) behind mesh, phases (R, B, m), mesh (R, m m), radians; on the CPU."""
     return _Probabilities.apply(phases, left, right, circuit)
