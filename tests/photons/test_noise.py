@@ -15,9 +15,8 @@ from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.merlin import MerlinHead
 from qllm_helpers.heads.parameters import count_parameters
 from qllm_helpers.photons.layer import PhotonicLayer
-from qllm_helpers.photons.merlin import to_merlin
+from qllm_helpers.photons.merlin import TOKEN_VARIABLE, open_processor, to_merlin, to_noise_model
 from qllm_helpers.photons.noise import Noise, draw_features, perturb, recorded
-from qllm_helpers.photons.processor import TOKEN_VARIABLE, open_processor, to_noise_model
 from qllm_helpers.studies.registry import registered
 from qllm_helpers.text.protocols import Split
 

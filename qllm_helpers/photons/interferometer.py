@@ -1,18 +1,19 @@
-"""From phases to output probabilities in one compiled pass over blocks of samples.
+"""Meshes of Mach-Zehnder interferometers, and phases to probabilities in one compiled pass.
 
-No amplitudes of more than one block are ever written; the backward pass computes a block anew.
+Derivatives are written by hand. No amplitudes of more than one block of samples are ever written;
+the backward pass computes a block anew.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 
 from qllm_helpers.photons.kernels import (
     LANES,
-    FockTables,
     conjugate_multiply_add,
     jit,
     load_rows,
@@ -20,17 +21,143 @@ from qllm_helpers.photons.kernels import (
     raise_levels,
     store_rows,
 )
-from qllm_helpers.photons.mesh import mesh_planes, mesh_slopes
+
+_BALANCED = float(np.sqrt(0.5))
 
 
-class Sandwich(NamedTuple):
-    """What `output_probabilities` has to know of a circuit besides its phases."""
+@lru_cache(maxsize=64)
+def mesh_layout(n_modes: int) -> np.ndarray:
+    """Upper mode of each interferometer of a rectangular mesh, int64 (m (m - 1) / 2,), read only.
 
-    tables: FockTables
-    photon_modes: np.ndarray  # input mode of every photon
-    weights: np.ndarray  # `bunching_factors` in the type of the phases
-    classical: bool  # particles that do not interfere with each other
-    normalise: bool  # divide by the sum of the probabilities
+    In light's order, as Perceval's RECTANGLE (Clements et al. 2016).
+    """
+    columns = (range(column % 2, n_modes - 1, 2) for column in range(n_modes))
+    layout = np.array([mode for column in columns for mode in column], dtype=np.int64)
+    layout.setflags(write=False)
+    return layout
+
+
+# Real and imaginary parts lie in separate planes, so that a gate is a handful of vector operations
+# on two rows.
+@jit
+def _turn(real, imaginary, cosine, sine):
+    """Multiply a row by exp(i phase)."""
+    for column in range(real.shape[0]):
+        x, y = real[column], imaginary[column]
+        real[column] = cosine * x - sine * y
+        imaginary[column] = cosine * y + sine * x
+
+
+@jit
+def _split_beam(planes, row, sign):
+    """A balanced beam splitter on rows `row`, `row + 1` (`sign` -1: its inverse)."""
+    upper_real, lower_real = planes[0, row], planes[0, row + 1]
+    upper_imaginary, lower_imaginary = planes[1, row], planes[1, row + 1]
+    cross = sign * _BALANCED
+    for column in range(upper_real.shape[0]):
+        a, b = upper_real[column], upper_imaginary[column]
+        c, d = lower_real[column], lower_imaginary[column]
+        upper_real[column] = _BALANCED * a - cross * d
+        upper_imaginary[column] = _BALANCED * b + cross * c
+        lower_real[column] = _BALANCED * c - cross * b
+        lower_imaginary[column] = _BALANCED * d + cross * a
+
+
+@jit
+def _mesh_forward(turns, layout, columns, planes):
+    """Fill `planes` (R, 2, m, k) with columns of the meshes; `turns` (2, R, m * m): cos, sin."""
+    n_gates = len(layout)
+    planes[:] = 0
+    for replica in range(len(planes)):
+        light, cosine, sine = planes[replica], turns[0, replica], turns[1, replica]
+        for k in range(len(columns)):
+            light[0, columns[k], k] = 1
+        for j in range(n_gates):
+            row = layout[j]
+            for index in range(2 * j, 2 * j + 2):
+                _split_beam(light, row, 1.0)
+                _turn(light[0, row], light[1, row], cosine[index], sine[index])
+        for row in range(light.shape[1]):
+            index = 2 * n_gates + row
+            _turn(light[0, row], light[1, row], cosine[index], sine[index])
+
+
+@jit
+def _undo_phase(light, gradient, row, cosine, sine):
+    """Take a phase shifter off `light` and `gradient`; return the phase's own derivative."""
+    slope = 0.0
+    for column in range(light.shape[2]):
+        # Re(conj(gradient) * i * light), summed over the row that the phase turns
+        slope += gradient[1, row, column] * light[0, row, column]
+        slope -= gradient[0, row, column] * light[1, row, column]
+    _turn(light[0, row], light[1, row], cosine, -sine)
+    _turn(gradient[0, row], gradient[1, row], cosine, -sine)
+    return slope
+
+
+@jit
+def _mesh_backward(turns, layout, planes, gradients, slopes):
+    """Walk the mesh backwards, undoing each unitary element: no intermediate is stored."""
+    n_gates = len(layout)
+    for replica in range(len(planes)):
+        light, gradient = planes[replica], gradients[replica]
+        cosine, sine, slope = turns[0, replica], turns[1, replica], slopes[replica]
+        for row in range(light.shape[1]):
+            index = 2 * n_gates + row
+            slope[index] = _undo_phase(light, gradient, row, cosine[index], sine[index])
+        for j in range(n_gates - 1, -1, -1):
+            row = layout[j]
+            for index in range(2 * j + 1, 2 * j - 1, -1):
+                slope[index] = _undo_phase(light, gradient, row, cosine[index], sine[index])
+                _split_beam(light, row, -1.0)
+                _split_beam(gradient, row, -1.0)
+
+
+def _planes(turns: torch.Tensor, n_modes: int, columns: np.ndarray) -> torch.Tensor:
+    """Planes (R, 2, m, k) of `_mesh_forward`, in memory of torch, from `turns` (2, R, m m)."""
+    planes = turns.new_empty(turns.shape[1], 2, n_modes, len(columns))
+    _mesh_forward(turns.numpy(), mesh_layout(n_modes), columns, planes.numpy())
+    return planes
+
+
+def _slopes(turns, planes, gradients) -> torch.Tensor:
+    """Derivatives (R, m m) by the phases; `gradients`, those of the planes, are overwritten."""
+    slopes, layout = torch.empty_like(turns[0]), mesh_layout(planes.shape[2])
+    light = planes.clone()
+    _mesh_backward(turns.numpy(), layout, light.numpy(), gradients.numpy(), slopes.numpy())
+    return slopes
+
+
+class _MeshColumns(torch.autograd.Function):
+    # In float64 throughout: the mesh costs microseconds, and a single replica's rounding must not
+    # depend on how many others are built beside it.
+    @staticmethod
+    def forward(context, phases, n_modes, columns):
+        angles = phases.detach().to(torch.float64)
+        turns = torch.stack([angles.cos(), angles.sin()])
+        planes = _planes(turns, n_modes, columns)
+        context.turns, context.planes, context.dtype = turns, planes, phases.dtype
+        return torch.complex(planes[:, 0], planes[:, 1]).to(phases.dtype.to_complex())
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient):
+        gradient = gradient.detach().to(torch.complex128)
+        gradients = torch.stack([gradient.real, gradient.imag], dim=1)
+        slopes = _slopes(context.turns, context.planes, gradients)
+        return slopes.to(context.dtype), None, None
+
+
+def mesh_unitary(
+    phases: torch.Tensor, n_modes: int, columns: Sequence[int] | None = None
+) -> torch.Tensor:
+    """Unitaries (R, m, k) of meshes: amplitudes from modes `columns` (default: all) to every mode.
+
+    `phases` (R, m m), radians: inner and outer phase of each interferometer in the order of
+    `mesh_layout`, then the m output phases.
+    """
+    columns = np.arange(n_modes) if columns is None else np.array(columns)
+    return _MeshColumns.apply(phases.cpu(), n_modes, columns).to(phases.device)
 
 
 @jit
@@ -254,14 +381,14 @@ class _Probabilities(torch.autograd.Function):
     # depend on how many others stand beside it. All memory comes from torch: NumPy's alignment
     # varies, and with it the rounding of later products.
     @staticmethod
-    def forward(context, phases, left, right, circuit):
+    def forward(context, phases, left, right, tables, modes, weights, classical, normalise):
         angles = torch.stack([left.detach(), right.detach()]).double()
         turns = torch.stack([angles.cos(), angles.sin()], dim=1)
-        n_modes, options = phases.shape[2], (circuit.tables[1:], *circuit[2:])
-        columns = (circuit.photon_modes, np.arange(n_modes))
-        planes = [mesh_planes(turns[k], n_modes, columns[k]) for k in range(2)]
+        n_modes, options = phases.shape[2], (tables[1:], weights, classical, normalise)
+        columns = (np.array(modes), np.arange(n_modes))
+        planes = [_planes(turns[k], n_modes, columns[k]) for k in range(2)]
         waves = torch.stack([phases.detach().cos(), phases.detach().sin()], dim=1)
-        output = phases.new_empty(*phases.shape[:2], len(circuit.weights))
+        output = phases.new_empty(*phases.shape[:2], len(weights))
         _forward(waves.numpy(), *(one.numpy() for one in planes), *options, output.numpy())
         context.kept = waves, turns, planes, options
         return output
@@ -274,12 +401,11 @@ class _Probabilities(torch.autograd.Function):
         results = [torch.empty_like(one) for one in (waves[:, 0], *planes)]
         arrays, targets = ([one.numpy() for one in part] for part in ([waves, *planes], results))
         _backward(*arrays, *options, slopes, tuple(targets))
-        mesh = [mesh_slopes(*one) for one in zip(turns, planes, results[1:], strict=True)]
-        return results[0], *(one.to(gradient.dtype) for one in mesh), None
+        mesh = [_slopes(*one) for one in zip(turns, planes, results[1:], strict=True)]
+        return results[0], *(one.to(gradient.dtype) for one in mesh), *[None] * 5
 
 
-def output_probabilities(
-    phases: torch.Tensor, left: torch.Tensor, right: torch.Tensor, circuit: Sandwich
-) -> torch.Tensor:
-    """Probabilities (R, B, N) behind mesh, phases (R, B, m), mesh (R, m m), radians; on the CPU."""
-    return _Probabilities.apply(phases, left, right, circuit)
+# Probabilities (R, B, N), on the CPU, from phases (R, B, m) and meshes (R, m m), radians, tables,
+# the mode of every photon, `bunching_factors` in the type of the phases, whether the particles are
+# classical (do not interfere), and whether probabilities are divided by their sum.
+output_probabilities = _Probabilities.apply
