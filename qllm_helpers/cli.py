@@ -167,10 +167,10 @@ def bench(
 
     Takes about ten minutes on two cores. Keep the machine otherwise idle; quote ratios, not times.
     """
-    from qllm_helpers.benchmarks import bounds, layer
+    from qllm_helpers.benchmarks import layer
     from qllm_helpers.benchmarks import qubits as qubit_circuits
-    from qllm_helpers.benchmarks.sweep import sweep_benchmark
-    from qllm_helpers.benchmarks.timing import run_benchmark
+    from qllm_helpers.benchmarks.layer import sweep_benchmark
+    from qllm_helpers.benchmarks.timing import machine_limits, run_benchmark, with_bounds
 
     if qubits:
         try:
@@ -178,9 +178,9 @@ def bench(
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{error} (--no-qubits)") from error
     options = {"n_threads": threads or os.cpu_count() or 1, "min_seconds": seconds}
-    limits = bounds.machine_limits()
+    limits = machine_limits()
     table = run_benchmark(layer.standard_cases(), **options, progress=True)
-    table = bounds.with_bounds(table, limits)
+    table = with_bounds(table, limits)
     tables = {"benchmark": table}
     order = ["task", "n_modes", "n_photons", "engine", "n_replicas"]
     circuits = table[table["series"] == "circuits"].sort_values(order)

@@ -1,32 +1,39 @@
-"""The photonic layer beside MerLin and Perceval: cases to be timed, and that it is MerLin's.
+"""The photonic layer beside MerLin and Perceval: cases to be timed, that it is MerLin's, a sweep.
 
-What is timed is the layer: phases in, probabilities out; a training step adds a loss, the
-derivative and Adam.
+A case is the layer, phases in, probabilities out; a training step adds a loss, derivative and Adam.
+The sweep is the earlier reproduction's: 20 seeds here against one seed in MerLin.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 import torch
 
 from qllm_helpers.benchmarks.timing import training_step
+from qllm_helpers.heads.merlin import MerlinHead
+from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
+from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.protocols import few_shot_split
+from qllm_helpers.training.loop import TrainingOptions, train
 
+# Modes and photons of the MerLin reproduction (its notebook QLLM_fine_tuning).
+SWEEP = ((2, 1), (4, 1), (4, 2), (6, 1), (6, 2), (6, 3), (8, 1), (8, 2), (8, 3), (8, 4))
+SEEDS = tuple(range(20))
 CIRCUITS = ((2, 1), (4, 2), (6, 3), (8, 1), (8, 2), (8, 4), (10, 5), (12, 4))
 TASKS = ("training step", "inference")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement: an engine ("ours", "merlin", "perceval"), a circuit, a batch, a task.
-
-    `series` is the question that it belongs to: "circuits", or the size that grows.
-    """
+    """Engine ("ours", "merlin", "perceval"), circuit, batch, task; `series`: the question."""
 
     rival: ClassVar = "merlin"
     smallest: ClassVar = {"n_modes": 2, "n_photons": 1, "n_replicas": 1, "batch": 1}
@@ -84,10 +91,7 @@ def _perceval_inference(layer: PhotonicLayer, phases: torch.Tensor) -> Callable[
 
 
 def standard_cases() -> list[Case]:
-    """The table's circuits on every engine, then our growth with each size.
-
-    Perceval's SLOS backend has no derivative, so it appears under inference only.
-    """
+    """The circuits on every engine (Perceval has no derivative), then our growth with each size."""
     engines = (("ours", 1), ("ours", 20), ("merlin", 1), ("perceval", 1))
     cases = [
         Case("circuits", engine, task, *circuit, replicas)
@@ -107,10 +111,9 @@ def standard_cases() -> list[Case]:
 def agreement(
     circuits: Iterable[tuple[int, int]], *, space: str = "fock", dtype: torch.dtype = torch.float64
 ) -> pd.DataFrame:
-    """Largest difference to `merlin.QuantumLayer` with the same random weights and phases.
+    """Largest differences to `merlin.QuantumLayer` with the same random weights and phases.
 
-    Columns n_modes, n_photons, n_outputs, `probabilities` (largest absolute difference) and
-    `gradients` (of the derivative of a random readout by the phases, relative to the largest).
+    `gradients` are those of a random readout by the phases, relative to the largest.
     """
     rows = []
     for n_modes, n_photons in circuits:
@@ -125,4 +128,47 @@ def agreement(
         relative = (slope - known).abs().max() / known.abs().max()
         rows.append((n_modes, n_photons, layer.n_outputs, float(gap), float(relative)))
     names = ("n_modes", "n_photons", "n_outputs", "probabilities", "gradients")
+    return pd.DataFrame(rows, columns=names)
+
+
+def _timed_training(head, data, splits, seeds) -> tuple[float, float]:
+    """Seconds of one replicated run, and the first replica's validation accuracy."""
+    options = TrainingOptions(epochs=200, lr=1e-3, batch_size=32, weight_decay=1e-5)
+    index, validation = (
+        np.stack([getattr(split, part) for split in splits]) for part in ("train", "validation")
+    )
+    start = time.perf_counter()
+    result = train(head, data.X, data.y, index, validation, seeds=seeds, options=options)
+    return time.perf_counter() - start, result.best_validation_accuracy[0]
+
+
+def sweep_benchmark(n_threads: int, progress: bool = False) -> pd.DataFrame:
+    """Train ten circuits on the few-shot protocol: 20 seeds at once here, one seed in MerLin.
+
+    Loop, splits, weights and options are the same, so that only the layer differs; `ratio` is per
+    seed, the validation accuracies (fractions) are those of seed 0.
+    """
+    from tqdm.auto import tqdm
+
+    torch.set_num_threads(n_threads)
+    data = load_embeddings("sst2")
+    splits = [few_shot_split(data.y, data.split, seed) for seed in SEEDS]
+    rows = []
+    for n_modes, n_photons in tqdm(SWEEP, disable=not progress, desc="sweep", unit="circuit"):
+        sizes = (data.X.shape[1], 2, n_modes, n_photons)
+        head, single = (
+            PhotonicHead(*sizes, encoding="subset", space="unbunched", n_replicas=replicas)
+            for replicas in (len(SEEDS), 1)
+        )
+        head.reset_parameters(SEEDS)
+        single.reset_parameters(SEEDS[:1])
+        ours, accuracy = _timed_training(head, data, splits, SEEDS)
+        other = MerlinHead(*sizes, space="unbunched")
+        other.encoder, other.readout = single.encoder, single.readout
+        other.quantum.load_state_dict(single.quantum.to_merlin().state_dict())
+        merlin, merlin_accuracy = _timed_training(other, data, splits[:1], SEEDS[:1])
+        each = ours / len(SEEDS)
+        rows.append((*sizes[2:], ours, each, merlin, merlin / each, accuracy, merlin_accuracy))
+    names = ("n_modes", "n_photons", "ours_seconds", "ours_seconds_per_seed", "merlin_seconds")
+    names += ("ratio", "ours_validation_accuracy", "merlin_validation_accuracy")
     return pd.DataFrame(rows, columns=names)

@@ -1,8 +1,7 @@
 """The qubit circuits beside PennyLane's default.qubit: cases to be timed, and their bounds.
 
-What is timed is a training step of the simulated quantum encoder: amplitudes in, exact <Z> of all
-qubits out, a loss, the derivative by the angles, and Adam, in single precision on 384 values a
-sample. PennyLane runs with its torch interface and backpropagation, on a batch at once.
+What is timed is a training step of the simulated encoder, exact <Z> of all qubits, in single
+precision. PennyLane runs with its torch interface and backpropagation, on a batch at once.
 """
 
 from __future__ import annotations
@@ -16,14 +15,12 @@ from typing import ClassVar
 import pandas as pd
 import torch
 
-from qllm_helpers.benchmarks.bounds import copy_speed
-from qllm_helpers.benchmarks.timing import run_benchmark, training_step
+from qllm_helpers.benchmarks.timing import copy_speed, run_benchmark, training_step
 from qllm_helpers.photons.lanes import LANES
 from qllm_helpers.qubits.trainable import SimulatedEncoder
 
-#: Qubits and connectivity of the encoders, one layer each: 10 and 56 blocks of CNOT + RY.
+# Qubits and connectivity of the encoders, one layer each: 10 and 56 blocks of CNOT + RY.
 REGISTERS = ((10, 1), (14, 4))
-N_FEATURES = 384
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class QubitCase:
     def prepare(self) -> Callable[[], None]:
         """What is timed."""
         generator = torch.Generator().manual_seed(0)
-        X = torch.randn(self.n_replicas, self.batch, N_FEATURES, generator=generator)
+        X = torch.randn(self.n_replicas, self.batch, 384, generator=generator)
         encoder = SimulatedEncoder(self.n_qubits, self.connectivity, n_replicas=self.n_replicas)
         if self.engine == "pennylane":
             return _pennylane_step(encoder, X[0])
@@ -62,9 +59,9 @@ def _pennylane_step(encoder: SimulatedEncoder, X: torch.Tensor) -> Callable[[], 
     wires = range(encoder.circuit.n_qubits)
     angles = torch.nn.Parameter(encoder.angles.detach()[0].clone())
 
-    @qml.qnode(
-        qml.device("default.qubit", wires=len(wires)), interface="torch", diff_method="backprop"
-    )
+    device = qml.device("default.qubit", wires=len(wires))
+
+    @qml.qnode(device, interface="torch", diff_method="backprop")
     def circuit(x):
         qml.AmplitudeEmbedding(x, wires=wires, pad_with=0.0, normalize=True)
         for control, target, source in encoder.circuit.gates:
@@ -72,10 +69,7 @@ def _pennylane_step(encoder: SimulatedEncoder, X: torch.Tensor) -> Callable[[], 
             qml.RY(angles[source], target)
         return [qml.expval(qml.PauliZ(wire)) for wire in wires]
 
-    def expectations(x):
-        return torch.stack(circuit(x), dim=-1).to(torch.float32)
-
-    return training_step(expectations, [angles], X)
+    return training_step(lambda x: torch.stack(circuit(x), dim=-1).float(), [angles], X)
 
 
 def standard_cases() -> list[QubitCase]:
@@ -88,31 +82,24 @@ def standard_cases() -> list[QubitCase]:
 
 
 def require_pennylane() -> None:
-    """Raise ModuleNotFoundError, saying what to do, if PennyLane is not installed."""
+    """ModuleNotFoundError if PennyLane is not installed."""
     if find_spec("pennylane") is None:
-        raise ModuleNotFoundError(
-            "PennyLane is needed to compare with: install the extra `test` of this package, or "
-            "leave the qubit circuits out."
-        )
+        raise ModuleNotFoundError("PennyLane is missing: install the extra `test`, or leave it out")
 
 
 def state_bytes(case):
-    """Traffic of one training step that goes over the states gate by gate, in bytes.
+    """Bytes of one training step gate by gate, of a case or a table of them.
 
-    Every block of CNOT + RY reads and writes the states once forward; backward it reads and writes
-    the states and their gradients. `case` is a case, or a table of them.
+    Every block reads and writes the states once forward, states and gradients backward.
     """
-    state = 4.0 * 2**case.n_qubits * case.n_replicas * case.batch
-    return 6.0 * case.n_blocks * state
+    return 24.0 * case.n_blocks * 2**case.n_qubits * case.n_replicas * case.batch
 
 
 def with_bandwidth(table: pd.DataFrame, memory: float, cache: dict[int, float]) -> pd.DataFrame:
-    """Add `bound_memory` and `bound_cache`: seconds that `state_bytes` take at a speed of copying.
+    """Add the seconds of `state_bytes` at two speeds of copying, bytes per second, and times over.
 
-    `memory` is the speed of a large copy in bytes per second, `cache` that of one block of our
-    kernels' states, which stays in the cache, by the number of qubits. `over_memory` and
-    `over_cache` are the times divided by the bounds; below 1 where gates share a pass or states
-    stay in the cache.
+    `memory` is a large copy, `cache` one block of our states in the cache, by the number of qubits.
+    Times are below these bounds where gates share a pass or states stay in the cache.
     """
     speeds = {"memory": memory, "cache": table["n_qubits"].map(cache)}
     for name, speed in speeds.items():
@@ -122,10 +109,7 @@ def with_bandwidth(table: pd.DataFrame, memory: float, cache: dict[int, float]) 
 
 
 def run_qubit_benchmark(cases: Iterable[QubitCase], **options) -> pd.DataFrame:
-    """Measure the cases: `run_benchmark` with its options, `with_bandwidth`, PennyLane's version.
-
-    Raises ModuleNotFoundError before any measurement if PennyLane is not installed.
-    """
+    """Rows of `run_benchmark` `with_bandwidth`; nothing is measured without PennyLane."""
     require_pennylane()
     cases = list(cases)
     memory = copy_speed(1 << 26)

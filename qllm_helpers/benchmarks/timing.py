@@ -1,9 +1,8 @@
-"""Time and peak memory of cases, each in a fresh process, and ratios to a rival of ours.
+"""Time and peak memory of cases, each in a fresh process, ratios to a rival, and lower bounds.
 
-A case is a frozen dataclass: an `engine`, a `task`, `n_replicas` circuits side by side and their
-sizes. Its `prepare` returns what is timed, a call without arguments; its class names the `rival`,
-the `smallest` sizes and the properties that are `derived` from the fields. Times are comparable
-inside one table only, measured in one run on one machine: ratios are what to quote.
+A case is a frozen dataclass: `engine`, `task`, `n_replicas` and sizes. `prepare` returns what is
+timed; its class names the `rival`, the `smallest` sizes and the `derived` properties. Times compare
+inside one table only: ratios are what to quote.
 """
 
 from __future__ import annotations
@@ -14,8 +13,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields, replace
 
+import numpy as np
 import pandas as pd
 import torch
+from numba import njit
+
+from qllm_helpers.photons.kernels import fock_tables
 
 
 def training_step(module, parameters, x: torch.Tensor) -> Callable[[], None]:
@@ -32,46 +35,42 @@ def training_step(module, parameters, x: torch.Tensor) -> Callable[[], None]:
     return step
 
 
-def _peak_mebibytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def clocked(call: Callable, n_threads: int, min_seconds: float):
+    """Torch's `Measurement` of a call, repeated for at least `min_seconds`."""
+    from torch.utils.benchmark import Timer
+
+    timer = Timer("call()", globals={"call": call}, num_threads=n_threads)
+    return timer.blocked_autorange(min_run_time=min_seconds)
 
 
 def measure(case, n_threads: int, min_seconds: float) -> dict:
-    """Time one call of a case in this process, and the rise of the peak of its memory.
+    """Median time of a case in this process, and how far the peak of resident memory rises.
 
-    Returns the case's fields and derived columns, `seconds` (median of the repetitions, which take
-    at least `min_seconds` together), `seconds_iqr`, `seconds_per_replica`, `peak_mebibytes` (of
-    resident memory) and `n_threads` (of torch; our kernels use one, whatever this is).
+    `n_threads` are torch's; our kernels use one, whatever this is.
     """
-    from torch.utils.benchmark import Timer
-
     torch.set_num_threads(n_threads)
     # What the engine loads or compiles at its first call is not the case's.
     replace(case, **case.smallest).prepare()()
-    before = _peak_mebibytes()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     call = case.prepare()
     call()
     call()
-    timer = Timer("call()", globals={"call": call}, num_threads=n_threads)
-    timing = timer.blocked_autorange(min_run_time=min_seconds)
+    timing = clocked(call, n_threads, min_seconds)
     # Before the quantiles are taken: they need megabytes of their own.
-    rise = _peak_mebibytes() - before
+    rise = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {
         **asdict(case),
         **{name: getattr(case, name) for name in case.derived},
         "seconds": timing.median,
         "seconds_iqr": timing.iqr,
         "seconds_per_replica": timing.median / case.n_replicas,
-        "peak_mebibytes": rise,
+        "peak_mebibytes": rise / 1024,
         "n_threads": n_threads,
     }
 
 
 def with_ratios(table: pd.DataFrame, kind: type) -> pd.DataFrame:
-    """Add `ratio`: the rival's time per replica of the same task and circuit over this one's.
-
-    `kind` is the dataclass of the cases. NaN where the rival was not measured.
-    """
+    """Add `ratio`, to the rival's time per replica of the same case; `kind` is the cases' class."""
     keys = [field.name for field in fields(kind) if field.name not in ("engine", "n_replicas")]
     rival = table[table["engine"] == kind.rival].set_index(keys)["seconds_per_replica"]
     reference = table[keys].join(rival, on=keys)["seconds_per_replica"]
@@ -81,10 +80,7 @@ def with_ratios(table: pd.DataFrame, kind: type) -> pd.DataFrame:
 def run_benchmark(
     cases: Iterable, *, n_threads: int, min_seconds: float = 1.0, progress: bool = False
 ) -> pd.DataFrame:
-    """Measure cases of one kind one after the other: rows of `measure`, `with_ratios`.
-
-    Each runs in a fresh process, so that peaks and caches are its own.
-    """
+    """Rows of `measure` for cases of one kind, each in a fresh process, and `with_ratios`."""
     from tqdm.auto import tqdm
 
     # A server that has imported everything and computed nothing forks it: no import is waited for.
@@ -112,3 +108,67 @@ def saved_bytes(compute: Callable[[], torch.Tensor]) -> int:
         compute()
     storages = [tensor.untyped_storage() for tensor in kept]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+# What one core cannot beat: calls of torch, arithmetic, memory
+@njit(nogil=True, fastmath={"contract"})
+def _multiply_adds(values, factors, repeats):
+    for _ in range(repeats):
+        for row in range(values.shape[0]):
+            for lane in range(values.shape[1]):
+                values[row, lane] = values[row, lane] * factors[row, lane] + factors[row, lane]
+
+
+def copy_speed(n_floats: int) -> float:
+    """Bytes that one core reads and writes in a second when it copies so many float32."""
+    source, target = torch.zeros(2, n_floats)
+    return 8.0 * n_floats / clocked(lambda: target.copy_(source), 1, 0.5).median
+
+
+def machine_limits() -> dict[str, float]:
+    """What one core can do here, in a second.
+
+    `flops`: multiply-adds (two operations each) on rows of 32 float32 in cache, the access pattern
+    of the kernel; `bytes_per_second`: a copy of 256 MiB, read plus write.
+    """
+    values, factors = np.zeros((64, 32), np.float32), np.full((64, 32), 0.5, np.float32)
+    _multiply_adds(values, factors, 1)
+    seconds = clocked(lambda: _multiply_adds(values, factors, 20_000), 1, 0.5).median
+    flops = 2.0 * values.size * 20_000 / seconds
+    return {"flops": flops, "bytes_per_second": copy_speed(1 << 25)}
+
+
+def arithmetic(case) -> float:
+    """Operations of the recursion in one call: 8 for every (mode, parent state), a multiply-add.
+
+    A training step runs it twice and takes two derivatives.
+    """
+    pairs = len(fock_tables(case.n_modes, case.n_photons, False).pair_mode)
+    passes = 4 if case.task == "training step" else 1
+    return 8.0 * pairs * passes * case.n_replicas * case.batch
+
+
+def output_bytes(case):
+    """Least traffic of the outputs with main memory in one call, bytes, of a case or a table.
+
+    Amplitudes are written and read, probabilities written; a training step does it with gradients.
+    """
+    words = 5 * (1 + (case.task == "training step"))
+    return 4.0 * words * case.n_outputs * case.n_replicas * case.batch
+
+
+def with_bounds(table: pd.DataFrame, limits: dict[str, float]) -> pd.DataFrame:
+    """Add to our rows three lower bounds, in seconds a call, the largest one's name, `over_bound`.
+
+    That is the time over their sum (they do not overlap on one core). The launch of torch's
+    operations is what the task's fastest call needs beyond arithmetic and memory.
+    """
+    ours = table[table["engine"] == "ours"]
+    bounds = pd.DataFrame({"launch": 0.0}, index=ours.index)
+    bounds["arithmetic"] = [arithmetic(case) / limits["flops"] for case in ours.itertuples()]
+    bounds["memory"] = output_bytes(ours) / limits["bytes_per_second"]
+    rest = ours["seconds"] - bounds.sum(axis=1)
+    bounds["launch"] = rest.groupby(ours["task"]).transform("min").clip(lower=0)
+    return table.join(bounds.add_prefix("bound_")).assign(
+        bound=bounds.idxmax(axis=1), over_bound=ours["seconds"] / bounds.sum(axis=1)
+    )
