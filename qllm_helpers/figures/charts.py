@@ -32,35 +32,10 @@ def embedding_map(
     axis_names: tuple[str, str] = ("first component", "second component"),
     height: float = 4.2,
 ) -> Figure:
-    """Sentences as dots in a plane, one colour a class.
-
-    Parameters
-    ----------
-    points : ndarray, shape (n, 2)
-        For example a principal-component projection.
-    labels : ndarray of int, shape (n,)
-        Class of every point.
-    label_names : list of str or None
-        Name of every class.
-    axis_names : tuple of str
-        What the two coordinates are (no unit: embeddings have none).
-    height : float
-        Inches.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If `points` is not (n, 2) or `labels` not (n,).
-    """
+    """Sentences as dots in a plane, `points` (n, 2), one colour a class, `labels` (n,)."""
     points, labels = np.asarray(points), np.asarray(labels)
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
-        raise ValueError(
-            f"need points (n, 2) and labels (n,), not {points.shape} and {labels.shape}"
-        )
+        raise ValueError(f"need points (n, 2) and labels (n,): {points.shape}, {labels.shape}")
     figure, axes = new_figure(height)
     styles = [FAMILY_STYLE[name] for name in ("svc", "photonic", "mlp", "qubit", "twin", "linear")]
     for place, label in enumerate(np.unique(labels)):
@@ -82,24 +57,9 @@ def accuracy_by_parameters(
     label_front: bool = True,
     height: float = 2.9,
 ) -> Figure:
-    """Accuracy against the number of parameters, with intervals and the Pareto front.
+    """Accuracy of `rows` of fits against each of the `counts`, with intervals and the Pareto front.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit.
-    counts : sequence of str
-        Columns that count parameters; one panel each. Heads without a count are left out.
-    value : str
-        Column on the vertical axis.
-    label_front : bool
-        Write the name of the heads on the front.
-    height : float
-        Inches of one panel.
-
-    Returns
-    -------
-    Figure
+    Heads without a count are left out; `label_front` writes the names of the heads on the front.
     """
     table = summarise(rows, value=value)
     figure, panels = new_figure(
@@ -137,20 +97,9 @@ def _draw_front(axes, table, count, label) -> None:
 def selection_effect_histogram(
     differences: Sequence[float], *, observed: dict[str, float] | None = None, bins: int = 60
 ) -> Figure:
-    """Distribution of "best minus best" under pure noise, with reported differences.
+    """Distribution of "best minus best" under pure noise; reported differences are upright lines.
 
-    Parameters
-    ----------
-    differences : array-like
-        From :func:`qllm_helpers.results.statistics.selection_effect`, or one value per seed.
-    observed : dict of str to float
-        Reported differences (fractions) by their name; drawn as vertical lines.
-    bins : int
-        Number of bins.
-
-    Returns
-    -------
-    Figure
+    `differences` are fractions, as from :func:`qllm_helpers.results.selection.selection_effect`.
     """
     differences = np.asarray(differences, dtype=float)
     figure, axes = new_figure(3.2)
@@ -170,19 +119,9 @@ def selection_effect_histogram(
 
 @styled
 def confusion_panels(table: pd.DataFrame, heads: Mapping[str, str]) -> Figure:
-    """Confusion matrices of some heads on one corpus, one under the other.
+    """Confusion matrices on one corpus, per cent of a line; `heads`: head -> family, the colour.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Rows of one corpus of :func:`qllm_helpers.studies.confusion.confusion_table`.
-    heads : mapping of str to str
-        Head, and its family, which gives the colour.
-
-    Returns
-    -------
-    Figure
-        The darker a field, the larger the share of its line; shares in per cent.
+    `table` is of :func:`qllm_helpers.studies.confusion.confusion_table`.
     """
     figure, axes = new_figure(3.3 * len(heads), rows=len(heads), squeeze=False)
     for (head, family), ax in zip(heads.items(), axes[:, 0], strict=True):
@@ -206,24 +145,9 @@ def confusion_panels(table: pd.DataFrame, heads: Mapping[str, str]) -> Figure:
 
 
 def phase_response(phases: Sequence[float], responses: Mapping[str, np.ndarray]) -> Figure:
-    """Probabilities against one phase, and how strong every frequency in them is.
+    """The output that varies most with one phase, and the largest coefficient of every frequency.
 
-    Parameters
-    ----------
-    phases : array (n,), radians
-        Equally spaced over one turn, without its end.
-    responses : dict of str to array (n, N)
-        Probabilities of the N outputs, by name. The upper panel draws the output that varies
-        most, the lower one the largest Fourier coefficient of all outputs at each frequency.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If the phases are not equally spaced over one turn.
+    `phases` (n,), radians, are equally spaced over one turn, `responses` probabilities (n, N).
     """
     phases = np.asarray(phases, dtype=float)
     if not np.allclose(phases, phases[0] + 2 * np.pi * np.arange(len(phases)) / len(phases)):
@@ -247,27 +171,14 @@ def phase_response(phases: Sequence[float], responses: Mapping[str, np.ndarray])
 
 
 def coincidence_curve(angles: Sequence[float], curves: Mapping[str, Sequence[float]]) -> Figure:
-    """Probability of one photon in each mode, against the angle of the beam splitter.
-
-    Parameters
-    ----------
-    angles : array (n,), radians
-        0 lets all light through, pi / 2 is the balanced splitter.
-    curves : dict of str to array (n,)
-        Probability by kind of photons.
-
-    Returns
-    -------
-    Figure
-    """
+    """Probability of one photon in each mode against the angle of the beam splitter, radians."""
     figure, axes = new_figure(3.2)
     colors = (COLORS[0], INK, COLORS[1])
     for place, (name, values) in enumerate(curves.items()):
         style = SEQUENCE[place % len(SEQUENCE)][1]
         axes.plot(angles, values, style, color=colors[place % 3], lw=2.2, label=name)
     axes.axvline(np.pi / 2, color=INK, lw=1, alpha=0.5)
-    axes.set_xticks([0, np.pi / 4, np.pi / 2, 3 * np.pi / 4, np.pi])
-    axes.set_xticklabels(["0", "π/4", "π/2", "3π/4", "π"])
+    axes.set_xticks(np.pi / 4 * np.arange(5), ["0", "π/4", "π/2", "3π/4", "π"])
     axes.set(xlabel="beam splitter angle θ (radians)", ylabel="probability of (1, 1)")
     axes.set_ylim(-0.03, 1.03)
     legend_above(figure, axes, columns=2)

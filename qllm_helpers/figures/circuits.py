@@ -28,22 +28,7 @@ _PERCEVAL_TAG = re.compile(r'<path [^>]*fill="thistle"[^>]*/>\s*<text [^>]*>[^<]
 
 
 def perceval_svg(drawing) -> SVG:
-    """A circuit drawn by Perceval, in the book's ink, larger print, cropped and transparent.
-
-    Parameters
-    ----------
-    drawing
-        What ``perceval.pdisplay(circuit, output_format=perceval.Format.HTML)`` returns.
-
-    Returns
-    -------
-    IPython.display.SVG
-
-    Raises
-    ------
-    ValueError
-        If it is not an SVG drawing.
-    """
+    """A drawing of ``pdisplay(..., output_format=Format.HTML)`` in the book's ink, cropped."""
     from IPython.display import SVG
 
     if not hasattr(drawing, "as_svg"):
@@ -113,24 +98,9 @@ def _draw_mesh(axes, start: float, n_modes: int, live: np.ndarray) -> float:
 def mesh_figure(
     input_state: Sequence[int], left_live: Sequence[bool], right_live: Sequence[bool]
 ) -> Figure:
-    """The sandwich circuit, with the phases that matter and those that do not.
+    """The sandwich circuit of `input_state` (m,): phases that matter, and those that do not.
 
-    Parameters
-    ----------
-    input_state : sequence of int, length m
-        Photons per input mode.
-    left_live, right_live : sequences of bool, length m * m
-        Whether each phase of the two meshes can change a probability, in the order of
-        `PhotonicLayer.left` and `.right`.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If the lengths do not fit.
+    `left_live`, `right_live` (m m,), in the order of `PhotonicLayer.left`, say which do.
     """
     n_modes = len(input_state)
     if not len(left_live) == len(right_live) == n_modes**2:
@@ -212,20 +182,9 @@ def _draw(axes, circuit: Circuit, loaded: bool) -> None:
 
 @styled
 def circuit_drawing(first: Circuit, second: Circuit) -> Figure:
-    """Module 1 above, module 2 below.
+    """Module 1, behind amplitude encoding, above; module 2, from all zeros, below.
 
     A box is RY: with a trainable angle, or (other colour) with an angle that the sample brings.
-
-    Parameters
-    ----------
-    first : Circuit
-        Behind amplitude encoding; all qubits are measured.
-    second : Circuit
-        From all zeros; qubit 0 is measured.
-
-    Returns
-    -------
-    Figure
     """
     heights = [circuit.n_qubits for circuit in (first, second)]
     figure, panels = new_figure(0.5 * sum(heights) + 0.8, rows=2, height_ratios=heights)

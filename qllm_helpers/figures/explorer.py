@@ -48,21 +48,8 @@ class Explorer:
 def mode_photon_explorer(table: pd.DataFrame) -> Explorer:
     """Accuracy of every circuit against modes; more on each when it is pointed at.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From :func:`qllm_helpers.results.explorer.explorer_table`.
-
-    Returns
-    -------
-    Explorer
-        Its HTML is the same in every run, and stands alone. One explorer a page: a second one
-        would share its switches.
-
-    Raises
-    ------
-    ValueError
-        If the table has no rows.
+    `table` is of :func:`qllm_helpers.results.explorer.explorer_table`. The HTML stands alone, one a
+    page: a second one would share its switches.
     """
     if table.empty:
         raise ValueError("there is nothing to explore: the table has no rows")

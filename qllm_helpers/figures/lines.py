@@ -161,19 +161,7 @@ def lines(
 def training_curves(histories: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure:
     """Loss and validation accuracy over the epochs: mean of the replicas, and their range.
 
-    Parameters
-    ----------
-    histories : DataFrame or dict of str to DataFrame
-        ``history_`` of a fitted estimator, or several by name.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If a column is missing.
+    `histories` is ``history_`` of a fitted estimator, or several by name.
     """
     histories = {"": histories} if isinstance(histories, pd.DataFrame) else histories
     figure, panels = new_figure(4.8, rows=2, sharex=True)
