@@ -92,6 +92,7 @@ def lines(
     margin: float | None = None,
     marks: Mapping[str, float] | None = None,
     log: str = "",
+    sharey: bool = True,
     height: float = 3.6,
 ) -> Figure:
     """Means with intervals against a size or a setting, one line a head.
@@ -118,6 +119,8 @@ def lines(
         Name and value of `x`: an upright line.
     log : str
         Logarithmic axes: ``"x"``, ``"y"`` or ``"xy"``.
+    sharey : bool
+        One vertical range for all panels (not if that axis is logarithmic).
     height : float
         Inches of a panel.
 
@@ -133,9 +136,8 @@ def lines(
     if table.empty:
         raise ValueError("there is nothing to draw: the table has no rows")
     parts = [("", table)] if panel is None else list(table.groupby(panel, sort=False))
-    figure, panels = new_figure(
-        height * len(parts), rows=len(parts), sharex=True, sharey="y" not in log, squeeze=False
-    )
+    shared = {"sharex": True, "sharey": sharey and "y" not in log}
+    figure, panels = new_figure(height * len(parts), rows=len(parts), squeeze=False, **shared)
     looks = _looks(table, by, families)
     for axes, (title, part) in zip(panels[:, 0], parts, strict=True):
         if margin is not None:

@@ -72,6 +72,14 @@ def test_select_best_by_validation_and_by_test():
     ]
 
 
+def test_a_tie_goes_to_the_row_that_comes_first():
+    # sorted by loss, so that the loss decides among equal accuracies; a missing loss comes last
+    rows = sweep_rows().assign(validation_accuracy=0.5, validation_loss=[3, np.nan, 1, 4, 2, 5])
+    ordered = rows.sort_values("validation_loss", na_position="last")
+    best = select_best(ordered.assign(one=0), within="one").set_index("seed")
+    assert best["validation_loss"].to_dict() == {0: 1, 1: 2}
+
+
 def test_reported_gain_by_hand():
     rows = sweep_rows()
     photonic, reference = rows[rows["n_modes"] == 4], rows[rows["n_modes"] == 6]
