@@ -5,18 +5,9 @@ in float32: nothing is standardised.
 """
 
 from qllm_helpers import checks
-from qllm_helpers.classifiers.replicated import ReplicatedClassifier, fit_many
+from qllm_helpers.classifiers.replicated import ReplicatedClassifier
 from qllm_helpers.heads.base import Head, MLPHead
 from qllm_helpers.heads.options import QubitOptions
-
-__all__ = [
-    "MLPClassifier",
-    "PhotonicClassifier",
-    "QuadraticFormClassifier",
-    "QubitClassifier",
-    "ReplicatedClassifier",
-    "fit_many",
-]
 
 
 class MLPClassifier(ReplicatedClassifier):

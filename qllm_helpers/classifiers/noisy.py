@@ -22,21 +22,12 @@ class NoisyPhotonicClassifier(PhotonicClassifier):
 
     Unless ``noise_in_training``, training and the choice of the best epoch know nothing of the
     noise: the frozen weights are those of a `PhotonicClassifier` with the same seed, bit for bit.
-    Errors and shots come from `random_state`; predicting twice gives the same labels.
+    With it, training sees noise and shots too (with the gradient of infinitely many shots), and the
+    validation accuracy is that of the noisy head. Errors and shots come from `random_state`;
+    predicting twice gives the same labels.
 
-    Parameters
-    ----------
-    brightness, transmittance, indistinguishability, g2, phase_error, phase_imprecision : float
-        See `qllm_helpers.photons.noise.Noise`.
-    detector : {"number", "threshold"}
-    post_select : bool
-    n_shots : int or None
-        Attempts for every sentence; None for infinitely many.
-    noise_in_training : bool
-        Whether training, too, sees noise and shots (with the gradient of infinitely many shots);
-        the validation accuracy is then that of the noisy head.
-    others
-        Those of `PhotonicClassifier`.
+    Parameters are those of `PhotonicClassifier` and `qllm_helpers.photons.noise.Noise`, and
+    `n_shots`, the attempts for every sentence; None for infinitely many.
     """
 
     def __init__(

@@ -5,7 +5,6 @@ Features are used as given, in float32: nothing is standardised.
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from numbers import Integral
 
 import numpy as np
@@ -95,6 +94,10 @@ class ReplicatedClassifier(TrainedClassifier):
         """Return an untrained head; raise ValueError if the parameters describe none."""
         raise NotImplementedError(f"{type(self).__name__} must define _build_head.")
 
+    def _options(self) -> TrainingOptions:
+        """Training options of this estimator; raises ValueError if one is invalid."""
+        return TrainingOptions(**self._parameters(TrainingOptions.__dataclass_fields__))
+
     def fit(self, X, y, X_val=None, y_val=None):
         """Fit on (X, y), keeping the weights of the best epoch on (X_val, y_val).
 
@@ -170,8 +173,7 @@ def _seed_of(random_state) -> int:
 
 def _fit_replicas(fits: list[ReplicatedClassifier], X, labels, classes, index, seeds) -> None:
     """Fit estimators of the same parameters on index arrays (R, n), one seed each, in one run."""
-    names = [field.name for field in fields(TrainingOptions)]
-    options = TrainingOptions(**fits[0]._parameters(names))
+    options = fits[0]._options()
     head = fits[0]._build_head(X.shape[-1], len(classes), len(seeds))
     head.reset_parameters(seeds)
     result = train(head, X, labels, *index, seeds=seeds, options=options)

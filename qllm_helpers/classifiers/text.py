@@ -21,37 +21,17 @@ __all__ = ["EndToEndClassifier", "EndToEndLinear", "count_trained"]
 class EndToEndClassifier(TrainedClassifier):
     """A language model and a head, trained together on sentences.
 
-    First the head is trained on the embeddings of the body as it is; then both go on together from
-    there. A head that starts at random would spend the few epochs that a body can afford on itself,
-    and pull the body about meanwhile (Kumar et al. 2022, arXiv 2202.10054; the numbers are ours).
+    First the head is trained (`head_epochs`, `lr`) on the embeddings of the body as it is; then
+    both go on together from there (`epochs`, `lr_together` and `lr_body`). A head that starts at
+    random would spend the few epochs that a body can afford on itself, and pull the body about
+    meanwhile (Kumar et al. 2022, arXiv 2202.10054; the numbers are ours).
 
-    Parameters
-    ----------
-    n_modes, n_photons : int or None
-        Size of a photonic head; both None for a linear map from the embedding to the logits.
-    twin : str or None
-        Classical stand-in for the photonic layer, see `qllm_helpers.heads.twins`; ``"linear"`` has
-        exactly as many parameters.
-    body : {"whole", "low_rank", "frozen"}
-        What of the language model is trained: all of it, adapters of rank `rank`, or nothing.
-    head_epochs, epochs : int
-        Epochs of the head alone, and of both together; the latter is unused with a frozen body.
-    lr, lr_together, lr_body : float
-        Learning rates of Adam: of the head alone, of the head while the body moves, of the body.
-    batch_size : int
-        Sentences per mini-batch.
-    encoder : str
-        Language model to start from.
-    progress : bool
-        Whether to show a progress bar over epochs.
-    random_state : int
-        Seed of weights, adapters, mini-batches and dropout.
-
-    Attributes
-    ----------
-    classes_, module_, history_, best_epoch_, validation_accuracy_, validation_loss_
-        As of `ReplicatedClassifier`; ``module_`` is a TextHead, and the history that of the second
-        stage, of the first with a frozen body.
+    The head is photonic, or its classical `twin` (``"linear"`` has exactly as many parameters);
+    without modes and photons it is a linear map from the embedding to the logits. Of the language
+    model `encoder` the `body` says what is trained: ``"whole"``, ``"low_rank"`` for adapters of
+    rank `rank`, or ``"frozen"``, which leaves out the second stage. `random_state`, an integer, is
+    the seed of weights, adapters, mini-batches and dropout. Attributes are those of
+    `ReplicatedClassifier` after the last stage; ``module_`` is a TextHead.
     """
 
     family = "photonic"
@@ -78,26 +58,9 @@ class EndToEndClassifier(TrainedClassifier):
         self._store(locals())
 
     def fit(self, X, y, X_val=None, y_val=None):
-        """Train on sentences, keeping the weights of the best epoch on validation sentences.
+        """Train on n sentences, keeping the weights of the best epoch on validation sentences.
 
-        Parameters
-        ----------
-        X : sequence of n str
-        y : array (n,)
-            Labels of at least two classes.
-        X_val, y_val : sequence of str and array, optional
-            Validation data. Without them the weights of the last epoch are kept.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If sentences, labels or a parameter are invalid; before any training.
-        DataError
-            If the language model cannot be loaded.
+        As `ReplicatedClassifier.fit`; raises DataError if the language model cannot be loaded.
         """
         texts = _sentences("X", X, y)
         classes, labels, index = number_labels(y, X_val, y_val)

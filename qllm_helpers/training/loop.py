@@ -36,22 +36,9 @@ _EVALUATION_ROWS = 8192
 class TrainingOptions:
     """How to train; checked when created.
 
-    Parameters
-    ----------
-    epochs : int
-        Passes over the training part.
-    lr : float
-        Learning rate of Adam.
-    batch_size : int
-        Samples per mini-batch; the last one of an epoch may be smaller.
-    weight_decay : float
-        L2 penalty added to the gradient, as in ``torch.optim.Adam``.
-    patience : int or None
-        A replica stops once its best epoch is this many epochs old; None never stops early.
-    device : str
-        "cpu" or "cuda".
-    progress : bool
-        Whether to show a progress bar over epochs.
+    `lr` and `weight_decay` are those of ``torch.optim.Adam``. The last mini-batch of an epoch may
+    be smaller than `batch_size`. A replica stops once its best epoch is `patience` epochs old; None
+    never stops early. `device` is "cpu" or "cuda"; `progress` shows a bar over epochs.
     """
 
     epochs: int = 60
@@ -74,18 +61,12 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training run recorded.
+    """What a training run recorded; arrays are (R,).
 
-    Attributes
-    ----------
-    history : DataFrame
-        Tidy, one row per replica and epoch until the replica stopped: replica, epoch (from 1),
-        train_loss (mean over the epoch's mini-batches, as they were seen), validation_loss and
-        validation_accuracy (fraction); the last two are NaN without validation data.
-    best_epoch : int array (R,)
-        Epoch whose weights the head holds now.
-    best_validation_accuracy, best_validation_loss : float array (R,)
-        At that epoch; NaN without validation data.
+    The tidy history has one row per replica and epoch until the replica stopped: replica, epoch
+    (from 1), train_loss (mean over the epoch's mini-batches, as they were seen), validation_loss
+    and validation_accuracy (fraction). The head holds the weights of `best_epoch`. What belongs to
+    validation is NaN without validation data.
     """
 
     history: pd.DataFrame
