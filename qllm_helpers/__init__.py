@@ -18,7 +18,7 @@ _HOME = {
     "PhotonicClassifier": "classifiers.estimators",
     "QubitClassifier": "classifiers.estimators",
     "MLPClassifier": "classifiers.estimators",
-    "fit_many": "classifiers.estimators",
+    "fit_many": "classifiers.replicated",
     "count_parameters": "heads.parameters",
     "load_results": "studies.table",
     "save_head": "classifiers.saved",

@@ -132,7 +132,7 @@ def screen_curve(
     see, and each part adds the error of its sentences, taken as independent between configurations
     (an upper limit for the test part, which is the same for all). Columns ``n_configurations``;
     expected excess (fraction) over one configuration of ``validation``: the best validation
-    accuracy, ``chosen_on_validation`` and ``chosen_on_test``: the test accuracy of the winner on either;
+    accuracy; ``chosen_on_validation``, ``chosen_on_test``: the test accuracy of its winner;
     ``share``: probability that the latter is `reported` above one more such fit.
     """
     on_validation = math.hypot(training_std, standard_error(accuracy, n_validation))

@@ -9,20 +9,12 @@ from torch import Tensor
 
 from qllm_helpers.heads.base import Head
 
-__all__ = ["BatchOrder", "ReplicaData", "as_embeddings", "as_index", "prepare", "resolve_device"]
-
 # Keeps the mini-batch stream of a seed apart from the weight stream of the same seed.
 _BATCH_STREAM = 1
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the torch device called `name` ("cpu", "cuda" or "cuda:<index>").
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown or the device is not available here.
-    """
+    """Torch device called "cpu", "cuda" or "cuda:<index>"; ValueError if it is not available."""
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
@@ -99,21 +91,18 @@ def prepare(head: Head, X, y, device: torch.device) -> ReplicaData:
     return ReplicaData(rows.to(device), offsets.to(device), labels.long().to(device))
 
 
-class BatchOrder:
-    """Mini-batch order of every replica, each from its own generator."""
+def batches_of_epochs(
+    train_index: Tensor, seeds: Sequence[int], batch_size: int, device: torch.device
+) -> Iterator[tuple[Tensor, ...]]:
+    """Mini-batches (R, B) of one epoch after the other, without end.
 
-    def __init__(self, train_index: Tensor, seeds: Sequence[int], batch_size: int, device):
-        self.train_index = train_index
-        self.batch_size = batch_size
-        self.device = device
-        self.generators = []
-        for seed in seeds:
-            state = np.random.SeedSequence([seed, _BATCH_STREAM]).generate_state(1, np.uint64)
-            self.generators.append(torch.Generator().manual_seed(int(state[0] >> np.uint64(1))))
-
-    def epoch(self) -> Iterator[Tensor]:
-        """Yield index tensors (R, B) that visit every training sample once."""
-        n_train = self.train_index.shape[1]
-        order = torch.stack([torch.randperm(n_train, generator=g) for g in self.generators])
-        shuffled = self.train_index.gather(1, order).to(self.device)
-        yield from shuffled.split(self.batch_size, dim=1)
+    An epoch visits every training sample once; replica r draws its order from ``seeds[r]`` alone.
+    """
+    generators = []
+    for seed in seeds:
+        state = np.random.SeedSequence([seed, _BATCH_STREAM]).generate_state(1, np.uint64)
+        generators.append(torch.Generator().manual_seed(int(state[0] >> np.uint64(1))))
+    while True:
+        order = [torch.randperm(train_index.shape[1], generator=g) for g in generators]
+        shuffled = train_index.gather(1, torch.stack(order)).to(device)
+        yield shuffled.split(batch_size, dim=1)

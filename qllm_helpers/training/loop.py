@@ -7,7 +7,6 @@ own seed. A replica therefore ends where it would end alone, up to the rounding 
 (our choice).
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +18,13 @@ from torch.nn.functional import cross_entropy
 from qllm_helpers import checks
 from qllm_helpers.heads.base import Head
 from qllm_helpers.training.batches import (
-    BatchOrder,
     ReplicaData,
     as_embeddings,
     as_index,
+    batches_of_epochs,
     prepare,
     resolve_device,
 )
-from qllm_helpers.training.tracking import BestWeights, History
 
 __all__ = ["TrainingOptions", "TrainingResult", "compute_logits", "train"]
 
@@ -38,22 +36,9 @@ _EVALUATION_ROWS = 8192
 class TrainingOptions:
     """How to train; checked when created.
 
-    Parameters
-    ----------
-    epochs : int
-        Passes over the training part.
-    lr : float
-        Learning rate of Adam.
-    batch_size : int
-        Samples per mini-batch; the last one of an epoch may be smaller.
-    weight_decay : float
-        L2 penalty added to the gradient, as in ``torch.optim.Adam``.
-    patience : int or None
-        A replica stops once its best epoch is this many epochs old; None never stops early.
-    device : str
-        "cpu" or "cuda".
-    progress : bool
-        Whether to show a progress bar over epochs.
+    `lr` and `weight_decay` are those of ``torch.optim.Adam``. The last mini-batch of an epoch may
+    be smaller than `batch_size`. A replica stops once its best epoch is `patience` epochs old; None
+    never stops early. `device` is "cpu" or "cuda"; `progress` shows a bar over epochs.
     """
 
     epochs: int = 60
@@ -69,27 +54,19 @@ class TrainingOptions:
         checks.integer("batch_size", self.batch_size)
         if self.patience is not None:
             checks.integer("patience", self.patience)
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise ValueError(f"lr must be a positive number, got {self.lr!r}.")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay!r}.")
+        checks.real("lr", self.lr, open_below=True)
+        checks.real("weight_decay", self.weight_decay)
         resolve_device(self.device)
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training run recorded.
+    """What a training run recorded; arrays are (R,).
 
-    Attributes
-    ----------
-    history : DataFrame
-        Tidy, one row per replica and epoch until the replica stopped: replica, epoch (from 1),
-        train_loss (mean over the epoch's mini-batches, as they were seen), validation_loss and
-        validation_accuracy (fraction); the last two are NaN without validation data.
-    best_epoch : int array (R,)
-        Epoch whose weights the head holds now.
-    best_validation_accuracy, best_validation_loss : float array (R,)
-        At that epoch; NaN without validation data.
+    The tidy history has one row per replica and epoch until the replica stopped: replica, epoch
+    (from 1), train_loss (mean over the epoch's mini-batches, as they were seen), validation_loss
+    and validation_accuracy (fraction). The head holds the weights of `best_epoch`. What belongs to
+    validation is NaN without validation data.
     """
 
     history: pd.DataFrame
@@ -98,36 +75,70 @@ class TrainingResult:
     best_validation_loss: np.ndarray
 
 
+class BestWeights:
+    """Own copy of each replica's best weights, and when it was taken.
+
+    The weights are real copies: a ``state_dict().copy()`` keeps references to the live tensors, and
+    what it "restores" are the last weights (a trap in the earlier reproduction).
+    """
+
+    def __init__(self, parameters: list[Tensor], n_replicas: int, patience: int | None):
+        self.parameters = parameters
+        self.patience = patience
+        self.copies = [parameter.detach().clone() for parameter in parameters]
+        self.epoch = np.zeros(n_replicas, dtype=np.int64)
+        self.accuracy = np.full(n_replicas, -np.inf)
+        self.loss = np.full(n_replicas, np.inf)
+        self.active = np.ones(n_replicas, dtype=bool)
+
+    @torch.no_grad()
+    def update(self, epoch: int, loss: np.ndarray, accuracy: np.ndarray) -> None:
+        """Take the weights of the replicas that improved: accuracy first, then loss, then age."""
+        tie = (accuracy == self.accuracy) & (loss < self.loss)
+        improved = self.active & ((accuracy > self.accuracy) | tie)
+        self.epoch[improved] = epoch
+        self.accuracy[improved] = accuracy[improved]
+        self.loss[improved] = loss[improved]
+        if improved.all():
+            # also the way for a single replica, whose weights need no dimension for it
+            for best, parameter in zip(self.copies, self.parameters, strict=True):
+                best.copy_(parameter)
+        elif improved.any():
+            replicas = torch.from_numpy(np.flatnonzero(improved)).to(self.copies[0].device)
+            for best, parameter in zip(self.copies, self.parameters, strict=True):
+                best[replicas] = parameter[replicas]
+        if self.patience is not None:
+            self.active &= epoch - self.epoch < self.patience
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Write the best weights back into the head."""
+        for best, parameter in zip(self.copies, self.parameters, strict=True):
+            parameter.copy_(best)
+
+
 def _replica_losses(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy (R,) of logits (R, B, C) and labels (R, B)."""
     losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
     return losses.unflatten(0, labels.shape).mean(1)
 
 
+def _chunks(rows: Tensor) -> tuple[Tensor, ...]:
+    """Parts of an array (R, n, ...) along its samples, each small enough for one pass."""
+    return rows.split(max(1, _EVALUATION_ROWS // len(rows)), dim=1)
+
+
 @torch.no_grad()
 def compute_logits(head: Head, X) -> Tensor:
-    """Logits of a head in evaluation mode, computed in chunks.
+    """Logits (R, n, C) of samples X (n, d) or (R, n, d) in evaluation mode, on the head's device.
 
-    Parameters
-    ----------
-    head : Head
-    X : array (n, d) shared by the replicas, or (R, n, d)
-
-    Returns
-    -------
-    Tensor (R, n, C) on the head's device
-
-    Raises
-    ------
-    ValueError
-        If X has the wrong width or is not finite.
+    Computed in chunks. Raises ValueError if X has the wrong width or is not finite.
     """
     X = as_embeddings(X, head).to(next(head.parameters()).device)
     X = X.expand(head.n_replicas, *X.shape[-2:])
-    chunk = max(1, _EVALUATION_ROWS // head.n_replicas)
     was_training = head.training
     head.eval()
-    logits = torch.cat([head(part) for part in X.split(chunk, dim=1)], dim=1)
+    logits = torch.cat([head(part) for part in _chunks(X)], dim=1)
     head.train(was_training)
     return logits
 
@@ -142,8 +153,8 @@ def _validate(head: Head, samples: list[Tensor], labels: Tensor) -> tuple[np.nda
     return losses.cpu().numpy(), accuracies.cpu().numpy()
 
 
-def _train_epoch(head: Head, data: ReplicaData, batches, optimizer) -> Tensor:
-    """One pass over the training part; mean training loss (R,), still on the device."""
+def _train_epoch(head: Head, data: ReplicaData, batches, optimizer) -> np.ndarray:
+    """One pass over the training part; mean training loss, float64 (R,)."""
     head.train()
     total, seen = 0.0, 0
     for index in batches:
@@ -153,7 +164,7 @@ def _train_epoch(head: Head, data: ReplicaData, batches, optimizer) -> Tensor:
         optimizer.step()
         total = total + losses.detach() * index.shape[1]
         seen += index.shape[1]
-    return total / seen
+    return (total / seen).double().cpu().numpy()
 
 
 def _require_finite(kind: str, losses: np.ndarray, active, seeds, epoch: int) -> None:
@@ -177,6 +188,14 @@ def _check_run(head: Head, y, train_index, validation_index, seeds, options) -> 
     elif options.patience is not None:
         raise ValueError("patience needs validation data: pass some, or use patience=None.")
     return train_index, validation_index, seeds
+
+
+def _reached_parameters(head: Head, X: Tensor) -> list[Tensor]:
+    """Trainable parameters that the logits depend on; the others keep their first values."""
+    parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    head.eval()  # so that no dropout mask is drawn
+    gradients = torch.autograd.grad(head(X).sum(), parameters, allow_unused=True)
+    return [p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
 
 
 def _epochs(options: TrainingOptions):
@@ -230,54 +249,46 @@ def train(
     device = resolve_device(options.device)
     data = prepare(head, X, y, device)
     head.to(device)
-    order = BatchOrder(train_index, seeds, options.batch_size, device)
+    parameters = _reached_parameters(head, data.take(train_index[:, :1].to(device)))
+    best = BestWeights(parameters, head.n_replicas, options.patience)
+    batches = batches_of_epochs(train_index, seeds, options.batch_size, device)
     if validation_index is not None:
         validation_index = validation_index.to(device)
-    history, best = _run(head, data, order, validation_index, seeds, options)
+    history = _run(head, data, batches, validation_index, best, seeds, options)
     head.eval()
     if validation_index is None:
         unknown = np.full(len(seeds), np.nan)
         last = np.full(len(seeds), options.epochs)
-        return TrainingResult(history.frame(), last, unknown, unknown.copy())
+        return TrainingResult(history, last, unknown, unknown.copy())
     best.restore()
-    return TrainingResult(history.frame(), best.epoch, best.accuracy, best.loss)
+    return TrainingResult(history, best.epoch, best.accuracy, best.loss)
 
 
-def _reached_parameters(head: Head, X: Tensor) -> list[Tensor]:
-    """Trainable parameters that the logits depend on; the others keep their first values."""
-    parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
-    head.eval()  # so that no dropout mask is drawn
-    gradients = torch.autograd.grad(head(X).sum(), parameters, allow_unused=True)
-    return [p for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
-
-
-def _run(head, data, order, validation_index, seeds, options) -> tuple[History, BestWeights]:
-    """Run the epochs of `train` on checked inputs; the head holds the last weights afterwards."""
-    parameters = _reached_parameters(head, data.take(order.train_index[:, :1].to(data.rows.device)))
-    groups = head.parameter_groups(parameters, options.lr)
+def _run(head, data, batches, validation_index, best, seeds, options) -> pd.DataFrame:
+    """Run the epochs of `train`; the head holds the last weights afterwards, `best` the best."""
+    groups = head.parameter_groups(best.parameters, options.lr)
     optimizer = torch.optim.Adam(groups, weight_decay=options.weight_decay, fused=True)
-    history, best = History(), BestWeights(parameters, head.n_replicas, options.patience)
     if validation_index is not None:
         # Gathered once: they are the same in every epoch.
-        chunk = max(1, _EVALUATION_ROWS // head.n_replicas)
-        samples = [data.take_shared(part) for part in validation_index.split(chunk, dim=1)]
+        samples = [data.take_shared(part) for part in _chunks(validation_index)]
         labels = data.labels[validation_index]
     loss = accuracy = np.full(len(seeds), np.nan)
+    actives, records = [], []
     for epoch in _epochs(options):
         active = best.active.copy()
-        train_loss = _train_epoch(head, data, order.epoch(), optimizer).double().cpu().numpy()
+        train_loss = _train_epoch(head, data, next(batches), optimizer)
         _require_finite("training", train_loss, active, seeds, epoch)
         if validation_index is not None:
             loss, accuracy = _validate(head, samples, labels)
             _require_finite("validation", loss, active, seeds, epoch)
             best.update(epoch, loss, accuracy)
-        history.add(
-            epoch,
-            active,
-            train_loss=train_loss,
-            validation_loss=loss,
-            validation_accuracy=accuracy,
-        )
+        actives.append(active)
+        records.append((train_loss, loss, accuracy))
         if not best.active.any():
             break
-    return history, best
+    replica, epoch = np.nonzero(np.stack(actives, axis=1))
+    values = np.stack(records)[epoch, :, replica]
+    history = pd.DataFrame(values, columns=["train_loss", "validation_loss", "validation_accuracy"])
+    history.insert(0, "epoch", epoch + 1)
+    history.insert(0, "replica", replica)
+    return history

@@ -7,7 +7,8 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from qllm_helpers import count_parameters
-from qllm_helpers.classifiers.estimators import QuadraticFormClassifier, QubitClassifier, fit_many
+from qllm_helpers.classifiers.estimators import QuadraticFormClassifier, QubitClassifier
+from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.base import select_replica
 from qllm_helpers.heads.qubit import PAPER_PARAMETERS, PAPER_READINGS, QubitHead
 from qllm_helpers.heads.twins import QuadraticFormHead
