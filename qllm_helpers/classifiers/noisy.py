@@ -95,6 +95,3 @@ class NoisyPhotonicClassifier(PhotonicClassifier):
             live=PartCount(sum(int(mask.sum()) for mask in live.values())),
             effective=effective_parameters(ideal.module_, X, live),
         )
-
-
-count_ideal = NoisyPhotonicClassifier.count_parameters

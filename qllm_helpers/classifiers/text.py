@@ -15,7 +15,7 @@ from qllm_helpers.text.contrastive import isolated_randomness
 from qllm_helpers.text.encoders import DEFAULT_ENCODER, load_encoder
 from qllm_helpers.training.loop import TrainingOptions, compute_logits, train
 
-__all__ = ["EndToEndClassifier", "EndToEndLinear", "count_trained"]
+__all__ = ["EndToEndClassifier", "EndToEndLinear"]
 
 
 class EndToEndClassifier(TrainedClassifier):
@@ -140,9 +140,6 @@ class EndToEndLinear(EndToEndClassifier):
         random_state: int = 0,
     ):
         self._store(locals())
-
-
-count_trained = EndToEndClassifier.count_parameters
 
 
 def _sentences(name: str, texts, y=None) -> list[str]:

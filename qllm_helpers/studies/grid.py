@@ -17,7 +17,7 @@ from pathlib import Path
 
 from qllm_helpers import checks
 from qllm_helpers.files import DATA_DIR, UnknownNameError, sha256
-from qllm_helpers.studies.registry import find, registered
+from qllm_helpers.studies import registry
 from qllm_helpers.text.corpora import corpus
 
 #: Names that the book uses; some may not have been run yet.
@@ -89,7 +89,7 @@ class Unit:
     @property
     def family(self) -> str:
         """Head family; a head with its quantum layer replaced is a twin."""
-        return "twin" if self.parameters.get("twin") else registered(self.estimator).family
+        return "twin" if self.parameters.get("twin") else registry.family(self.estimator)
 
     def specification(self, data_digest: str) -> dict:
         """Everything that the rows depend on, except the machine."""
@@ -153,7 +153,7 @@ def _seeds(head: dict, common: dict, n_seeds: int | None) -> list[tuple[int, ...
 def _head_units(head: dict, common: dict, n_seeds: int | None) -> list[Unit]:
     _refuse_unknown(head, _HEAD_FIELDS, f"the head {head.get('label')!r}")
     name, settings = head["estimator"], tuple(_product(head.get("tune", {})))
-    (registered if ":" in name else find)(name)
+    registry.require_known(name)
     shared = common | {"estimator": name, "settings": settings}
     units = []
     for variant in (one for grid in head.get("vary", [{}]) for one in _product(grid)):

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from qllm_helpers.files import DataError, cache_dir, write_atomic
 from qllm_helpers.studies.grid import STUDY_NAMES, TOLERANCE, Unit, digest, load_units
-from qllm_helpers.studies.registry import Registered, register_estimator, registered, remember
+from qllm_helpers.studies.registry import estimator_class, register_estimator, remember
 from qllm_helpers.studies.table import (
     export_table,
     format_table,
@@ -74,16 +74,15 @@ def write_unit(folder: Path, specification: dict, rows: list[dict]) -> None:
         write_atomic(path, json.dumps(content, sort_keys=True).encode())
 
 
-def _work(name: Hashable, unit: Unit, entry: Registered) -> tuple[Hashable, list[dict]]:
-    # a worker process starts with the built-in registry only
-    remember(unit.estimator, entry)
+def _work(name: Hashable, unit: Unit, kind: type) -> tuple[Hashable, list[dict]]:
+    remember(unit.estimator, kind)
     return name, run_unit(unit)
 
 
 def _results(units: dict[Hashable, Unit], n_jobs: int | None) -> Iterator[tuple]:
     """Name and rows of every unit as they are finished, largest units first."""
     order = sorted(units.items(), key=lambda item: -item[1].cost())
-    jobs = [delayed(_work)(name, unit, registered(unit.estimator)) for name, unit in order]
+    jobs = [delayed(_work)(name, unit, estimator_class(unit.estimator)) for name, unit in order]
     if jobs:
         options = {"return_as": "generator_unordered", "pre_dispatch": "n_jobs"}
         yield from Parallel(n_jobs=n_jobs, **options)(jobs)

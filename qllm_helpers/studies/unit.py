@@ -30,7 +30,7 @@ from qllm_helpers.heads.parameters import (
 from qllm_helpers.heads.rank import has_generic_ranks
 from qllm_helpers.studies.grid import Unit
 from qllm_helpers.studies.predictions import study_split, to_text
-from qllm_helpers.studies.registry import registered
+from qllm_helpers.studies.registry import estimator_class, reads_texts
 from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.embeddings import load_embeddings
 from qllm_helpers.text.protocols import Split
@@ -131,7 +131,7 @@ def unit_data(unit: Unit) -> UnitData:
     data = load_embeddings(unit.dataset, unit.encoder)
     part = unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class
     splits = [study_split(*part, seed) for seed in unit.seeds]
-    if registered(unit.estimator).reads_texts:
+    if reads_texts(unit.estimator):
         return UnitData(np.array(load_texts(unit.dataset).texts, dtype=object), data.y, splits)
     if not unit.fine_tuned:
         return UnitData(data.X, data.y, splits)
@@ -204,10 +204,10 @@ def select(candidates: list[Candidate]) -> Candidate:
 
 def _chosen_fits(unit: Unit, data: UnitData) -> list[Candidate]:
     """For every seed the fit with the setting that validation chose."""
-    settings, entry = [], registered(unit.estimator)
+    settings, kind = [], estimator_class(unit.estimator)
     for setting in unit.settings:
-        estimator = entry.build(unit.parameters | setting)
-        fits = _fit_replicas(estimator, data, unit.seeds, entry.reads_texts)
+        estimator = kind(**unit.parameters | setting)
+        fits = _fit_replicas(estimator, data, unit.seeds, reads_texts(unit.estimator))
         settings.append([Candidate(fit, setting, *scores) for fit, *scores in fits])
     return [select(list(candidates)) for candidates in zip(*settings, strict=True)]
 
@@ -233,11 +233,8 @@ def _counts(unit: Unit, fit, data: UnitData) -> dict:
     """Parameter counts of the first seed's fit, taken as those of all seeds."""
     split = data.splits[0]
     index = np.concatenate([getattr(split, part) for part in PARTS])
-    count, X = registered(unit.estimator).count, data.features(0, index)
-    if count is None and hasattr(fit, "count_parameters"):
-        counted = fit.count_parameters(X)
-    else:
-        counted = (count or _count_on_sentences)(fit, X)
+    X, own = data.features(0, index), hasattr(fit, "count_parameters")
+    counted = fit.count_parameters(X) if own else _count_on_sentences(fit, X)
     names = {"nominal": "n_parameters", "live": "n_live_parameters"}
     names["effective"] = "n_effective_parameters"
     totals = {name: getattr(counted, part) for part, name in names.items()}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from qllm_helpers.classifiers.text import EndToEndClassifier, EndToEndLinear, count_trained
+from qllm_helpers.classifiers.text import EndToEndClassifier, EndToEndLinear
 from qllm_helpers.heads.base import select_replica
 from qllm_helpers.heads.text import Body, TextHead, make_head
 from qllm_helpers.studies.grid import load_units
@@ -106,7 +106,7 @@ def test_photonic_head_and_linear_twin_have_as_many_parameters():
             head = make_head(384, 2, n_modes=8, n_photons=2, twin=twin)
             fit = EndToEndClassifier()
             fit.module_ = TextHead(body, head, 1.0)
-            counts.append(count_trained(fit).nominal)
+            counts.append(fit.count_parameters().nominal)
         assert counts[0] == counts[1]
         # eight layers' worth of the head are nothing beside the body
         assert counts[0].quantum + counts[0].readout == 2 * 8 * 8 + 2 * 37
