@@ -59,7 +59,7 @@ def measure_lines(lines: pd.DataFrame, rows: Mapping[str, pd.DataFrame]) -> pd.D
     """Lines of the published tables with what was measured beside each.
 
     `rows` maps a study to its rows on one body; lines of another study say "not run". Adds
-    ``body``, ``note``; ``mean``, ``low``, ``high`` (test accuracy, 95 % interval over seeds), ``std``,
+    ``body``, ``note``; ``mean``, ``low``, ``high`` (test accuracy, 95 % over seeds), ``std``,
     ``n_seeds``, three parameter counts; the paired ``difference`` to logistic regression with its
     95 % interval, ``p_corrected`` (Holm over the table) and ``verdict``.
     """
