@@ -1,5 +1,7 @@
 """More than two classes: tables of known answer, and confusions that fit the stored rows."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,7 +18,9 @@ from qllm_helpers.studies import confusion, unit
 from qllm_helpers.studies.confusion import confusion_table, shown_heads
 from qllm_helpers.studies.grid import load_units
 from qllm_helpers.studies.measurements import load_measurements
+from qllm_helpers.studies.predictions import split_of
 from qllm_helpers.studies.run import load_results
+from qllm_helpers.text.embeddings import load_embeddings
 
 
 def fits(head, accuracy, dataset="trec", *, family="photonic", modes=None, photons=None, twin=None):
@@ -97,6 +101,19 @@ def test_confusions_are_those_of_the_stored_rows(monkeypatch, tmp_path):
     lying = rows.assign(test_accuracy=rows["test_accuracy"] + 0.05)
     with pytest.raises(DataError, match="LogisticRegression with seed .* comes out at"):
         confusion_table(lying)
+
+
+def test_shipped_predictions_need_no_fit(monkeypatch):
+    monkeypatch.setattr(confusion, "shown_heads", lambda rows: {"trec": [REFERENCE]})
+    rows = load_results("multiclass")
+    rows = rows[(rows["head"] == REFERENCE) & (rows["dataset"] == "trec")]
+    y = load_embeddings("trec").y
+    right = [y[split_of(row).test] for _, row in rows.iterrows()]
+    monkeypatch.setattr(confusion, "predictions_file", lambda study: Path(__file__))
+    monkeypatch.setattr(confusion, "load_predictions", lambda study: pd.Series(right, rows.index))
+    monkeypatch.setattr(confusion, "run_study", None)
+    table = confusion_table(rows.assign(test_accuracy=1.0))
+    assert table["share"].equals((table["true"] == table["predicted"]).astype(float))
 
 
 def test_shipped_confusions_fit_accuracies_and_are_complete():
