@@ -251,10 +251,9 @@ def qubit_noise(output: Path | None) -> None:
 @main.command()
 @_output("confusion.csv")
 def confusion(output: Path | None) -> None:
-    """Measure confusion matrices on SST-5 and TREC.
+    """Measure confusion matrices on SST-5 and TREC, with the settings of the stored rows.
 
-    Seconds where the study multiclass was run with predictions, else about six minutes on two
-    cores.
+    Takes seconds where the study multiclass was run with predictions, else two minutes.
     """
     from qllm_helpers.studies.confusion import confusion_table
 

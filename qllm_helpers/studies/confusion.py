@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from qllm_helpers.files import DataError
+from qllm_helpers.studies.grid import Unit
 from qllm_helpers.studies.predictions import from_text, split_of
 from qllm_helpers.studies.run import TOLERANCE, load_units, run_study
 from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
@@ -33,12 +37,13 @@ def shown_heads(rows: pd.DataFrame) -> dict[str, list[str]]:
 def confusion_table(
     rows: pd.DataFrame | None = None, *, n_jobs: int | None = None, progress: bool = False
 ) -> pd.DataFrame:
-    """Mean confusion matrix of every shown head, from shipped predictions or finished units.
+    """Mean confusion matrix of every shown head, from the predictions of the study.
 
     Columns ``dataset``, ``head``, ``true`` and ``predicted`` (names of classes), ``share`` (of the
     test sentences of the true class, fraction, mean over seeds), ``std`` (over seeds), ``n_seeds``.
-    Units that are not finished are run as in :func:`qllm_helpers.studies.run.run_study`. Raises
-    DataError if a head does not come out as its row (a shipped one if `rows` are None) says.
+    Without shipped predictions the heads are run as in
+    :func:`qllm_helpers.studies.run.run_study`, with the settings of the `rows` (None: the shipped
+    ones). Raises DataError if a head does not come out as its row says.
     """
     rows = load_results(STUDY) if rows is None else rows
     wanted = {(data, head) for data, heads in shown_heads(rows).items() for head in heads}
@@ -46,6 +51,7 @@ def confusion_table(
         fits = load_results(STUDY)[_FIT].assign(classes=load_predictions(STUDY))
     else:
         units = [unit for unit in load_units(STUDY) if (unit.dataset, unit.head) in wanted]
+        units = [one for unit in units for one in _with_settings_of(unit, rows)]
         fits = pd.DataFrame(run_study(units, n_jobs=n_jobs, progress=progress))
         fits["classes"] = fits.apply(lambda row: from_text(row["predictions"], row["n_test"]), 1)
     rows = rows.merge(fits[[*_FIT, "classes"]], on=_FIT)
@@ -55,6 +61,18 @@ def confusion_table(
         if place in wanted
     ]
     return pd.concat(tables, ignore_index=True)
+
+
+def _with_settings_of(unit: Unit, rows: pd.DataFrame) -> list[Unit]:
+    """A unit's fits with the settings that its rows say, of equal ones side by side.
+
+    Another processor may round a validation accuracy to the other side, and choose differently.
+    """
+    mine = rows[(rows["head"] == unit.head) & (rows["dataset"] == unit.dataset)]
+    return [
+        replace(unit, settings=(json.loads(setting),), seeds=tuple(map(int, part["seed"])))
+        for setting, part in mine.groupby("hyperparameters")
+    ]
 
 
 def _of_head(dataset: str, head: str, rows: pd.DataFrame) -> pd.DataFrame:

@@ -180,7 +180,7 @@ def _bar(units: dict[str, Unit], missing: dict[str, Unit], enabled: bool) -> tqd
     """Progress in units of `Unit.cost`, what was finished before included."""
     cost = {key: unit.cost() for key, unit in units.items()}
     return tqdm(
-        desc=f"{next(iter(units.values())).study}, {len(missing)} of {len(units)} heads missing",
+        desc=f"{next(iter(units.values())).study}, {len(missing)} of {len(units)} units missing",
         total=sum(cost.values()),
         initial=sum(cost[key] for key in units.keys() - missing.keys()),
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left",
