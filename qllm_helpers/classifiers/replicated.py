@@ -92,7 +92,7 @@ class ReplicatedClassifier(TrainedClassifier):
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return an untrained head; raise ValueError if the parameters describe none."""
-        raise NotImplementedError(f"{type(self).__name__} must define _build_head.")
+        raise TypeError(f"{type(self).__name__} must define _build_head.")
 
     def _options(self) -> TrainingOptions:
         """Training options of this estimator; raises ValueError if one is invalid."""

@@ -57,7 +57,7 @@ def sweep(rows: pd.DataFrame, setting: str, **fixed) -> pd.DataFrame:
 
     `fixed` names settings of the machine, or n_modes (8 if not given), n_photons (2), space
     ("fock") and twin (None: rows that have none); a list allows several values, None leaves a
-    setting free. Returns `setting`, the columns with several values, and mean, low, high, n_seeds, ascending.
+    setting free. Returns `setting`, columns with several values, mean, low, high, n_seeds.
     """
     wanted = PERFECT | {"n_modes": 8, "n_photons": 2, "space": "fock", "twin": None} | fixed
     wanted.pop(setting)
