@@ -74,7 +74,7 @@ def tensor_name(row) -> str:
 
 
 def format_predictions(rows: list[dict], table: bytes) -> bytes:
-    """Predictions of the rows of a table, as a safetensors file without pickle.
+    """Predictions of the rows of a table, as a safetensors file.
 
     A tensor is uint8, (seeds in the order of the rows, digits, ceil(n / 8)).
     """
