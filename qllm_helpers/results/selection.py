@@ -29,8 +29,8 @@ def select_best(
         Column(s) that form a group, for example ``"n_modes"``: the best photon number of
         every number of modes.
     on : str
-        Column to maximise: ``"validation_accuracy"`` is honest, ``"test_accuracy"`` is
-        what the earlier reproduction's table does. Ties go to the row that comes first.
+        Column to maximise: ``"validation_accuracy"`` is honest, ``"test_accuracy"`` shows
+        what an unfair choice would give. Ties go to the row that comes first.
 
     Returns
     -------
