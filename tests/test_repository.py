@@ -351,6 +351,18 @@ def test_notebook_has_one_switch_and_no_traces_of_a_run(path):
     assert "injected-parameters" not in tags
 
 
+def test_the_chapter_on_traps_names_tests_that_exist():
+    chapter = (ROOT / "notebooks" / "07_where_the_gain_comes_from.ipynb").read_text("utf-8")
+    named = set(re.findall(r"`(test_\w+)`", chapter))
+    defined = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in [path.stem, *re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.M)]
+    }
+    assert len(named) >= 7
+    assert named <= defined
+
+
 def test_a_changed_result_is_noticed(tmp_path):
     """The comparison itself: one printed digit changed in a notebook fails under nbval."""
     notebook = nbformat.v4.new_notebook(

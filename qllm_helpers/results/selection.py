@@ -23,8 +23,8 @@ def select_best(
     """The row that wins in every group and seed, as a report that shows one row a group.
 
     `within` names the column(s) that form a group; `on` the column to maximise:
-    ``"validation_accuracy"`` is honest, ``"test_accuracy"`` is what the earlier reproduction's
-    table does. Ties go to the first row. Raises ValueError for missing columns or values.
+    ``"validation_accuracy"`` is honest, ``"test_accuracy"`` shows what an unfair choice would
+    give. Ties go to the first row. Raises ValueError for missing columns or values.
     """
     within = as_list(within)
     require_columns(rows, [*within, "seed", on])
