@@ -193,7 +193,7 @@ COUNT_OF_LENGTH = Counts(Count(1), None, None)
 
 
 def test_an_estimator_may_read_sentences(grid, tmp_path, monkeypatch):
-    from qllm_helpers.text.protocols import Texts
+    from qllm_helpers.text.corpora import Texts
 
     y = load_embeddings("sst2")
     sentences = [f"sentence {number}" for number in range(len(y.y))]

@@ -25,8 +25,9 @@ from qllm_helpers.heads.rank import has_generic_ranks
 from qllm_helpers.studies.grid import Unit
 from qllm_helpers.studies.provenance import data_digest, provenance
 from qllm_helpers.studies.registry import registered
+from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.embeddings import load_embeddings
-from qllm_helpers.text.protocols import Split, few_shot_split, load_texts, paper_split
+from qllm_helpers.text.protocols import Split, few_shot_split, paper_split
 
 if TYPE_CHECKING:
     from qllm_helpers.text.tuning import TunedEmbeddings

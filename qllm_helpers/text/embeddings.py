@@ -19,8 +19,7 @@ from qllm_helpers.files import (
     write_atomic,
     write_manifest,
 )
-from qllm_helpers.text.encoders import DEFAULT_ENCODER, encode, shared_encoder, short_name
-from qllm_helpers.text.protocols import (
+from qllm_helpers.text.corpora import (
     DUPLICATES_FILE,
     SPLIT_NAMES,
     Texts,
@@ -29,8 +28,7 @@ from qllm_helpers.text.protocols import (
     labels_digest,
     load_texts,
 )
-
-__all__ = ["Embeddings", "encode", "load_embeddings", "shipped_file", "write_embeddings"]
+from qllm_helpers.text.encoders import DEFAULT_ENCODER, encode, shared_encoder, short_name
 
 # SST-2 is SST-5 without its neutral sentences: one file serves both.
 NEUTRAL = 2
@@ -40,16 +38,8 @@ NEUTRAL = 2
 class Embeddings:
     """A corpus as vectors.
 
-    Attributes
-    ----------
-    X : ndarray of float32, shape (n, d)
-        One unit vector per sentence.
-    y : ndarray of int64, shape (n,)
-        Class of each sentence, an index into ``label_names``.
-    split : ndarray of str, shape (n,)
-        ``"train"``, ``"validation"`` or ``"test"``: the official part.
-    label_names : tuple of str
-        Name of each class.
+    ``X`` (n, d; float32) holds one unit vector a sentence, ``y`` (n,) its class, an index into
+    ``label_names``, and ``split`` (n,) its official part: train, validation or test.
     """
 
     X: np.ndarray
@@ -95,17 +85,7 @@ def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
 
 
 def shipped_file(name: str) -> str:
-    """Path of a corpus' embeddings below ``qllm_helpers/data``.
-
-    Parameters
-    ----------
-    name : str
-        Name of the corpus; ``"sst2"`` is served by the file of ``"sst5"``.
-
-    Returns
-    -------
-    str
-    """
+    """Path of a corpus' embeddings below ``qllm_helpers/data``; SST-2 shares SST-5's."""
     return f"embeddings/{_stored(name)}--{DEFAULT_ENCODER}.safetensors"
 
 
@@ -114,31 +94,9 @@ def write_embeddings(
 ) -> Path:
     """Encode a whole corpus and write the file that :func:`load_embeddings` reads.
 
-    Parameters
-    ----------
-    name : str
-        ``"sst2"`` (writes the file of ``"sst5"``), ``"sst5"`` or ``"trec"``.
-    encoder : str
-        Name of a sentence-transformers model.
-    output : Path, optional
-        Target. By default the shipped file, whose manifest line and duplicate table are brought
-        up to date too; an encoder other than the default needs an ``output``.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    UnknownNameError
-        For an unknown corpus.
-    ValueError
-        If another encoder has no ``output``.
-    DataError
-        If sentences or encoder cannot be loaded.
+    Without an `output` the shipped file is written, and its manifest line and the duplicate table
+    are brought up to date; that is for the default encoder only. Raises UnknownNameError,
+    ValueError for another encoder without `output`, DataError if something cannot be loaded.
     """
     from safetensors.numpy import save
 

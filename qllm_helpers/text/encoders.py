@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from qllm_helpers.files import DataError, sha256
+from qllm_helpers import checks
+from qllm_helpers.files import DataError, file_digest
 from qllm_helpers.text.hub import require_on_hub
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
@@ -52,30 +53,14 @@ def encode(
         If the encoder cannot be loaded, or its weights are not the pinned ones.
     """
     texts = _checked_texts(texts)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+    checks.integer("batch_size", batch_size)
     model = shared_encoder(short_name(encoder))
     vectors = model.encode(texts, batch_size=batch_size, show_progress_bar=progress)
     return np.asarray(vectors, dtype=np.float32)
 
 
 def load_encoder(encoder: str = DEFAULT_ENCODER):
-    """A fresh sentence-transformers model on the CPU, which the caller may change.
-
-    Parameters
-    ----------
-    encoder : str
-        Name of a sentence-transformers model, or the path of one.
-
-    Returns
-    -------
-    sentence_transformers.SentenceTransformer
-
-    Raises
-    ------
-    DataError
-        If the encoder cannot be loaded, or its weights are not the pinned ones.
-    """
+    """A fresh sentence-transformers model on the CPU, which the caller may change; or DataError."""
     encoder = short_name(encoder)
     pinned = encoder == DEFAULT_ENCODER
     source = str(encoder_files()) if pinned else _other_encoder(encoder)
@@ -93,28 +78,12 @@ def load_encoder(encoder: str = DEFAULT_ENCODER):
 
 @lru_cache(maxsize=2)
 def shared_encoder(encoder: str):
-    """The model of :func:`load_encoder`, loaded once and shared: never change it.
-
-    Parameters
-    ----------
-    encoder : str
-        As in :func:`load_encoder`, whose result and errors it has.
-    """
+    """The model of :func:`load_encoder`, loaded once and shared: never change it."""
     return load_encoder(encoder)
 
 
 def encoder_files() -> Path:
-    """Folder with the files of the default encoder, its weights compared with the pinned digest.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    DataError
-        If there is neither the package nor the Hub, or the weights are others.
-    """
+    """Folder of the default encoder, whose weights have the pinned digest; else DataError."""
     spec = find_spec(ENCODER_PACKAGE)
     if spec is not None:
         folder = Path(spec.submodule_search_locations[0]) / "model"
@@ -125,7 +94,7 @@ def encoder_files() -> Path:
     weights = folder / "model.safetensors"
     if not weights.is_file():
         raise DataError(f"{weights} is missing. To get it back: {remedy}")
-    if weights_digest(weights) != PINNED_WEIGHTS:
+    if file_digest(weights) != PINNED_WEIGHTS:
         raise DataError(
             f"{weights} is not the pinned {DEFAULT_ENCODER}: its SHA-256 differs from "
             f"{PINNED_WEIGHTS[:16]}… To get it back: {remedy}"
@@ -133,46 +102,11 @@ def encoder_files() -> Path:
     return folder
 
 
-def weights_digest(path: Path) -> str:
-    """SHA-256 of a file of weights, kept for the life of the process.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    str
-    """
-    status = path.stat()
-    return _weights_digest(path, status.st_mtime_ns, status.st_size)
-
-
 def short_name(encoder: str) -> str:
-    """Name of an encoder without the Hub's organisation.
-
-    Parameters
-    ----------
-    encoder : str
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    ValueError
-        If it is not a non-empty string.
-    """
+    """Name of an encoder without the Hub's organisation. Raises ValueError."""
     if not isinstance(encoder, str) or not encoder.strip():
         raise ValueError(f"encoder must be the name of a model, got {encoder!r}")
     return encoder.removeprefix(HUB_PREFIX)
-
-
-@lru_cache(maxsize=8)
-def _weights_digest(path: Path, _mtime: int, _size: int) -> str:
-    # Modification time and size are part of the key: a file replaced meanwhile is hashed again.
-    return sha256(path)
 
 
 def _checked_texts(texts) -> list[str]:

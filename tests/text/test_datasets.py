@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 
 from qllm_helpers.files import DataError, UnknownNameError
+from qllm_helpers.text.corpora import CORPORA, duplicate_groups, find_duplicates, load_texts
 from qllm_helpers.text.embeddings import load_embeddings
-from qllm_helpers.text.protocols import (
-    CORPORA,
-    duplicate_groups,
-    few_shot_split,
-    find_duplicates,
-    load_texts,
-    paper_split,
-)
+from qllm_helpers.text.protocols import few_shot_split, paper_split
 
 FOLDER = Path(os.environ.get("QLLM_DATA_DIR", "nowhere"))
 needs_sentences = pytest.mark.skipif(
@@ -248,7 +242,7 @@ def test_rows_from_the_hub_become_the_same_corpus(monkeypatch):
                 "label_coarse_original": [texts.label_names[texts.labels[i]] for i in chosen],
             }
         )
-    monkeypatch.setattr("qllm_helpers.text.corpora.require_on_hub", lambda *_: None)
+    monkeypatch.setattr("qllm_helpers.text.corpora.require_on_hub", lambda *_, **__: None)
     monkeypatch.setattr("datasets.load_dataset", lambda _: datasets.DatasetDict(hub))
     again = load_texts("trec")
     assert again.texts == texts.texts

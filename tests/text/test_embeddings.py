@@ -23,9 +23,9 @@ from qllm_helpers.files import (
     write_manifest,
 )
 from qllm_helpers.text import encoders
+from qllm_helpers.text.corpora import CORPORA, load_texts
 from qllm_helpers.text.embeddings import encode, load_embeddings, shipped_file, write_embeddings
 from qllm_helpers.text.encoders import DEFAULT_ENCODER, PINNED_WEIGHTS, encoder_files, load_encoder
-from qllm_helpers.text.protocols import CORPORA, load_texts
 
 FOLDER = Path(os.environ.get("QLLM_DATA_DIR", "nowhere"))
 needs_sentences = pytest.mark.skipif(
@@ -252,7 +252,7 @@ def no_network(monkeypatch):
         raise ConnectionError("no network")
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", refuse)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
 
 
 def test_an_encoder_out_of_reach_is_one_clear_error(no_network, monkeypatch):
