@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from qllm_helpers.files import DataError, UnknownNameError
+from qllm_helpers.text.encoders import DEFAULT_ENCODER
 
 # Command -> module and attribute that holds it.
 LATER = {
@@ -55,7 +56,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("name")
-@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="Which encoder.")
+@click.option("--encoder", default=DEFAULT_ENCODER, show_default=True, help="Which encoder.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -64,8 +65,8 @@ def main() -> None:
 def embed(name: str, encoder: str, output: Path | None) -> None:
     """Encode the corpus NAME (sst2, sst5, trec) and write its embeddings.
 
-    Needs the sentences: from $QLLM_DATA_DIR/NAME.csv or from the Hub. Takes about two minutes
-    for SST-5 on two cores.
+    Needs the sentences: from $QLLM_DATA_DIR/NAME.csv or from the Hub. Takes some
+    minutes for SST-5 on two cores.
     """
     from qllm_helpers.text.embeddings import write_embeddings
 

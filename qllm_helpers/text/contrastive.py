@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qllm_helpers import checks
+from qllm_helpers.text.encoders import autocast
 
 LOSSES = ("supervised_contrastive", "batch_all_triplet")
 
@@ -65,8 +66,13 @@ def supervised_contrastive(vectors, labels, temperature: float):
     return per_sentence[n_partners > 0].mean()
 
 
-def tune(model, texts: list[str], labels, seed: int, options: TuningOptions, progress: bool):
-    """Tune a sentence-transformers model in place; the seed draws dropout and batches."""
+def tune(
+    model, texts: list[str], labels, seed: int, options: TuningOptions, precision: str, progress
+):
+    """Tune a sentence-transformers model in place; the seed draws dropout and batches.
+
+    The precision, float32 or bfloat16, is that of the body's forward pass; losses are float32.
+    """
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer
     from transformers.trainer_callback import PrinterCallback
@@ -81,7 +87,7 @@ def tune(model, texts: list[str], labels, seed: int, options: TuningOptions, pro
             model=model,
             args=_arguments(folder, len(texts), seed, options, progress),
             train_dataset=sentences,
-            loss=_loss(model, options),
+            loss=_loss(model, options, precision),
         )
         # Without its progress bar the trainer prints every log entry instead.
         trainer.remove_callback(PrinterCallback)
@@ -115,7 +121,7 @@ def _arguments(folder: str, n_sentences: int, seed: int, options: TuningOptions,
     )
 
 
-def _loss(model, options: TuningOptions):
+def _loss(model, options: TuningOptions, precision: str):
     import torch
     from sentence_transformers.sentence_transformer.losses import BatchAllTripletLoss
 
@@ -127,7 +133,8 @@ def _loss(model, options: TuningOptions):
             self.model = model
 
         def forward(self, features, labels):
-            vectors = self.model(next(iter(features)))["sentence_embedding"]
+            with autocast(precision):
+                vectors = self.model(next(iter(features)))["sentence_embedding"].float()
             if options.loss == "batch_all_triplet":
                 return triplet(labels, vectors)
             return supervised_contrastive(vectors, labels, options.temperature)

@@ -35,28 +35,25 @@ class Corpus:
 
 
 CORPORA = {
-    corpus.name: corpus
-    for corpus in (
-        Corpus(
-            name="sst2",
-            hub="SetFit/sst2",
-            label_names=("negative", "positive"),
-            digest="10e1bf32e74a629792b26a9e448ff1955c4f92979ba4b689b6ae48937c7abbc7",
-        ),
-        Corpus(
-            name="sst5",
-            hub="SetFit/sst5",
-            label_names=("very negative", "negative", "neutral", "positive", "very positive"),
-            digest="1c126dc9633d9a9a58cf737f7d529776fa8a95fd229adaad34be3d2f36aacbc6",
-        ),
-        Corpus(
-            name="trec",
-            hub="SetFit/TREC-QC",
-            label_names=("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"),
-            digest="aec2e136420c636a311a29ef62ded89c7088e36669007ac6579d7d2918d8643b",
-            hub_label="label_coarse_original",
-        ),
-    )
+    "sst2": Corpus(
+        "sst2",
+        "SetFit/sst2",
+        ("negative", "positive"),
+        "10e1bf32e74a629792b26a9e448ff1955c4f92979ba4b689b6ae48937c7abbc7",
+    ),
+    "sst5": Corpus(
+        "sst5",
+        "SetFit/sst5",
+        ("very negative", "negative", "neutral", "positive", "very positive"),
+        "1c126dc9633d9a9a58cf737f7d529776fa8a95fd229adaad34be3d2f36aacbc6",
+    ),
+    "trec": Corpus(
+        "trec",
+        "SetFit/TREC-QC",
+        ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"),
+        "aec2e136420c636a311a29ef62ded89c7088e36669007ac6579d7d2918d8643b",
+        hub_label="label_coarse_original",
+    ),
 }
 
 

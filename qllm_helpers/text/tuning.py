@@ -11,14 +11,16 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from qllm_helpers.files import cached_arrays, file_digest, sha256
+from qllm_helpers.files import cached_arrays, sha256
+from qllm_helpers.text.bodies import body_identity
 from qllm_helpers.text.contrastive import TuningOptions, tune
 from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.encoders import (
     DEFAULT_ENCODER,
-    encoder_files,
     load_encoder,
+    resolve_precision,
     short_name,
+    vectors_of,
 )
 from qllm_helpers.text.protocols import Split, few_shot_split, paper_split
 
@@ -47,7 +49,7 @@ def tune_few_shot(
     """Fine-tuned embeddings of a corpus for the few-shot protocol (SST-2: 16 + 250 + 622 rows).
 
     The seed draws the training sentences, as ``few_shot_split`` does, and seeds the tuning;
-    `options`, `encoder` and `progress` are those of :func:`tuned_vectors`. The recipe is that of
+    further arguments are those of :func:`tuned_vectors`. The recipe is that of
     the MerLin documentation, reproduction "QLLM fine tuning": 20 full-batch steps of the supervised
     contrastive loss at temperature 0.07 with Adam at 1e-5. The loop is the library's trainer, so
     dropout is active in the body and drawn from ``seed``.
@@ -79,11 +81,13 @@ def tuned_vectors(
     seed: int,
     options: TuningOptions = FEW_SHOT_OPTIONS,
     encoder: str = DEFAULT_ENCODER,
+    precision: str = "auto",
     progress: bool = False,
 ) -> np.ndarray:
     """Tune the body on some sentences, then encode these and others; cached.
 
     Needs at least two labels with two sentences each; the others have no influence on the tuning.
+    The precision is that of :func:`qllm_helpers.text.encoders.encode`, here of training as well.
     Returns float32 (len(texts) + len(others), d). Raises ValueError for labels that do not fit,
     DataError if the encoder cannot be loaded or a cached result is damaged.
     """
@@ -93,13 +97,16 @@ def tuned_vectors(
     if np.sum(np.unique(labels, return_counts=True)[1] > 1) < 2:
         raise ValueError("tuning needs at least two labels with two sentences each")
 
-    def compute() -> dict[str, np.ndarray]:
-        model = load_encoder(encoder)
-        tune(model, texts, labels, seed, options, progress)
-        vectors = model.encode([*texts, *others], batch_size=64, show_progress_bar=progress)
-        return {"X": np.asarray(vectors, dtype=np.float32)}
+    encoder = short_name(encoder)
+    precision = resolve_precision(precision, encoder)
 
-    key = _key(texts, labels, others, seed, options, encoder)
+    def compute() -> dict[str, np.ndarray]:
+        model = load_encoder(encoder, progress)
+        tune(model, texts, labels, seed, options, precision, progress)
+        sentences = [*texts, *others]
+        return {"X": vectors_of(model, encoder, sentences, precision, progress=progress)}
+
+    key = _key(texts, labels, others, seed, options, encoder, precision)
     return cached_arrays("tuned", key, compute)["X"]
 
 
@@ -112,15 +119,14 @@ def _tuned(texts, split: Split, seed: int, **options) -> TunedEmbeddings:
     return TunedEmbeddings(X, y, Split(*np.split(np.arange(len(positions)), ends)), positions)
 
 
-def _key(texts, labels, others, seed, options: TuningOptions, encoder: str) -> str:
+def _key(texts, labels, others, seed, options, encoder: str, precision: str) -> str:
     import sentence_transformers
     import torch
 
-    encoder = short_name(encoder)
-    pinned = encoder == DEFAULT_ENCODER
-    weights = file_digest(encoder_files() / "model.safetensors") if pinned else encoder
     content = {
-        "weights": weights,
+        "encoder": encoder,
+        "weights": body_identity(encoder),
+        "precision": precision,
         "train": [texts, labels.tolist()],
         "others": others,
         "seed": int(seed),

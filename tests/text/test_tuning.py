@@ -145,3 +145,22 @@ def test_rows_are_those_of_the_protocol_s_split(monkeypatch, tune, sizes):
     assert seen["n_train"] == sizes[0]
     assert seen["seed"] == 3
     assert np.array_equal(seen["labels"], data.y[split.train])
+
+
+def test_precision_and_weights_are_part_of_what_is_kept(small_body, empty_cache):
+    options = {"seed": 0, "options": SHORT, "encoder": small_body}
+    exact, same, rough = (
+        tuned_vectors(TEXTS, LABELS, OTHERS, precision=precision, **options)
+        for precision in ("auto", "float32", "bfloat16")
+    )
+    assert exact.shape == (5, 16)
+    assert np.array_equal(exact, same)
+    assert not np.array_equal(exact, rough)
+    assert np.isfinite(rough).all()
+    assert len(list((empty_cache / "tuned").iterdir())) == 2
+
+
+def test_a_repeated_sentence_has_one_vector(small_body):
+    options = {"seed": 0, "options": SHORT, "encoder": small_body}
+    vectors = tuned_vectors(TEXTS, LABELS, [TEXTS[0], "who", "who"], **options)
+    assert np.array_equal(vectors[[4, 5]], vectors[[0, 6]])
