@@ -16,6 +16,7 @@ import pandas as pd
 
 from qllm_helpers.files import DATA_DIR, DataError, write_atomic
 from qllm_helpers.studies.grid import TOLERANCE
+from qllm_helpers.text.encoders import DEFAULT_ENCODER
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -62,15 +63,15 @@ def main() -> None:
 
 @main.command()
 @click.argument("name")
-@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="Which encoder.")
+@click.option("--encoder", default=DEFAULT_ENCODER, show_default=True, help="Which encoder.")
 @click.option(
     "--output", type=_FILE, help="File to write.  [default: the file shipped with the package]"
 )
 def embed(name: str, encoder: str, output: Path | None) -> None:
     """Encode the corpus NAME (sst2, sst5, trec) and write its embeddings.
 
-    Needs the sentences: from $QLLM_DATA_DIR/NAME.csv or from the Hub. Takes about two minutes
-    for SST-5 on two cores.
+    Needs the sentences: from $QLLM_DATA_DIR/NAME.csv or from the Hub. Takes some
+    minutes for SST-5 on two cores.
     """
     from qllm_helpers.text.embeddings import write_embeddings
 

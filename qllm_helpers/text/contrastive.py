@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qllm_helpers import checks
+from qllm_helpers.text.encoders import autocast
+
 LOSSES = ("supervised_contrastive", "batch_all_triplet")
 
 
@@ -37,29 +40,19 @@ class TuningOptions:
     temperature: float = 0.07
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"unknown loss {self.loss!r}; choose one of {', '.join(LOSSES)}")
-        if self.steps < 1 or (self.batch_size is not None and self.batch_size < 2):
-            raise ValueError("steps must be at least 1 and batch_size at least 2")
-        if not (self.lr > 0 and self.temperature > 0):
-            raise ValueError("lr and temperature must be positive")
+        checks.choice("loss", self.loss, LOSSES)
+        checks.integer("steps", self.steps)
+        if self.batch_size is not None:
+            checks.integer("batch_size", self.batch_size, 2)
+        checks.real("lr", self.lr, open_below=True)
+        checks.real("temperature", self.temperature, open_below=True)
 
 
 def supervised_contrastive(vectors, labels, temperature: float):
-    """Supervised contrastive loss of one batch (Khosla et al. 2020, equation 2).
+    """Supervised contrastive loss of a batch (Khosla et al. 2020, equation 2), a scalar.
 
-    Parameters
-    ----------
-    vectors : torch.Tensor, shape (n, d)
-        Embeddings; only their directions matter.
-    labels : torch.Tensor of int, shape (n,)
-    temperature : float
-        Divides the cosine similarities.
-
-    Returns
-    -------
-    torch.Tensor
-        Scalar: the mean over sentences that have a partner of the same label.
+    The mean over those of the vectors (n, d) that have a partner of the same label (n,); only
+    directions matter.
     """
     import torch
 
@@ -73,19 +66,12 @@ def supervised_contrastive(vectors, labels, temperature: float):
     return per_sentence[n_partners > 0].mean()
 
 
-def tune(model, texts: list[str], labels, seed: int, options: TuningOptions, progress: bool):
-    """Tune a sentence-transformers model in place.
+def tune(
+    model, texts: list[str], labels, seed: int, options: TuningOptions, precision: str, progress
+):
+    """Tune a sentence-transformers model in place; the seed draws dropout and batches.
 
-    Parameters
-    ----------
-    model : sentence_transformers.SentenceTransformer
-    texts : list of str
-    labels : ndarray of int64, shape (n,)
-    seed : int
-        Seeds dropout and batches.
-    options : TuningOptions
-    progress : bool
-        Show the trainer's progress bar.
+    The precision, float32 or bfloat16, is that of the body's forward pass; losses are float32.
     """
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer
@@ -101,7 +87,7 @@ def tune(model, texts: list[str], labels, seed: int, options: TuningOptions, pro
             model=model,
             args=_arguments(folder, len(texts), seed, options, progress),
             train_dataset=sentences,
-            loss=_loss(model, options),
+            loss=_loss(model, options, precision),
         )
         # Without its progress bar the trainer prints every log entry instead.
         trainer.remove_callback(PrinterCallback)
@@ -135,23 +121,25 @@ def _arguments(folder: str, n_sentences: int, seed: int, options: TuningOptions,
     )
 
 
-def _loss(model, options: TuningOptions):
-    if options.loss == "batch_all_triplet":
-        from sentence_transformers.sentence_transformer.losses import BatchAllTripletLoss
-
-        return BatchAllTripletLoss(model)
+def _loss(model, options: TuningOptions, precision: str):
     import torch
+    from sentence_transformers.sentence_transformer.losses import BatchAllTripletLoss
 
-    class SupervisedContrastiveLoss(torch.nn.Module):
+    triplet = BatchAllTripletLoss(None).batch_all_triplet_loss
+
+    class Loss(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = model
 
         def forward(self, features, labels):
-            vectors = self.model(next(iter(features)))["sentence_embedding"]
+            with autocast(precision):
+                vectors = self.model(next(iter(features)))["sentence_embedding"].float()
+            if options.loss == "batch_all_triplet":
+                return triplet(labels, vectors)
             return supervised_contrastive(vectors, labels, options.temperature)
 
-    return SupervisedContrastiveLoss()
+    return Loss()
 
 
 @contextmanager
@@ -159,10 +147,6 @@ def isolated_randomness(seed: int) -> Iterator[None]:
     """Seed the global generators for a while, then put back the states they had.
 
     The trainer draws dropout and batches from Python's, NumPy's and torch's global generators.
-
-    Parameters
-    ----------
-    seed : int
     """
     import torch
 

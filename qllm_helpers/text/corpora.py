@@ -1,4 +1,4 @@
-"""Corpora: sentences, labels and official splits.
+"""Corpora: sentences, labels, official splits, and which texts occur more than once.
 
 The sentences themselves are never shipped. They come from ``$QLLM_DATA_DIR/<name>.csv`` or from
 the Hugging Face Hub; either way they must be, byte for byte, the corpora that the shipped
@@ -7,18 +7,20 @@ embeddings were computed from, and a digest checks it.
 
 import csv
 import io
+import json
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from qllm_helpers.files import DataError, UnknownNameError, sha256
+from qllm_helpers.files import DataError, UnknownNameError, read_verified, sha256
 from qllm_helpers.text.hub import require_on_hub
 
 SPLIT_NAMES = ("train", "validation", "test")
 COLUMNS = ["text", "label", "split"]
-_OWN_DATA = "For sentences of your own, use encode() and the estimators directly"
+DUPLICATES_FILE = "duplicates.json"
 
 
 @dataclass(frozen=True)
@@ -33,47 +35,34 @@ class Corpus:
 
 
 CORPORA = {
-    corpus.name: corpus
-    for corpus in (
-        Corpus(
-            name="sst2",
-            hub="SetFit/sst2",
-            label_names=("negative", "positive"),
-            digest="10e1bf32e74a629792b26a9e448ff1955c4f92979ba4b689b6ae48937c7abbc7",
-        ),
-        Corpus(
-            name="sst5",
-            hub="SetFit/sst5",
-            label_names=("very negative", "negative", "neutral", "positive", "very positive"),
-            digest="1c126dc9633d9a9a58cf737f7d529776fa8a95fd229adaad34be3d2f36aacbc6",
-        ),
-        Corpus(
-            name="trec",
-            hub="SetFit/TREC-QC",
-            label_names=("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"),
-            digest="aec2e136420c636a311a29ef62ded89c7088e36669007ac6579d7d2918d8643b",
-            hub_label="label_coarse_original",
-        ),
-    )
+    "sst2": Corpus(
+        "sst2",
+        "SetFit/sst2",
+        ("negative", "positive"),
+        "10e1bf32e74a629792b26a9e448ff1955c4f92979ba4b689b6ae48937c7abbc7",
+    ),
+    "sst5": Corpus(
+        "sst5",
+        "SetFit/sst5",
+        ("very negative", "negative", "neutral", "positive", "very positive"),
+        "1c126dc9633d9a9a58cf737f7d529776fa8a95fd229adaad34be3d2f36aacbc6",
+    ),
+    "trec": Corpus(
+        "trec",
+        "SetFit/TREC-QC",
+        ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"),
+        "aec2e136420c636a311a29ef62ded89c7088e36669007ac6579d7d2918d8643b",
+        hub_label="label_coarse_original",
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Texts:
-    """A corpus with its sentences.
+    """A corpus with its n sentences, in the order of the official splits.
 
-    Attributes
-    ----------
-    texts : list of str
-        The n sentences, in the order of the official splits.
-    labels : ndarray of int64, shape (n,)
-        Class of each sentence, an index into ``label_names``.
-    split : ndarray of str, shape (n,)
-        ``"train"``, ``"validation"`` or ``"test"``: the official part.
-    label_names : tuple of str
-        Name of each class.
-    digest : str
-        SHA-256 of the corpus as a CSV file with the columns text, label, split.
+    ``labels`` (n,) are indices into ``label_names``, ``split`` (n,) names the official part, and
+    ``digest`` is the SHA-256 of the corpus as a CSV file with the columns text, label, split.
     """
 
     texts: list[str]
@@ -84,22 +73,7 @@ class Texts:
 
 
 def corpus(name: str) -> Corpus:
-    """What is known in advance about a corpus.
-
-    Parameters
-    ----------
-    name : str
-        ``"sst2"``, ``"sst5"`` or ``"trec"``.
-
-    Returns
-    -------
-    Corpus
-
-    Raises
-    ------
-    UnknownNameError
-        For any other name.
-    """
+    """What is known in advance about a corpus. Raises UnknownNameError."""
     if name not in CORPORA:
         raise UnknownNameError(f"unknown dataset {name!r}; choose one of {', '.join(CORPORA)}")
     return CORPORA[name]
@@ -187,11 +161,15 @@ def _checked(rows: list[list[str]], known: Corpus, origin: str) -> Texts:
                 f"row {line} of {origin} is damaged: expected a text, a label from 0 to "
                 f"{len(numbers) - 1} and a split out of {', '.join(SPLIT_NAMES)}"
             )
-    digest = _digest(rows)
+    # Rows from the Hub are written as the CSV file would be: one digest for both ways.
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
+    digest = sha256(stream.getvalue().encode("utf-8"))
     if digest != known.digest:
         raise DataError(
             f"{origin} is not the corpus {known.name!r} of this project: its SHA-256 starts with "
-            f"{digest[:16]}, expected {known.digest[:16]}. Get the file again. {_OWN_DATA}"
+            f"{digest[:16]}, expected {known.digest[:16]}. Get the file again. For sentences of "
+            "your own, use encode() and the estimators directly"
         )
     return Texts(
         texts=[row[0] for row in rows],
@@ -202,8 +180,35 @@ def _checked(rows: list[list[str]], known: Corpus, origin: str) -> Texts:
     )
 
 
-def _digest(rows: list[list[str]]) -> str:
-    # Rows from the Hub are written as the CSV file would be: one digest for both ways.
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
-    return sha256(stream.getvalue().encode("utf-8"))
+def find_duplicates(texts: list[str]) -> list[list[int]]:
+    """Ascending positions of each text that occurs more than once, by first occurrence.
+
+    Texts that differ only in case or white space count as equal: the uncased encoders cannot
+    tell them apart.
+    """
+    positions: dict[str, list[int]] = {}
+    for position, text in enumerate(texts):
+        positions.setdefault(" ".join(text.lower().split()), []).append(position)
+    return [group for group in positions.values() if len(group) > 1]
+
+
+def duplicate_groups(y) -> list[list[int]]:
+    """What `find_duplicates` says of a corpus of this package, recognised by its labels (n,).
+
+    Empty for labels of any other corpus.
+    """
+    y = np.asarray(y)
+    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+        return []
+    return _duplicate_table().get(labels_digest(y), [])
+
+
+def labels_digest(y) -> str:
+    """SHA-256 of a label vector, by which a corpus is recognised without its sentences."""
+    return sha256(np.asarray(y).astype("<i8").tobytes())
+
+
+@lru_cache(maxsize=1)
+def _duplicate_table() -> dict[str, list[list[int]]]:
+    table = json.loads(read_verified(DUPLICATES_FILE))
+    return {entry["labels_sha256"]: entry["groups"] for entry in table.values()}

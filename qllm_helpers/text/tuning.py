@@ -12,15 +12,17 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from qllm_helpers.files import cached_arrays, sha256
+from qllm_helpers.text.bodies import body_identity
 from qllm_helpers.text.contrastive import TuningOptions, tune
+from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.encoders import (
     DEFAULT_ENCODER,
-    encoder_files,
     load_encoder,
+    resolve_precision,
     short_name,
-    weights_digest,
+    vectors_of,
 )
-from qllm_helpers.text.protocols import Split, few_shot_split, load_texts, paper_split
+from qllm_helpers.text.protocols import Split, few_shot_split, paper_split
 
 FEW_SHOT_OPTIONS = TuningOptions()
 # 14 steps of 32 are one pass through the 435 training sentences.
@@ -29,18 +31,10 @@ PAPER_OPTIONS = TuningOptions(loss="batch_all_triplet", steps=14, batch_size=32,
 
 @dataclass(frozen=True)
 class TunedEmbeddings:
-    """Vectors of a split's sentences after tuning.
+    """Vectors of a split's sentences after tuning: training, validation, test, in this order.
 
-    Attributes
-    ----------
-    X : ndarray of float32, shape (n, d)
-        Vectors of the training, validation and test sentences, in this order.
-    y : ndarray of int64, shape (n,)
-        Their labels.
-    split : Split
-        Rows of ``X`` that are the three parts.
-    positions : ndarray of int64, shape (n,)
-        Position of each row in the corpus.
+    Row i of ``X`` (n, d; float32) belongs to label ``y[i]`` and to sentence ``positions[i]`` of the
+    corpus; ``split`` holds the rows of the three parts.
     """
 
     X: np.ndarray
@@ -50,88 +44,33 @@ class TunedEmbeddings:
 
 
 def tune_few_shot(
-    name: str = "sst2",
-    seed: int = 0,
-    *,
-    samples_per_class: int = 8,
-    options: TuningOptions = FEW_SHOT_OPTIONS,
-    encoder: str = DEFAULT_ENCODER,
-    progress: bool = False,
+    name: str = "sst2", seed: int = 0, *, samples_per_class: int = 8, **options
 ) -> TunedEmbeddings:
-    """Fine-tuned embeddings for the few-shot protocol.
+    """Fine-tuned embeddings of a corpus for the few-shot protocol (SST-2: 16 + 250 + 622 rows).
 
-    Parameters
-    ----------
-    name : str
-        Corpus; its sentences must be available, see :func:`qllm_helpers.text.protocols.load_texts`.
-    seed : int
-        Draws the training sentences (as ``few_shot_split`` does) and seeds the tuning.
-    samples_per_class : int
-        Training sentences of each label.
-    options : TuningOptions
-        The default is the earlier reproduction's recipe.
-    encoder : str
-        Body to start from.
-    progress : bool
-        Show the trainer's progress bar.
-
-    Returns
-    -------
-    TunedEmbeddings
-        SST-2: 16 + 250 + 622 rows.
-
-    Raises
-    ------
-    DataError
-        If sentences or encoder cannot be loaded, or a cached result is damaged.
-
-    Notes
-    -----
-    Recipe: MerLin documentation, reproduction "QLLM fine tuning": 20 full-batch steps of the
-    supervised contrastive loss at temperature 0.07 with Adam at 1e-5. It differs in the body
-    (MiniLM with 384 dimensions; there mpnet with 768) and in the loop, which is the library's
-    trainer, so dropout is active in the body and drawn from ``seed``.
+    The seed draws the training sentences, as ``few_shot_split`` does, and seeds the tuning;
+    further arguments are those of :func:`tuned_vectors`. The recipe is that of
+    the MerLin documentation, reproduction "QLLM fine tuning": 20 full-batch steps of the supervised
+    contrastive loss at temperature 0.07 with Adam at 1e-5. The loop is the library's trainer, so
+    dropout is active in the body and drawn from ``seed``.
     """
     texts = load_texts(name)
     split = few_shot_split(texts.labels, texts.split, seed, samples_per_class)
-    return _tuned(texts, split, seed, options, encoder, progress)
+    return _tuned(texts, split, seed, **options)
 
 
 def tune_paper(
-    name: str = "sst2",
-    seed: int = 0,
-    *,
-    samples_per_class: int = 256,
-    options: TuningOptions = PAPER_OPTIONS,
-    encoder: str = DEFAULT_ENCODER,
-    progress: bool = False,
+    name: str = "sst2", seed: int = 0, *, samples_per_class: int = 256, **options
 ) -> TunedEmbeddings:
-    """Fine-tuned embeddings for the paper's protocol.
+    """The same for the split of ``paper_split`` (SST-2: 435 + 77 + 9,101 rows).
 
     The paper says both that the body is frozen and that SetFit tuned it; this is the second
-    reading. The validation sentences take no part in the tuning.
-
-    Parameters
-    ----------
-    name, seed, samples_per_class, encoder, progress
-        As in :func:`tune_few_shot`, with the split of ``paper_split``.
-    options : TuningOptions
-        Default: one pass of the batch-all triplet loss, batches of 32, learning rate 4e-5 (our
-        choice; the paper states none).
-
-    Returns
-    -------
-    TunedEmbeddings
-        SST-2: 435 + 77 + 9,101 rows.
-
-    Raises
-    ------
-    DataError
-        If sentences or encoder cannot be loaded, or a cached result is damaged.
+    reading. Default: one pass of the batch-all triplet loss in batches of 32 (our choice; the
+    paper states none). The validation sentences take no part in the tuning.
     """
     texts = load_texts(name)
     split = paper_split(texts.labels, seed, samples_per_class=samples_per_class)
-    return _tuned(texts, split, seed, options, encoder, progress)
+    return _tuned(texts, split, seed, **{"options": PAPER_OPTIONS} | options)
 
 
 def tuned_vectors(
@@ -142,34 +81,15 @@ def tuned_vectors(
     seed: int,
     options: TuningOptions = FEW_SHOT_OPTIONS,
     encoder: str = DEFAULT_ENCODER,
+    precision: str = "auto",
     progress: bool = False,
 ) -> np.ndarray:
     """Tune the body on some sentences, then encode these and others; cached.
 
-    Parameters
-    ----------
-    texts : list of str
-        Training sentences.
-    labels : array_like of int
-        Their labels; at least two labels with two sentences each.
-    others : list of str
-        Further sentences to encode; they have no influence on the tuning.
-    seed : int
-        Seeds dropout and batches.
-    options : TuningOptions
-    encoder : str
-    progress : bool
-
-    Returns
-    -------
-    ndarray of float32, shape (len(texts) + len(others), d)
-
-    Raises
-    ------
-    ValueError
-        If the labels do not fit the sentences or allow no contrast.
-    DataError
-        If the encoder cannot be loaded, or a cached result is damaged.
+    Needs at least two labels with two sentences each; the others have no influence on the tuning.
+    The precision is that of :func:`qllm_helpers.text.encoders.encode`, here of training as well.
+    Returns float32 (len(texts) + len(others), d). Raises ValueError for labels that do not fit,
+    DataError if the encoder cannot be loaded or a cached result is damaged.
     """
     labels = np.asarray(labels).astype(np.int64)
     if len(texts) != len(labels):
@@ -177,42 +97,36 @@ def tuned_vectors(
     if np.sum(np.unique(labels, return_counts=True)[1] > 1) < 2:
         raise ValueError("tuning needs at least two labels with two sentences each")
 
-    def compute() -> dict[str, np.ndarray]:
-        model = load_encoder(encoder)
-        tune(model, texts, labels, seed, options, progress)
-        vectors = model.encode([*texts, *others], batch_size=64, show_progress_bar=progress)
-        return {"X": np.asarray(vectors, dtype=np.float32)}
+    encoder = short_name(encoder)
+    precision = resolve_precision(precision, encoder)
 
-    key = _key(texts, labels, others, seed, options, encoder)
+    def compute() -> dict[str, np.ndarray]:
+        model = load_encoder(encoder, progress)
+        tune(model, texts, labels, seed, options, precision, progress)
+        sentences = [*texts, *others]
+        return {"X": vectors_of(model, encoder, sentences, precision, progress=progress)}
+
+    key = _key(texts, labels, others, seed, options, encoder, precision)
     return cached_arrays("tuned", key, compute)["X"]
 
 
-def _tuned(texts, split: Split, seed, options, encoder, progress) -> TunedEmbeddings:
+def _tuned(texts, split: Split, seed: int, **options) -> TunedEmbeddings:
     positions = np.concatenate([split.train, split.validation, split.test])
     sentences = [texts.texts[position] for position in positions]
     y, n_train = texts.labels[positions], len(split.train)
-    X = tuned_vectors(
-        sentences[:n_train],
-        y[:n_train],
-        sentences[n_train:],
-        seed=seed,
-        options=options,
-        encoder=encoder,
-        progress=progress,
-    )
+    X = tuned_vectors(sentences[:n_train], y[:n_train], sentences[n_train:], seed=seed, **options)
     ends = np.cumsum([n_train, len(split.validation)])
     return TunedEmbeddings(X, y, Split(*np.split(np.arange(len(positions)), ends)), positions)
 
 
-def _key(texts, labels, others, seed, options: TuningOptions, encoder: str) -> str:
+def _key(texts, labels, others, seed, options, encoder: str, precision: str) -> str:
     import sentence_transformers
     import torch
 
-    encoder = short_name(encoder)
-    pinned = encoder == DEFAULT_ENCODER
-    weights = weights_digest(encoder_files() / "model.safetensors") if pinned else encoder
     content = {
-        "weights": weights,
+        "encoder": encoder,
+        "weights": body_identity(encoder),
+        "precision": precision,
         "train": [texts, labels.tolist()],
         "others": others,
         "seed": int(seed),
