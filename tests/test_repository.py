@@ -262,7 +262,8 @@ def test_no_file_is_huge():
     sizes = {
         n: (ROOT / n).stat().st_size for n in names.stdout.splitlines() if (ROOT / n).is_file()
     }
-    assert {name: size for name, size in sizes.items() if size > 16 << 20} == {}
+    # 11,855 sentences of 768 numbers in half precision are 17.4 MiB
+    assert {name: size for name, size in sizes.items() if size > 18 << 20} == {}
 
 
 # --- the notebooks ------------------------------------------------------------------------
