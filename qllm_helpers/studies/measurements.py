@@ -29,37 +29,21 @@ TABLES = {
 
 
 def write_measurements(tables: dict[str, pd.DataFrame], folder: Path | None = None) -> list[Path]:
-    """Write measured tables (keys of `TABLES`) as CSV, with their versions and machine.
-
-    Without a `folder` they go to the package's results, and the digests are brought up to date.
-    """
+    """Write tables (keys of `TABLES`) with versions and machine as CSV; no `folder`: ship them."""
     target = folder or DATA_DIR / "results"
-    versions = {
-        "torch": version("torch"),
-        "merlinquantum": version("merlinquantum"),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
-    paths = []
+    versions = {name: version(name) for name in ("torch", "merlinquantum")}
+    versions |= {"python": platform.python_version(), "machine": platform.machine()}
+    paths = {name: target / f"{name}.csv" for name in tables}
     for name, table in tables.items():
-        path = target / f"{name}.csv"
-        write_atomic(
-            path, table.assign(**versions).to_csv(index=False, float_format="%.6g").encode()
-        )
-        paths.append(path)
+        content = table.assign(**versions).to_csv(index=False, float_format="%.6g")
+        write_atomic(paths[name], content.encode())
     if folder is None:
-        write_manifest(*paths)
-    return paths
+        write_manifest(*paths.values())
+    return list(paths.values())
 
 
 def load_measurements(name: str) -> pd.DataFrame:
-    """Shipped rows of a measured table, by its name in `TABLES`.
-
-    What the columns are is said where the table is made: `benchmarks.layer.run_benchmark`,
-    `benchmarks.sweep.sweep_benchmark`, `benchmarks.qubits.run_qubit_benchmark`,
-    `landscape.landscape`, `shots.noise_table`, `confusion.confusion_table`. Raises
-    UnknownNameError for another name, DataError if the table is damaged.
-    """
+    """Shipped rows of a table in `TABLES`; its columns are described where it is made."""
     if name not in TABLES:
         raise UnknownNameError(f"unknown table {name!r}; known: {', '.join(TABLES)}")
     content = read_verified(f"results/{name}.csv", regenerate=TABLES[name])
