@@ -145,7 +145,7 @@ def _check(name: str, units: list, count: int, *, draw: int, **options) -> None:
 
 def _write(tables: dict[str, pd.DataFrame], folder: Path | None) -> None:
     """Write measured tables, and say where."""
-    from qllm_helpers.studies.measurements import write_measurements
+    from qllm_helpers.studies.table import write_measurements
 
     for path in write_measurements(tables, folder):
         click.echo(f"wrote {path}")

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
@@ -34,9 +33,6 @@ from qllm_helpers.studies.registry import estimator_class, reads_texts
 from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.embeddings import load_embeddings
 from qllm_helpers.text.protocols import Split
-
-if TYPE_CHECKING:
-    from qllm_helpers.text.tuning import TunedEmbeddings
 
 PARTS = ("train", "validation", "test")
 #: Sentences (without their labels) on which a parameter with a gradient counts as live.
@@ -136,7 +132,7 @@ def unit_data(unit: Unit) -> UnitData:
     return _fine_tuned(unit, data.y, splits)
 
 
-def tune_body(unit: Unit, seed: int) -> TunedEmbeddings:
+def tune_body(unit: Unit, seed: int):
     """Embeddings of one seed's split by a body fine-tuned on its training part; cached."""
     from qllm_helpers.text.tuning import tune_few_shot, tune_paper
 
