@@ -23,10 +23,7 @@ _FIT = ["dataset", "head", "seed"]
 
 
 def shown_heads(rows: pd.DataFrame) -> dict[str, list[str]]:
-    """Heads whose confusions are measured, by corpus.
-
-    They are :data:`HEADS`, and the photonic head with the best mean validation accuracy.
-    """
+    """By corpus, :data:`HEADS` and the photonic head with the best mean validation accuracy."""
     shown = {}
     for dataset, part in rows[rows["family"] == "photonic"].groupby("dataset", sort=False):
         best = part.groupby("head")["validation_accuracy"].mean().idxmax()
@@ -37,13 +34,9 @@ def shown_heads(rows: pd.DataFrame) -> dict[str, list[str]]:
 def confusion_table(
     rows: pd.DataFrame | None = None, *, n_jobs: int | None = None, progress: bool = False
 ) -> pd.DataFrame:
-    """Mean confusion matrix of every shown head, from the predictions of the study.
+    """Confusions ``true``, ``predicted``, ``share`` (fraction, mean over seeds), ``std`` by head.
 
-    Columns ``dataset``, ``head``, ``true`` and ``predicted`` (names of classes), ``share`` (of the
-    test sentences of the true class, fraction, mean over seeds), ``std`` (over seeds), ``n_seeds``.
-    Without shipped predictions the heads are run as in
-    :func:`qllm_helpers.studies.run.run_study`, with the settings of the `rows` (None: the shipped
-    ones). Raises DataError if a head does not come out as its row says.
+    Without shipped predictions heads are run with the settings of the `rows` (None: shipped).
     """
     rows = load_results(STUDY) if rows is None else rows
     wanted = {(data, head) for data, heads in shown_heads(rows).items() for head in heads}
@@ -55,19 +48,13 @@ def confusion_table(
         fits = pd.DataFrame(run_study(units, n_jobs=n_jobs, progress=progress))
         fits["classes"] = fits.apply(lambda row: from_text(row["predictions"], row["n_test"]), 1)
     rows = rows.merge(fits[[*_FIT, "classes"]], on=_FIT)
-    tables = [
-        _of_head(*place, part)
-        for place, part in rows.groupby(_FIT[:2], sort=False)
-        if place in wanted
-    ]
+    groups = rows.groupby(_FIT[:2], sort=False)
+    tables = [_of_head(*place, part) for place, part in groups if place in wanted]
     return pd.concat(tables, ignore_index=True)
 
 
 def _with_settings_of(unit: Unit, rows: pd.DataFrame) -> list[Unit]:
-    """A unit's fits with the settings that its rows say, of equal ones side by side.
-
-    Another processor may round a validation accuracy to the other side, and choose differently.
-    """
+    """A unit's fits with the settings of its rows: another processor may choose others."""
     mine = rows[(rows["head"] == unit.head) & (rows["dataset"] == unit.dataset)]
     return [
         replace(unit, settings=(json.loads(setting),), seeds=tuple(map(int, part["seed"])))

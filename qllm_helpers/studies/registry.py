@@ -1,7 +1,6 @@
 """Estimators that a grid can name: built in, made known, or the address ``"package.module:Name"``.
 
-A class says its ``family`` (colour and marker of its rows) itself, whether it ``reads_texts``, and
-in a method ``count_parameters(X)``, if it has one, what of it counts.
+A class has a ``family`` (colour and marker), perhaps ``reads_texts`` and ``count_parameters(X)``.
 """
 
 from __future__ import annotations
@@ -50,9 +49,9 @@ def estimator_class(name: str) -> type:
     if name in _KNOWN:
         return _KNOWN[name]
     if name not in _BUILT_IN and ":" not in name:
+        known = ", ".join(sorted({*_BUILT_IN, *_KNOWN}))
         raise UnknownNameError(
-            f"unknown estimator {name!r}; known: {', '.join(sorted({*_BUILT_IN, *_KNOWN}))}. Name "
-            'another one by its address, "package.module:Name"'
+            f'unknown estimator {name!r}; known: {known}, and any address "package.module:Name"'
         )
     module, _, attribute = (name if ":" in name else f"{_BUILT_IN[name]}:{name}").partition(":")
     try:

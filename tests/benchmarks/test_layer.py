@@ -9,7 +9,7 @@ from qllm_helpers.benchmarks.layer import CIRCUITS, Case, agreement, standard_ca
 from qllm_helpers.benchmarks.timing import run_benchmark
 from qllm_helpers.cli import main
 from qllm_helpers.files import UnknownNameError
-from qllm_helpers.studies.measurements import load_measurements
+from qllm_helpers.studies.table import load_measurements
 
 
 def test_standard_cases_cover_every_circuit_engine_and_size():

@@ -100,7 +100,7 @@ def test_validation_and_test_accuracies_choose_the_same_lines():
 
 
 def test_every_line_names_heads_that_its_study_has():
-    from qllm_helpers.studies.run import load_results
+    from qllm_helpers.studies.table import load_results
 
     for line in published_table().to_dict("records"):
         assert len(matching(load_results(line["study"]), line["ours"])), line["label"]

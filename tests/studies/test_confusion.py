@@ -6,8 +6,7 @@ from qllm_helpers.files import DataError
 from qllm_helpers.studies import confusion
 from qllm_helpers.studies.confusion import confusion_table, shown_heads
 from qllm_helpers.studies.grid import load_units
-from qllm_helpers.studies.measurements import load_measurements
-from qllm_helpers.studies.run import load_results
+from qllm_helpers.studies.table import load_measurements, load_results
 
 REFERENCE = "LogisticRegression"
 

@@ -24,15 +24,14 @@ from qllm_helpers.studies import unit as study_run
 from qllm_helpers.studies.grid import digest
 from qllm_helpers.studies.predictions import from_text, pack, split_of, unpack
 from qllm_helpers.studies.registry import register_estimator
-from qllm_helpers.studies.run import (
-    check_rows,
+from qllm_helpers.studies.run import check_rows, load_units, run_study
+from qllm_helpers.studies.table import (
     export_table,
+    format_table,
     load_predictions,
     load_results,
-    load_units,
-    run_study,
+    parse_table,
 )
-from qllm_helpers.studies.table import format_table, parse_table
 from qllm_helpers.studies.unit import Candidate, select, unit_data
 from qllm_helpers.text.embeddings import load_embeddings
 
@@ -422,7 +421,8 @@ DRIVER = """
     sys.path.insert(0, sys.argv[1])
     from pathlib import Path
     import test_study
-    from qllm_helpers.studies.run import export_table, load_units, run_study
+    from qllm_helpers.studies.run import load_units, run_study
+    from qllm_helpers.studies.table import export_table
 
     folder, kills = Path(sys.argv[2]), int(sys.argv[3])
     units = load_units("toy", path=folder / "grid.toml")
