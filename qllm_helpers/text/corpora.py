@@ -9,7 +9,6 @@ import io
 import json
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -184,15 +183,10 @@ def duplicate_groups(y) -> list[list[int]]:
     y = np.asarray(y)
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         return []
-    return _duplicate_table().get(labels_digest(y), [])
+    known, digest = json.loads(read_verified(DUPLICATES_FILE)).values(), labels_digest(y)
+    return next((entry["groups"] for entry in known if entry["labels_sha256"] == digest), [])
 
 
 def labels_digest(y) -> str:
     """SHA-256 of a label vector, by which a corpus is recognised without its sentences."""
     return sha256(np.asarray(y).astype("<i8").tobytes())
-
-
-@lru_cache(maxsize=1)
-def _duplicate_table() -> dict[str, list[list[int]]]:
-    table = json.loads(read_verified(DUPLICATES_FILE))
-    return {entry["labels_sha256"]: entry["groups"] for entry in table.values()}
