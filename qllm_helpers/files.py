@@ -1,8 +1,7 @@
 """Shipped files with a manifest of digests, atomic writes, and the reader's cache folder.
 
-Every file under ``qllm_helpers/data`` has a line in ``SHA256SUMS``. A file is compared with its
-line the first time a process reads it, because a flipped byte in an embedding or a result table
-would otherwise turn into a slightly different number and nobody would notice.
+A file under ``qllm_helpers/data`` is compared with its line in ``SHA256SUMS`` when it is read:
+a flipped byte would otherwise turn into a slightly different number, and nobody would notice.
 """
 
 import hashlib
@@ -67,10 +66,7 @@ def read_manifest() -> dict[str, str]:
 
 
 def read_verified(path: str | Path, *, regenerate: str = "reinstall the package") -> bytes:
-    """Bytes of a shipped file, compared with the manifest and kept for the life of the process.
-
-    Raises DataError if it is missing, unknown or different; `regenerate` says what to do then.
-    """
+    """Bytes of a shipped file, verified and kept; DataError, with what to do, if it is not so."""
     path = data_path(path)
     if not path.is_file():
         raise DataError(f"{path} is missing. To get it back: {regenerate}")
@@ -81,20 +77,12 @@ def read_verified(path: str | Path, *, regenerate: str = "reinstall the package"
 @lru_cache(maxsize=32)
 def _read_verified(path: Path, _mtime: int, _size: int, regenerate: str) -> bytes:
     # As in _file_digest, a file replaced meanwhile is read again.
-    expected = read_manifest().get(_manifest_key(path))
-    if expected is None:
-        raise DataError(f"{path} has no line in {MANIFEST_NAME}. To get it back: {regenerate}")
+    expected = read_manifest().get(path.relative_to(DATA_DIR.resolve()).as_posix())
     content = path.read_bytes()
     if sha256(content) != expected:
-        raise DataError(
-            f"{path} is damaged: its SHA-256 is not the one in {MANIFEST_NAME}. "
-            f"To get it back: {regenerate}"
-        )
+        fault = "is damaged: its SHA-256 is not the one" if expected else "has no line"
+        raise DataError(f"{path} {fault} in {MANIFEST_NAME}. To get it back: {regenerate}")
     return content
-
-
-def _manifest_key(path: Path) -> str:
-    return path.relative_to(DATA_DIR.resolve()).as_posix()
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -115,32 +103,24 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def write_manifest(*paths: str | Path) -> None:
-    """Bring the manifest's lines of some shipped files up to date; without any, of all.
-
-    A line whose file is gone is dropped.
-    """
+    """Bring some files' lines of the manifest up to date, without any all; drop those gone."""
     from filelock import FileLock
 
     # Two studies may end at the same moment; a lost update would make a good file look damaged.
     with FileLock(DATA_DIR / f".{MANIFEST_NAME}.lock"):
         known = read_manifest() if paths and (DATA_DIR / MANIFEST_NAME).is_file() else {}
-        for path in map(data_path, paths or _shipped_files()):
-            known.pop(_manifest_key(path), None)
-            if path.is_file():
-                known[_manifest_key(path)] = sha256(path)
+        for path in map(data_path, paths or DATA_DIR.rglob("[!.]*")):
+            name = path.relative_to(DATA_DIR.resolve()).as_posix()
+            known.pop(name, None)
+            if path.is_file() and name != MANIFEST_NAME:
+                known[name] = sha256(path)
         lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
         write_atomic(DATA_DIR / MANIFEST_NAME, "".join(lines).encode())
 
 
-def _shipped_files() -> list[Path]:
-    files = (path for path in DATA_DIR.rglob("*") if path.is_file())
-    return [path for path in files if path.name != MANIFEST_NAME and path.name[0] != "."]
-
-
 def cache_dir() -> Path:
     """Folder for what takes long and can be made again: ``$QLLM_CACHE_DIR`` or the platform's."""
-    chosen = os.environ.get("QLLM_CACHE_DIR")
-    if chosen:
+    if chosen := os.environ.get("QLLM_CACHE_DIR"):
         return Path(chosen).expanduser()
     import platformdirs
 
@@ -148,10 +128,9 @@ def cache_dir() -> Path:
 
 
 def cached_arrays(folder: str, key: str, compute: Callable[[], dict]) -> dict:
-    """NumPy arrays from a folder below the cache, or computed now and stored there.
+    """Arrays from a folder below the cache, or computed now and stored; DataError if damaged.
 
-    The `key` must depend on everything that the arrays depend on. Raises DataError if the entry
-    is damaged.
+    The `key` must depend on everything that the arrays depend on.
     """
     from safetensors.numpy import load, save
 

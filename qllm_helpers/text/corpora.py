@@ -1,8 +1,7 @@
 """Corpora: sentences, labels, official splits, and which texts occur more than once.
 
-The sentences themselves are never shipped. They come from ``$QLLM_DATA_DIR/<name>.csv`` or from
-the Hugging Face Hub; either way they must be, byte for byte, the corpora that the shipped
-embeddings were computed from, and a digest checks it.
+No sentence is shipped: they come from ``$QLLM_DATA_DIR/<name>.csv`` or the Hugging Face Hub, and a
+digest checks that they are, byte for byte, those of the shipped embeddings.
 """
 
 import csv
@@ -10,13 +9,12 @@ import io
 import json
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from qllm_helpers.files import DataError, UnknownNameError, read_verified, sha256
-from qllm_helpers.text.hub import require_on_hub
+from qllm_helpers.text.bodies import from_hub
 
 SPLIT_NAMES = ("train", "validation", "test")
 COLUMNS = ["text", "label", "split"]
@@ -59,10 +57,9 @@ CORPORA = {
 
 @dataclass(frozen=True)
 class Texts:
-    """A corpus with its n sentences, in the order of the official splits.
+    """n sentences in official order, labels (n,; indices into the names), official parts (n,).
 
-    ``labels`` (n,) are indices into ``label_names``, ``split`` (n,) names the official part, and
-    ``digest`` is the SHA-256 of the corpus as a CSV file with the columns text, label, split.
+    The digest is the SHA-256 of the corpus as a CSV file with the columns text, label, split.
     """
 
     texts: list[str]
@@ -82,9 +79,8 @@ def corpus(name: str) -> Corpus:
 def load_texts(name: str) -> Texts:
     """Sentences, labels and official splits of a corpus.
 
-    Read from ``$QLLM_DATA_DIR/<name>.csv`` if the variable is set, else from the Hub
-    (``SetFit/sst2``, ``SetFit/sst5``, ``SetFit/TREC-QC``). If the variable is set the Hub is
-    never asked: whoever points at a folder wants that folder's file or an error.
+    Read from ``$QLLM_DATA_DIR/<name>.csv`` if the variable is set (then the Hub is never asked),
+    else from the Hub (``SetFit/sst2``, ``SetFit/sst5``, ``SetFit/TREC-QC``).
 
     Parameters
     ----------
@@ -97,14 +93,11 @@ def load_texts(name: str) -> Texts:
 
     Raises
     ------
-    UnknownNameError
-        For any other name.
-    DataError
-        If the file is missing, damaged or another corpus, or the Hub cannot be reached.
+    UnknownNameError, DataError
+        For any other name; for a missing, damaged or foreign file, or a Hub out of reach.
     """
     known = corpus(name)
-    folder = os.environ.get("QLLM_DATA_DIR")
-    if folder:
+    if folder := os.environ.get("QLLM_DATA_DIR"):
         path = Path(folder).expanduser() / f"{name}.csv"
         rows, origin = _read_csv(path), str(path)
     else:
@@ -114,10 +107,8 @@ def load_texts(name: str) -> Texts:
 
 def _read_csv(path: Path) -> list[list[str]]:
     if not path.is_file():
-        raise DataError(
-            f"QLLM_DATA_DIR is set, but there is no file {path}. Point it at the folder with "
-            f"{path.name}, or unset it to load the corpus from the Hub"
-        )
+        how = f"Point it at the folder with {path.name}, or unset it to ask the Hub"
+        raise DataError(f"QLLM_DATA_DIR is set, but there is no file {path}. {how}")
     try:
         content = path.read_bytes().decode("utf-8")
         rows = list(csv.reader(io.StringIO(content, newline=""), strict=True))
@@ -136,12 +127,8 @@ def _read_hub(known: Corpus) -> list[list[str]]:
         f"Without network, set QLLM_DATA_DIR to a folder with {known.name}.csv (columns text, "
         "label, split); load_embeddings() needs no sentences and works offline"
     )
-    require_on_hub("dataset", known.hub, otherwise)
-    try:
+    with from_hub("dataset", known.hub, otherwise):
         parts = load_dataset(known.hub)
-    except Exception as error:  # the client raises a different type for each way to fail
-        reason = type(error).__name__
-        raise DataError(f"cannot load {known.hub} from the Hub ({reason}). {otherwise}") from error
     code = {label: str(number) for number, label in enumerate(known.label_names)}
     rows = []
     for part in (part for part in SPLIT_NAMES if part in parts):
@@ -183,8 +170,7 @@ def _checked(rows: list[list[str]], known: Corpus, origin: str) -> Texts:
 def find_duplicates(texts: list[str]) -> list[list[int]]:
     """Ascending positions of each text that occurs more than once, by first occurrence.
 
-    Texts that differ only in case or white space count as equal: the uncased encoders cannot
-    tell them apart.
+    Case and white space do not count: the uncased encoders cannot tell such texts apart.
     """
     positions: dict[str, list[int]] = {}
     for position, text in enumerate(texts):
@@ -193,22 +179,14 @@ def find_duplicates(texts: list[str]) -> list[list[int]]:
 
 
 def duplicate_groups(y) -> list[list[int]]:
-    """What `find_duplicates` says of a corpus of this package, recognised by its labels (n,).
-
-    Empty for labels of any other corpus.
-    """
+    """`find_duplicates` of a corpus recognised by its labels (n,); empty for an unknown one."""
     y = np.asarray(y)
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         return []
-    return _duplicate_table().get(labels_digest(y), [])
+    known, digest = json.loads(read_verified(DUPLICATES_FILE)).values(), labels_digest(y)
+    return next((entry["groups"] for entry in known if entry["labels_sha256"] == digest), [])
 
 
 def labels_digest(y) -> str:
     """SHA-256 of a label vector, by which a corpus is recognised without its sentences."""
     return sha256(np.asarray(y).astype("<i8").tobytes())
-
-
-@lru_cache(maxsize=1)
-def _duplicate_table() -> dict[str, list[list[int]]]:
-    table = json.loads(read_verified(DUPLICATES_FILE))
-    return {entry["labels_sha256"]: entry["groups"] for entry in table.values()}

@@ -1,7 +1,6 @@
 """The embeddings that are shipped with the package, and how they are made.
 
-One file holds the vectors of a whole corpus in half precision with labels and official splits,
-and no sentence. ``qllm embed`` makes the files again from the sentences.
+One file holds a corpus' vectors in half precision, labels and official splits, and no sentence.
 """
 
 import json
@@ -43,11 +42,7 @@ NEUTRAL = 2
 
 @dataclass(frozen=True)
 class Embeddings:
-    """A corpus as vectors.
-
-    ``X`` (n, d; float32) holds one unit vector a sentence, ``y`` (n,) its class, an index into
-    ``label_names``, and ``split`` (n,) its official part: train, validation or test.
-    """
+    """Unit vectors (n, d; float32), labels (n,; indices into the names) and official parts (n,)."""
 
     X: np.ndarray
     y: np.ndarray
@@ -58,9 +53,8 @@ class Embeddings:
 def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
     """Embeddings, labels and official splits of a corpus.
 
-    Those of ``"all-MiniLM-L6-v2"`` and ``"all-mpnet-base-v2"`` are shipped and need neither
-    sentences nor network. With any other encoder the sentences are loaded and encoded once, and
-    the result is kept in the cache folder.
+    Those of ``"all-MiniLM-L6-v2"`` and ``"all-mpnet-base-v2"`` are shipped; with any other encoder
+    the sentences are loaded, encoded once, and the result is kept in the cache folder.
 
     Parameters
     ----------
@@ -75,10 +69,8 @@ def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
 
     Raises
     ------
-    UnknownNameError
-        For an unknown corpus.
-    DataError
-        If the shipped file is missing or damaged, or another encoder cannot be loaded.
+    UnknownNameError, DataError
+        For an unknown corpus; for a damaged file, or an encoder that cannot be loaded.
     """
     known = corpus(name)
     encoder = short_name(encoder)
@@ -101,18 +93,14 @@ def write_embeddings(
 ) -> Path:
     """Encode a whole corpus and write the file that :func:`load_embeddings` reads.
 
-    Without an `output` the shipped file is written, and its manifest line and the duplicate table
-    are brought up to date; that is for the two shipped encoders only. Raises UnknownNameError,
-    ValueError for another encoder without `output`, DataError if something cannot be loaded.
+    Without `output`, the shipped one, its manifest line and the table of duplicates.
     """
     from safetensors.numpy import save
 
     known, encoder = corpus(_stored(name)), short_name(encoder)
     if output is None and encoder not in PINNED:
-        raise ValueError(
-            f"the shipped files are those of {' and '.join(PINNED)}; name an output file for "
-            f"{encoder!r}, or call load_embeddings(), which keeps its result in the cache folder"
-        )
+        how = f"name an output file for {encoder!r}, or call load_embeddings(), which caches"
+        raise ValueError(f"the shipped files are those of {' and '.join(PINNED)}; {how}")
     texts = _texts_for(known.name, encoder)
     body = save(_arrays(texts, encoder, progress), metadata=_description(known.name, encoder))
     path = data_path(shipped_file(name, encoder)) if output is None else Path(output)
@@ -172,15 +160,14 @@ def _computed(name: str, encoder: str) -> dict[str, np.ndarray]:
 
 
 def _duplicates(name: str, texts: Texts) -> bytes:
+    def entry(sentences: list[str], labels: np.ndarray) -> dict:
+        return {"labels_sha256": labels_digest(labels), "groups": find_duplicates(sentences)}
+
     path = data_path(DUPLICATES_FILE)
     table = json.loads(path.read_bytes()) if path.is_file() else {}
-    table[name] = _duplicate_entry(texts.texts, texts.labels)
+    table[name] = entry(texts.texts, texts.labels)
     if name == "sst5":
         kept = np.flatnonzero(texts.labels != NEUTRAL)
         sentences = [texts.texts[position] for position in kept]
-        table["sst2"] = _duplicate_entry(sentences, texts.labels[kept] > NEUTRAL)
+        table["sst2"] = entry(sentences, texts.labels[kept] > NEUTRAL)
     return (json.dumps(table, sort_keys=True, separators=(",", ":")) + "\n").encode()
-
-
-def _duplicate_entry(texts: list[str], labels: np.ndarray) -> dict:
-    return {"labels_sha256": labels_digest(labels), "groups": find_duplicates(texts)}

@@ -1,7 +1,5 @@
 """Sentences as vectors, by a sentence-transformers body."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,10 +45,8 @@ def encode(
 
     Raises
     ------
-    ValueError
-        If ``texts`` is empty or holds anything but strings, or another argument is none.
-    DataError
-        If the encoder cannot be loaded, or its files are not the pinned ones.
+    ValueError, DataError
+        For unusable arguments; for an encoder that cannot be loaded or is not the pinned one.
     """
     texts = _checked_texts(texts)
     checks.integer("batch_size", batch_size)
@@ -107,15 +103,19 @@ def load_encoder(encoder: str = DEFAULT_ENCODER, progress: bool = False):
     encoder = short_name(encoder)
     source = body_source(encoder, progress)
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
+    # Loading draws a progress bar of its own, which would end up in every executed notebook.
+    enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
-        with _quiet():
-            return SentenceTransformer(source, device="cpu", local_files_only=encoder in PINNED)
+        return SentenceTransformer(source, device="cpu", local_files_only=encoder in PINNED)
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"cannot load the encoder {encoder!r} ({type(error).__name__}): it is not a "
-            "sentence-transformers model"
-        ) from error
+        why = f"({type(error).__name__}): it is not a sentence-transformers model"
+        raise DataError(f"cannot load the encoder {encoder!r} {why}") from error
+    finally:
+        if enabled:
+            logging.enable_progress_bar()
 
 
 @lru_cache(maxsize=2)
@@ -142,17 +142,3 @@ def _checked_texts(texts) -> list[str]:
             kind = type(text).__name__
             raise ValueError(f"texts must be strings; number {position} is of type {kind}")
     return texts
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # Loading draws a progress bar of its own, which would end up in every executed notebook.
-    from transformers.utils import logging
-
-    enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if enabled:
-            logging.enable_progress_bar()

@@ -47,9 +47,8 @@ def paper_split(y, seed: int, *, samples_per_class: int = 256) -> Split:
 
     Notes
     -----
-    The sizes are those of arXiv 2504.08732, section on data. A text that occurs more than once in
-    the corpus is never drawn (our choice), so no test sentence was seen in training. The corpora
-    of this package are recognised by their labels; other labels count as free of duplicates.
+    Sizes: arXiv 2504.08732, section on data. A text that occurs more than once in a corpus of this
+    package, recognised by its labels, is never drawn (our choice): no test sentence trains.
     """
     from sklearn.model_selection import train_test_split
 
@@ -68,8 +67,8 @@ def paper_split(y, seed: int, *, samples_per_class: int = 256) -> Split:
 def few_shot_split(y, split, seed: int, samples_per_class: int = 8) -> Split:
     """Split of the earlier reproduction: a handful of training sentences of each label.
 
-    Training sentences are drawn from the official training part. The official validation part
-    is cut: its first 250 sentences validate, the others test (SST-2: 16, 250 and 622).
+    They are drawn from the official training part; the first 250 sentences of the official
+    validation part validate, the others test (SST-2: 16, 250 and 622).
 
     Parameters
     ----------
@@ -102,10 +101,8 @@ def few_shot_split(y, split, seed: int, samples_per_class: int = 8) -> Split:
         raise ValueError(f"y and split must have one length, got {y.shape} and {split.shape}")
     held_out = np.flatnonzero(split == "validation")
     if len(held_out) <= FEW_SHOT_VALIDATION:
-        raise ValueError(
-            f"few_shot_split needs more than {FEW_SHOT_VALIDATION} sentences with split "
-            f"'validation', got {len(held_out)}; use paper_split for this corpus"
-        )
+        need = f"more than {FEW_SHOT_VALIDATION} sentences with split 'validation'"
+        raise ValueError(f"{need} are needed, got {len(held_out)}; use paper_split instead")
     rng = np.random.default_rng(checks.integer("seed", seed, 0))
     train = _draw(y, split == "train", samples_per_class, rng)
     return Split(train, held_out[:FEW_SHOT_VALIDATION], held_out[FEW_SHOT_VALIDATION:])
@@ -129,9 +126,7 @@ def _draw(y, pool, samples_per_class: int, rng: np.random.Generator) -> np.ndarr
     for label in np.unique(y):
         candidates = np.flatnonzero(pool & (y == label))
         if len(candidates) < samples_per_class:
-            raise ValueError(
-                f"label {label} has {len(candidates)} sentences to draw from, fewer than "
-                f"samples_per_class={samples_per_class}"
-            )
+            few = f"fewer than samples_per_class={samples_per_class}"
+            raise ValueError(f"label {label} has {len(candidates)} sentences to draw from, {few}")
         drawn.append(rng.choice(candidates, samples_per_class, replace=False))
     return rng.permutation(np.concatenate(drawn))

@@ -9,10 +9,15 @@ import pytest
 import torch
 
 from qllm_helpers.text import tuning as finetuning
-from qllm_helpers.text.contrastive import TuningOptions, supervised_contrastive
 from qllm_helpers.text.embeddings import encode, load_embeddings
 from qllm_helpers.text.protocols import few_shot_split, paper_split
-from qllm_helpers.text.tuning import tune_few_shot, tune_paper, tuned_vectors
+from qllm_helpers.text.tuning import (
+    TuningOptions,
+    supervised_contrastive,
+    tune_few_shot,
+    tune_paper,
+    tuned_vectors,
+)
 
 FOLDER = Path(os.environ.get("QLLM_DATA_DIR", "nowhere"))
 needs_sentences = pytest.mark.skipif(
