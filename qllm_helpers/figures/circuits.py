@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from qllm_helpers.figures.style import FAMILY_STYLE, INK, legend_above, new_figure, styled
-from qllm_helpers.photons.mesh import mesh_layout
+from qllm_helpers.photons.interferometer import mesh_layout
 from qllm_helpers.qubits.circuits import Circuit
 
 if TYPE_CHECKING:

@@ -118,7 +118,7 @@ class MerlinHead(Head):
         The processor is a `merlin.MerlinProcessor`; each embedding is one circuit with `n_shots`
         kept shots. The linear maps are computed here.
         """
-        from qllm_helpers.photons.processor import processor_probabilities
+        from qllm_helpers.photons.merlin import processor_probabilities
 
         phases = self.encoder(X.unsqueeze(0))[0]
         seen = processor_probabilities(self.quantum.eval(), phases, processor, n_shots)

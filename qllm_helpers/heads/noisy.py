@@ -45,7 +45,7 @@ class NoisyLayer(DrawingModule):
 
     def forward(self, phases: Tensor) -> Tensor:
         """Map phases (R, B, m) in radians to frequencies (R, B, N) of the layer's outputs."""
-        if not self.active or (self.noise.is_ideal and self.n_shots is None):
+        if not self.active or (self.noise == Noise() and self.n_shots is None):
             return self.layer(phases)
         phases = perturb(phases, self.noise, self.streams())
         probabilities = recorded(self.layer, phases, self.noise, self._chip())

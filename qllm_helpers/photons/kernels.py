@@ -1,10 +1,8 @@
 """Fock amplitudes of n photons behind an interferometer: compiled, with a hand-written derivative.
 
 The amplitude recursion a_{k+1}[t] = sum_i u[i, k] a_k[t - e_i] is that of strong linear-optical
-simulation (Heurtel et al., *Strong simulation of linear optical processes*, 2023). Ours works on
-blocks of samples that fit a SIMD register, so that every step is a row operation in cache, and it
-computes the intermediate amplitudes anew in the backward pass instead of storing them. There are no
-second derivatives and no `torch.func.vmap`: the replica dimension is the way of batching.
+simulation (Heurtel et al. 2023), on blocks of samples that fit SIMD registers; the backward pass
+computes amplitudes anew instead of storing them. No second derivatives, no `torch.func.vmap`.
 """
 
 from __future__ import annotations
@@ -29,26 +27,18 @@ jit = njit(cache=True, nogil=True, fastmath={"contract"})
 
 
 class FockTables(NamedTuple):
-    """Index tables of the amplitude recursion for one (modes, photons, space)."""
+    """Index tables of the amplitude recursion; from `level_start` on int32, for the kernels."""
 
-    # Occupations of the N output states (N, m), int64, in descending lexicographic order
-    states: np.ndarray
-    # First row of each photon number 0 ... n among all intermediate states, int32 (n + 2,)
-    level_start: np.ndarray
-    # First (mode, parent) pair of each intermediate state, int32 (rows + 1,)
-    pair_start: np.ndarray
-    # A state arises from the one in row `pair_parent` by a photon more in `pair_mode`, int32
+    states: np.ndarray  # occupations of the outputs, int64 (N, m), descending lexicographic order
+    level_start: np.ndarray  # first row of each photon number among all states, (n + 2,)
+    pair_start: np.ndarray  # first (mode, parent) pair of each state, (rows + 1,)
+    # A state arises from the one in row `pair_parent` by a photon more in `pair_mode`
     pair_mode: np.ndarray
     pair_parent: np.ndarray
 
-    @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """The integer tables in the order in which the kernels take them."""
-        return self[1:]
-
 
 def _occupations(n_modes: int, n_photons: int, unbunched: bool) -> list[tuple[int, ...]]:
-    """All Fock states, descending: the modes of the photons in ascending order."""
+    """All Fock states, in descending order."""
     choose = combinations if unbunched else combinations_with_replacement
     chosen = np.array(list(choose(range(n_modes), n_photons)), dtype=np.int64)
     states = np.zeros((len(chosen), n_modes), dtype=np.int64)
@@ -58,8 +48,9 @@ def _occupations(n_modes: int, n_photons: int, unbunched: bool) -> list[tuple[in
 
 
 def _check_memory(n_modes: int, n_photons: int, unbunched: bool) -> None:
-    """Refuse circuits whose tables do not fit into free memory. Raises MemoryError."""
+    """Refuse circuits whose tables do not fit into free memory."""
     m, n = n_modes, n_photons
+    places = m if unbunched else m + n - 1
     with np.errstate(over="ignore"):  # inf bytes are refused as well
         if unbunched:
             photons = np.arange(n + 1)
@@ -67,7 +58,6 @@ def _check_memory(n_modes: int, n_photons: int, unbunched: bool) -> None:
             n_rows, n_pairs = level_sizes.sum(), level_sizes @ photons
         else:
             n_rows, n_pairs = binom(m + n, n), m * binom(m + n - 1, n - 1)
-        places = m if unbunched else m + n - 1
         n_states = binom(places, n)
         # While they are built: a tuple for every state of every level, and lists of the pairs.
         n_bytes = n_rows * (64 + 8 * m) + n_pairs * 24 + n_states * 8 * m
@@ -77,31 +67,27 @@ def _check_memory(n_modes: int, n_photons: int, unbunched: bool) -> None:
 
 @lru_cache(maxsize=128)
 def fock_tables(n_modes: int, n_photons: int, unbunched: bool) -> FockTables:
-    """Tables for `product_of_forms`; `unbunched` keeps states with at most one photon a mode.
+    """Tables of the recursion; `unbunched`: of the states with at most one photon a mode only.
 
-    A state without bunching only has parents without bunching, so the restricted recursion is
-    closed and much smaller than the full one. Raises MemoryError before anything is allocated.
+    They have no other parents, so their recursion is closed. MemoryError before any allocation.
     """
     _check_memory(n_modes, n_photons, unbunched)
     levels = [_occupations(n_modes, k, unbunched) for k in range(n_photons + 1)]
     level_start = np.cumsum([0] + [len(level) for level in levels]).astype(np.int32)
     starts, modes, parents = [0, 0], [], []
-    for k in range(1, n_photons + 1):
-        row_of = {state: int(level_start[k - 1]) + j for j, state in enumerate(levels[k - 1])}
-        for state in levels[k]:
+    for first, level, above in zip(level_start.tolist(), levels, levels[1:], strict=False):
+        row_of = {state: row for row, state in enumerate(level, first)}
+        for state in above:
             for i in np.flatnonzero(state).tolist():
                 modes.append(i)
                 parents.append(row_of[state[:i] + (state[i] - 1,) + state[i + 1 :]])
             starts.append(len(modes))
-    return FockTables(
-        np.array(levels[-1], dtype=np.int64),
-        level_start,
-        *(np.array(values, dtype=np.int32) for values in (starts, modes, parents)),
-    )
+    pairs = (np.array(values, dtype=np.int32) for values in (starts, modes, parents))
+    return FockTables(np.array(levels[-1], dtype=np.int64), level_start, *pairs)
 
 
 def bunching_factors(tables: FockTables, photon_modes: list[int]) -> np.ndarray:
-    """What squared coefficients are multiplied by: output over input factorials, float64 (N,)."""
+    """Output over input factorials, float64 (N,): the weights of squared coefficients."""
     factorial = np.array([math.factorial(k) for k in range(len(photon_modes) + 1)], np.float64)
     return factorial[tables.states].prod(axis=1) / factorial[np.bincount(photon_modes)].prod()
 
@@ -127,7 +113,7 @@ def store_rows(rows, first, values):
 
 
 @jit
-def _multiply_add(x, y, total):
+def multiply_add(x, y, total):
     """total += x * y, lane by lane."""
     for lane in range(LANES):
         total[lane] += x[lane] * y[lane] - x[lane + LANES] * y[lane + LANES]
@@ -135,7 +121,7 @@ def _multiply_add(x, y, total):
 
 
 @jit
-def _conjugate_multiply_add(x, y, total):
+def conjugate_multiply_add(x, y, total):
     """total += conj(x) * y, lane by lane."""
     for lane in range(LANES):
         total[lane] += x[lane] * y[lane] + x[lane + LANES] * y[lane + LANES]
@@ -143,8 +129,9 @@ def _conjugate_multiply_add(x, y, total):
 
 
 @jit
-def raise_levels(forms, level_start, pair_start, pair_mode, pair_parent, amplitudes):
+def raise_levels(forms, tables, amplitudes):
     """Run the recursion for one block; `forms` (n m, 2 LANES), `amplitudes` (rows, 2 LANES)."""
+    level_start, pair_start, pair_mode, pair_parent = tables
     n_photons = level_start.shape[0] - 2
     n_modes = forms.shape[0] // n_photons
     amplitudes[:] = 0
@@ -153,14 +140,13 @@ def raise_levels(forms, level_start, pair_start, pair_mode, pair_parent, amplitu
         form = forms[photon * n_modes : (photon + 1) * n_modes]
         for row in range(level_start[photon + 1], level_start[photon + 2]):
             for pair in range(pair_start[row], pair_start[row + 1]):
-                _multiply_add(form[pair_mode[pair]], amplitudes[pair_parent[pair]], amplitudes[row])
+                multiply_add(form[pair_mode[pair]], amplitudes[pair_parent[pair]], amplitudes[row])
 
 
 @jit
-def lower_levels(
-    forms, level_start, pair_start, pair_mode, pair_parent, amplitudes, gradients, form_gradients
-):
+def lower_levels(forms, tables, amplitudes, gradients, form_gradients):
     """Reverse-mode derivative of `raise_levels`; the last level of `gradients` is given."""
+    level_start, pair_start, pair_mode, pair_parent = tables
     n_photons = level_start.shape[0] - 2
     n_modes = forms.shape[0] // n_photons
     gradients[: level_start[n_photons]] = 0
@@ -171,40 +157,33 @@ def lower_levels(
         for row in range(level_start[photon + 1], level_start[photon + 2]):
             for pair in range(pair_start[row], pair_start[row + 1]):
                 i, parent = pair_mode[pair], pair_parent[pair]
-                _conjugate_multiply_add(amplitudes[parent], gradients[row], form_gradient[i])
-                _conjugate_multiply_add(form[i], gradients[row], gradients[parent])
+                conjugate_multiply_add(amplitudes[parent], gradients[row], form_gradient[i])
+                conjugate_multiply_add(form[i], gradients[row], gradients[parent])
 
 
 # Complex samples come as pairs of real columns, which are the halves of a block's complex rows.
 @jit
 def _product_forward(forms, tables, output):
-    level_start, pair_start, pair_mode, pair_parent = tables
     rows = np.empty((forms.shape[1], LANES), forms.dtype)
-    amplitudes = np.empty((level_start[-1], 2 * LANES), forms.dtype)
+    amplitudes = np.empty((tables[0][-1], 2 * LANES), forms.dtype)
     for first in range(0, forms.shape[0], LANES):
         load_rows(forms, first, rows)
-        raise_levels(
-            rows.reshape(-1, 2 * LANES), level_start, pair_start, pair_mode, pair_parent, amplitudes
-        )
-        store_rows(amplitudes[level_start[-2] :].reshape(-1, LANES), first, output)
+        raise_levels(rows.reshape(-1, 2 * LANES), tables, amplitudes)
+        store_rows(amplitudes[tables[0][-2] :].reshape(-1, LANES), first, output)
 
 
 @jit
 def _product_backward(forms, tables, output_gradient, form_gradient):
-    level_start, pair_start, pair_mode, pair_parent = tables
     halves = np.empty((forms.shape[1], LANES), forms.dtype)
     rows = halves.reshape(-1, 2 * LANES)
     row_gradients = np.empty_like(rows)
-    amplitudes = np.empty((level_start[-1], 2 * LANES), forms.dtype)
+    amplitudes = np.empty((tables[0][-1], 2 * LANES), forms.dtype)
     gradients = np.empty_like(amplitudes)
     for first in range(0, forms.shape[0], LANES):
         load_rows(forms, first, halves)
-        raise_levels(rows, level_start, pair_start, pair_mode, pair_parent, amplitudes)
-        load_rows(output_gradient, first, gradients[level_start[-2] :].reshape(-1, LANES))
-        lower_levels(
-            rows, level_start, pair_start, pair_mode, pair_parent,
-            amplitudes, gradients, row_gradients,
-        )  # fmt: skip
+        raise_levels(rows, tables, amplitudes)
+        load_rows(output_gradient, first, gradients[tables[0][-2] :].reshape(-1, LANES))
+        lower_levels(rows, tables, amplitudes, gradients, row_gradients)
         store_rows(row_gradients.reshape(-1, LANES), first, form_gradient)
 
 
@@ -221,7 +200,7 @@ class _ProductOfForms(torch.autograd.Function):
         context.tables = tables
         # Memory from torch: NumPy's alignment varies, and with it the rounding of later products.
         output = torch.empty(len(forms), len(tables.states), dtype=forms.dtype)
-        _product_forward(_real_columns(forms), tables.arrays, _real_columns(output))
+        _product_forward(_real_columns(forms), tables[1:], _real_columns(output))
         return output
 
     @staticmethod
@@ -229,20 +208,15 @@ class _ProductOfForms(torch.autograd.Function):
     def backward(context, output_gradient):
         (forms,) = context.saved_tensors
         gradient = torch.empty(forms.shape, dtype=forms.dtype)
-        _product_backward(
-            _real_columns(forms),
-            context.tables.arrays,
-            _real_columns(output_gradient),
-            _real_columns(gradient),
-        )
+        columns = [_real_columns(one) for one in (forms, output_gradient, gradient)]
+        _product_backward(columns[0], context.tables[1:], *columns[1:])
         return gradient, None
 
 
 def product_of_forms(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
-    """Coefficients (S, N) of prod_k (sum_i u[i, k] z_i) at the monomials of `tables.states`.
+    """Coefficients (S, N) of prod_k (sum_i u[i, k] z_i): up to factorials, the amplitudes behind u.
 
-    `forms` (S, n m) is complex, `forms[s, k * m + i]` being u[i, k] of sample s. Up to factorials
-    these are the amplitudes of n photons that enter an interferometer u.
+    `forms` (S, n m) is complex, `forms[s, k * m + i]` being u[i, k] of sample s.
     """
     if forms.device.type == "cpu":
         return _ProductOfForms.apply(forms, tables)
@@ -252,7 +226,7 @@ def product_of_forms(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
 def product_of_forms_reference(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
     """`product_of_forms` by indexed additions: any device, any number of derivatives, slower."""
     level_start, pair_start, pair_mode, pair_parent = (
-        torch.as_tensor(table.astype(np.int64), device=forms.device) for table in tables.arrays
+        torch.as_tensor(table.astype(np.int64), device=forms.device) for table in tables[1:]
     )
     n_photons = len(level_start) - 2
     n_modes = forms.shape[1] // n_photons

@@ -1,9 +1,7 @@
 """A short vector as a number inside compiled code: `LANES` samples side by side in registers.
 
-LLVM does not vectorise loops over rows of one array on its own, because two rows might overlap.
-Here a row is loaded as one value of the type `Lanes`, on which +, - and * act lane by lane; the
-compiler maps it to whatever registers the processor has (one of AVX-512, two of AVX2, ...). For use
-in functions compiled by numba only.
+LLVM does not vectorise loops over rows of one array, because two rows might overlap. Here a row is
+loaded as one value on which +, - and * act lane by lane, in whatever registers the processor has.
 """
 
 from __future__ import annotations
@@ -38,36 +36,30 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(manager, type_, ir.VectorType(scalar, LANES))
 
 
-class _LanesArithmetic(AbstractTemplate):
-    def generic(self, arguments, keywords):
-        if len(arguments) == 2 and all(isinstance(one, LanesType) for one in arguments):
-            return signature(arguments[0], *arguments)
-        return None
-
-
 def _define(operation, instruction: str) -> None:
-    infer_global(operation)(type("LanesTemplate", (_LanesArithmetic,), {}))
+    @infer_global(operation)
+    class _Arithmetic(AbstractTemplate):
+        def generic(self, arguments, keywords):
+            if len(arguments) == 2 and all(isinstance(one, LanesType) for one in arguments):
+                return signature(arguments[0], *arguments)
+            return None
 
     @lower_builtin(operation, LanesType, LanesType)
     def _lower(context, builder, signature_, arguments):
         return getattr(builder, instruction)(*arguments, flags=_FLAGS)
 
 
-_define(operator.add, "fadd")
-_define(operator.sub, "fsub")
-_define(operator.mul, "fmul")
+for _pair in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+    _define(*_pair)
 
 
 def _row_pointer(context, builder, array_type, array, row):
+    """Address of a row, and its alignment: that of a single number, so that any array may do."""
     data = context.make_array(array_type)(context, builder, array).data
     offset = builder.mul(row, ir.Constant(row.type, LANES))
     vector = context.get_value_type(LanesType(array_type.dtype))
-    return builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
-
-
-def _alignment(array_type) -> int:
-    # That of a single number: rows of any array may be used.
-    return array_type.dtype.bitwidth // 8
+    pointer = builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
+    return pointer, array_type.dtype.bitwidth // 8
 
 
 @intrinsic
@@ -75,9 +67,8 @@ def load(typing_context, array, row):
     """Row `row` of a C-contiguous array of shape (rows, LANES), without a check of bounds."""
 
     def generate(context, builder, signature_, arguments):
-        array_type = signature_.args[0]
-        pointer = _row_pointer(context, builder, array_type, *arguments)
-        return builder.load(pointer, align=_alignment(array_type))
+        pointer, align = _row_pointer(context, builder, signature_.args[0], *arguments)
+        return builder.load(pointer, align=align)
 
     return LanesType(array.dtype)(array, types.intp), generate
 
@@ -87,9 +78,8 @@ def store(typing_context, array, row, lanes):
     """Write `lanes` into row `row` of a C-contiguous array of shape (rows, LANES)."""
 
     def generate(context, builder, signature_, arguments):
-        array_type = signature_.args[0]
-        pointer = _row_pointer(context, builder, array_type, *arguments[:2])
-        builder.store(arguments[2], pointer, align=_alignment(array_type))
+        pointer, align = _row_pointer(context, builder, signature_.args[0], *arguments[:2])
+        builder.store(arguments[2], pointer, align=align)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), generate

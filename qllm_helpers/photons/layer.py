@@ -1,9 +1,7 @@
 """The photonic layer: interferometer, phase encoding, interferometer, Fock probabilities.
 
-One layer holds R independent circuits (replicas: seeds that are trained side by side). Its function
-is that of a `merlin.QuantumLayer` of the same circuit (`PhotonicLayer.to_merlin`); only the speed
-differs. The circuit is the sandwich of the MerLin reproduction of Kim et al. (arXiv 2504.08732):
-U(x) = R diag(exp(i phi(x))) L with two universal rectangular meshes L and R.
+The circuit is the sandwich U(x) = R diag(exp(i phi(x))) L, two universal rectangular meshes L and
+R, of the MerLin reproduction of Kim et al. (arXiv 2504.08732); only the speed differs.
 """
 
 from __future__ import annotations
@@ -16,10 +14,9 @@ import torch
 from torch import nn
 
 from qllm_helpers import checks
+from qllm_helpers.photons.interferometer import mesh_unitary, output_probabilities
 from qllm_helpers.photons.kernels import bunching_factors, fock_tables, product_of_forms
 from qllm_helpers.photons.merlin import read_merlin, to_merlin
-from qllm_helpers.photons.mesh import mesh_unitary
-from qllm_helpers.photons.probabilities import Sandwich, output_probabilities
 
 SPACES = ("fock", "unbunched")
 # A question about free memory costs as much as a small forward pass: only larger outputs ask it.
@@ -34,26 +31,12 @@ def default_input_state(n_modes: int, n_photons: int) -> tuple[int, ...]:
             f"{n_photons} photons do not fit into {n_modes} modes with one photon each: lower "
             "n_photons, or give an input_state with several photons in a mode."
         )
-    order = [*range(0, n_modes, 2), *range(1, n_modes, 2)]
-    occupied = set(order[:n_photons])
-    return tuple(int(mode in occupied) for mode in range(n_modes))
-
-
-def _checked_input_state(
-    input_state: Sequence[int] | None, n_modes: int, n_photons: int
-) -> tuple[int, ...]:
-    if input_state is None:
-        return default_input_state(n_modes, n_photons)
-    state = tuple(int(photons) for photons in input_state)
-    if len(state) != n_modes or min(state) < 0 or sum(state) != n_photons:
-        raise ValueError(
-            f"input_state {tuple(input_state)} must hold {n_photons} photons in {n_modes} modes."
-        )
-    return state
+    occupied = [*range(0, n_modes, 2), *range(1, n_modes, 2)][:n_photons]
+    return tuple(np.bincount(occupied, minlength=n_modes).tolist())
 
 
 class PhotonicLayer(nn.Module):
-    """R interferometers that turn phases into the probabilities of Fock states.
+    """R circuits side by side (replicas) that turn phases into the probabilities of Fock states.
 
     Parameters
     ----------
@@ -75,7 +58,7 @@ class PhotonicLayer(nn.Module):
     basis : list of tuple of int
         The N outputs in order (descending lexicographic, MerLin's order).
     left, right : Parameter, shape (R, m * m), radians
-        Phases of the meshes before and after the encoding (see `mesh.mesh_unitary`).
+        Phases of the meshes before and after the encoding (see `interferometer.mesh_unitary`).
 
     Raises
     ------
@@ -112,9 +95,12 @@ class PhotonicLayer(nn.Module):
                 "Lower n_photons or use space='fock'."
             )
         checks.memory(f"the phases of n_replicas = {R:,} circuits of {m:,} modes", 8.0 * R * m * m)
-        self.input_state = _checked_input_state(input_state, m, n)
+        state = default_input_state(m, n) if input_state is None else tuple(map(int, input_state))
+        if len(state) != m or min(state) < 0 or sum(state) != n:
+            raise ValueError(f"input_state {state} must hold {n} photons in {m} modes.")
+        self.input_state = state
         self._tables = fock_tables(m, n, space == "unbunched")
-        self._photon_modes = np.repeat(np.arange(self.n_modes), self.input_state).tolist()
+        self._photon_modes = np.repeat(np.arange(m), state).tolist()
         weights = torch.from_numpy(bunching_factors(self._tables, self._photon_modes))
         self.register_buffer("_weights", weights, persistent=False)
         self.left = nn.Parameter(torch.empty(R, m * m))
@@ -123,11 +109,11 @@ class PhotonicLayer(nn.Module):
 
     @property
     def basis(self) -> list[tuple[int, ...]]:
-        return [tuple(int(photons) for photons in state) for state in self._tables.states]
+        return list(map(tuple, self._tables.states.tolist()))
 
     @property
     def n_outputs(self) -> int:
-        """Number N of outputs."""
+        """Number N."""
         return len(self._tables.states)
 
     def reset_parameters(self, generators: Iterable[torch.Generator]) -> None:
@@ -139,10 +125,7 @@ class PhotonicLayer(nn.Module):
                     phases[replica] = 2 * math.pi * draw
 
     def transfer(self, phases: torch.Tensor) -> torch.Tensor:
-        """Columns of U(x) that photons enter: complex (R, B, n, m) from phases (R, B, m).
-
-        Amplitude of photon k (in the order of the input modes) to leave in each mode.
-        """
+        """Amplitude (R, B, n, m) of each photon to leave in each mode, from phases (R, B, m)."""
         entered = mesh_unitary(self.left, self.n_modes, self._photon_modes).mT
         right = mesh_unitary(self.right, self.n_modes).mT
         turned = torch.polar(torch.ones_like(phases), phases).unsqueeze(2) * entered.unsqueeze(1)
@@ -166,10 +149,9 @@ class PhotonicLayer(nn.Module):
         return product_of_forms(columns.reshape(R * B, n * m), self._tables).view(R, B, -1)
 
     def amplitudes(self, phases: torch.Tensor) -> torch.Tensor:
-        """Amplitudes of the N output states, complex (R, B, N), from phases (R, B, m) in radians.
+        """Amplitudes (R, B, N) from phases (R, B, m), radians; not renormalised when unbunched.
 
-        Not renormalised in the unbunched space. Distinguishable photons have no joint state:
-        ValueError.
+        ValueError for distinguishable photons, which have no joint state.
         """
         self._check_phases(phases)
         if self.distinguishable:
@@ -178,31 +160,16 @@ class PhotonicLayer(nn.Module):
         return self._coefficients(self.transfer(phases)) * weights
 
     def forward(self, phases: torch.Tensor) -> torch.Tensor:
-        """Probabilities of the outputs in `basis`.
+        """Probabilities (R, B, N) of the outputs in `basis` from phases (R, B, m), radians.
 
-        Parameters
-        ----------
-        phases : tensor, shape (R, B, m), radians
-
-        Returns
-        -------
-        tensor, shape (R, B, N)
-            Non-negative, summing to 1 over the last dimension.
-
-        Raises
-        ------
-        ValueError
-            For a wrong shape or type.
-        MemoryError
-            If the probabilities would not fit into free memory.
+        ValueError for a wrong shape or type, MemoryError if they do not fit into free memory.
         """
         self._check_phases(phases)
         if phases.device.type != "cpu":
             return self._reference_probabilities(phases)
-        weights, modes = self._weights.to(phases.dtype).numpy(), np.array(self._photon_modes)
-        unbunched = self.space == "unbunched"
-        circuit = Sandwich(self._tables, modes, weights, self.distinguishable, unbunched)
-        return output_probabilities(phases, self.left, self.right, circuit)
+        circuit = self._tables, self._photon_modes, self._weights.to(phases.dtype).numpy()
+        kind = self.distinguishable, self.space == "unbunched"
+        return output_probabilities(phases, self.left, self.right, *circuit, *kind)
 
     def _reference_probabilities(self, phases: torch.Tensor) -> torch.Tensor:
         """Compute `forward` by torch's own operations, on any device."""
@@ -219,22 +186,19 @@ class PhotonicLayer(nn.Module):
         return probabilities
 
     def to_merlin(self, replica: int = 0, **options):
-        """The same circuit with the weights of one replica as a `merlin.QuantumLayer`.
+        """The circuit of one replica as a `merlin.QuantumLayer`: (B, m) radians to (B, N).
 
-        It maps phases (B, m) in radians to probabilities (B, N) in the same order. `options` are
-        those of `merlin.QuantumLayer`, such as ``noise``: with loss it has more outputs than this
-        layer, those with photons missing. Raises ValueError for an unknown replica, or
-        distinguishable photons.
+        `options` are those of `merlin.QuantumLayer`, such as ``noise``: with loss it has more
+        outputs than this layer. ValueError for distinguishable photons.
         """
         return to_merlin(self, replica, **options)
 
     @classmethod
     def from_merlin(cls, layer) -> PhotonicLayer:
-        """A photonic layer (R = 1) with circuit and weights of a `merlin.QuantumLayer`.
+        """A layer (R = 1) with circuit and weights of a `merlin.QuantumLayer`.
 
-        That must be a sandwich of two rectangular meshes around one phase per mode, as from
-        `to_merlin` or MerLin's `CircuitBuilder` (entangling, angle encoding, entangling); any other
-        circuit is a ValueError.
+        That must be a mesh, one phase per mode, a mesh, as from `to_merlin` or MerLin's
+        `CircuitBuilder` (entangling, angle encoding, entangling), or ValueError.
         """
         arguments, left, right = read_merlin(layer)
         converted = cls(**arguments).to(layer.dtype)
@@ -244,8 +208,6 @@ class PhotonicLayer(nn.Module):
         return converted
 
     def extra_repr(self) -> str:
-        return (
-            f"n_modes={self.n_modes}, n_photons={self.n_photons}, space={self.space!r}, "
-            f"input_state={self.input_state}, n_replicas={self.n_replicas}"
-            + (", distinguishable=True" if self.distinguishable else "")
-        )
+        names = ["n_modes", "n_photons", "space", "input_state", "n_replicas"]
+        names += ["distinguishable"] * self.distinguishable
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)

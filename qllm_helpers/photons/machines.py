@@ -1,8 +1,7 @@
 """Published photonic machines: what was published, and what that is in our model of noise.
 
-Most figures carry over as they stand. Phase errors do not: what is published is how far the light
-behind a whole chip is from what it should be, so the error of a single phase shifter is looked for
-that gives a simulated mesh the same distance.
+Phase errors are published for a whole chip, as how far its light is from what it should be: the
+error of one phase shifter is looked for that gives a simulated mesh the same distance.
 """
 
 from __future__ import annotations
@@ -15,9 +14,8 @@ import pandas as pd
 import torch
 from scipy.optimize import brentq
 
-from qllm_helpers import checks
 from qllm_helpers.files import read_verified
-from qllm_helpers.photons.mesh import mesh_unitary
+from qllm_helpers.photons.interferometer import mesh_unitary
 from qllm_helpers.photons.noise import Noise
 
 #: Quandela's Ascella (Maring et al. 2024), a whole machine: six photons, twelve modes. Brightness
@@ -32,37 +30,25 @@ ASCELLA = Noise(
     phase_error=0.045,
     detector="threshold",
 )
-_SETTINGS_OF_A_CHIP = 300
-
 
 #: Published figures: machine, citation key of the book, what it is, as published, the setting of
 #: `Noise` that it decides ("" for none), and how. The second one is a chip without a source.
 PUBLISHED = pd.read_csv(io.BytesIO(read_verified("machines.csv")), keep_default_na=False)
 
 
-def loss(decibel: float) -> float:
-    """Share of light, in (0, 1], that passes a loss in decibel, at least 0 dB."""
-    return 10 ** (-checks.real("a loss, at least 0 dB,", decibel) / 10)
-
-
 def all_alike(n_photons: int, indistinguishability: float) -> float:
-    """Probability that n photons are all in the common state, in Perceval's model of a source.
-
-    The indistinguishability, in [0, 1], is that of two photons.
-    """
+    """Probability that n photons are all in the common state; the argument in [0, 1] is of two."""
     return indistinguishability ** (n_photons / 2)
 
 
 def mesh_deviation(phase_error: float, n_modes: int = 12, *, seed: int = 0) -> pd.Series:
-    """How far light behind a rectangular mesh is from what it should be, if phases are off.
+    """How far light behind a mesh is off if phases are, by draws from +- `phase_error`, radians.
 
-    Every phase is off by a uniform draw from plus or minus `phase_error`, radians. Means over 300
-    uniform settings of all phases, the same for the same seed, and over input modes: "distance",
-    the total variation distance of the light at the outputs; "fidelity", of the moduli of the
-    amplitudes (sum of |u| |v|; our reading of an amplitude fidelity).
+    Means over 300 settings of a chip and its inputs: "distance", total variation of the light at
+    the outputs; "fidelity", sum of |u| |v| (our reading of an amplitude fidelity).
     """
     generator = np.random.default_rng(seed)
-    shape = (_SETTINGS_OF_A_CHIP, n_modes * n_modes)
+    shape = (300, n_modes * n_modes)
     phases = generator.uniform(0, 2 * math.pi, shape)
     errors = phase_error * generator.uniform(-1, 1, shape)
     wanted, real = (
@@ -75,16 +61,14 @@ def mesh_deviation(phase_error: float, n_modes: int = 12, *, seed: int = 0) -> p
 
 
 def phase_error_for(value: float, figure: str = "distance", n_modes: int = 12) -> float:
-    """Phase error, radians, of a simulated mesh whose light is as far off as published.
+    """Phase error, radians, that gives a mesh the published deviation, a fraction, on its own.
 
-    `value` is a fraction, `figure` one of `mesh_deviation`'s. All of the published deviation is
-    taken for errors of phases, so it is an upper estimate. Raises ValueError if no phase error up
-    to one radian does that.
+    An upper estimate: all of the deviation is taken for it. ValueError if none up to 1 radian does.
     """
-    exact, worst = (mesh_deviation(error, n_modes)[figure] for error in (0.0, 1.0))
-    if not min(exact, worst) < value < max(exact, worst):
+    low, high = sorted(mesh_deviation(error, n_modes)[figure] for error in (0.0, 1.0))
+    if not low < value < high:
         raise ValueError(
             f"no phase error up to one radian gives a {figure} of {value!r}: it must lie between "
-            f"{min(exact, worst):.3g} and {max(exact, worst):.3g}."
+            f"{low:.3g} and {high:.3g}."
         )
     return brentq(lambda e: mesh_deviation(e, n_modes)[figure] - value, 0.0, 1.0, xtol=1e-4)

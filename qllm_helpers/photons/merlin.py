@@ -1,69 +1,70 @@
-"""Between `PhotonicLayer` and `merlin.QuantumLayer`: the same circuit, the same weights.
+"""Between `PhotonicLayer` and MerLin: the same circuit and weights, and processors to run on.
 
-The layer imports this module, not the other way round. MerLin and Perceval are imported inside the
-functions because they take seconds to load and most readers' runs never need them.
+MerLin and Perceval are imported inside the functions: they take seconds, and most runs need none.
+The layer imports this module, not the other way round.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from qllm_helpers import checks
+
 if TYPE_CHECKING:
     import merlin
     import perceval
 
+    from qllm_helpers.photons.noise import Noise
+
+#: Where the token of the cloud is looked for; Perceval uses the same name.
+TOKEN_VARIABLE = "PCVL_CLOUD_TOKEN"
 _LEFT, _RIGHT, _INPUT = "left", "right", "phase"
 
 
 def perceval_circuit(n_modes: int) -> perceval.Circuit:
-    """The sandwich mesh, one phase per mode, mesh as a Perceval circuit with named parameters.
+    """Mesh, one phase per mode, mesh in Perceval, the parameters in the order of the layer's.
 
-    ``left_in0``, ``left_out0``, ..., ``left_end0``, ..., ``phase0``, ..., ``right_in0``, ...: in
-    this order the phases of `PhotonicLayer.left` and `.right`.
+    ``left_in0``, ``left_out0``, ..., ``left_end0``, ..., ``phase0``, ..., ``right_in0``, ...
     """
     import perceval as pcvl
 
-    circuit = pcvl.Circuit(n_modes, name="photonic head")
-    circuit.add(0, _mesh(pcvl, n_modes, _LEFT))
+    def shifter(name: str):
+        return pcvl.PS(pcvl.P(name))
+
+    def mesh(name: str):
+        return pcvl.GenericInterferometer(
+            n_modes,
+            lambda i: (
+                pcvl.BS() // shifter(f"{name}_in{i}") // pcvl.BS() // shifter(f"{name}_out{i}")
+            ),
+            shape=pcvl.InterferometerShape.RECTANGLE,
+            phase_shifter_fun_gen=lambda mode: shifter(f"{name}_end{mode}"),
+            phase_at_output=True,
+        )
+
+    circuit = pcvl.Circuit(n_modes, name="photonic head").add(0, mesh(_LEFT))
     for mode in range(n_modes):
-        circuit.add(mode, pcvl.PS(pcvl.P(f"{_INPUT}{mode}")))
-    return circuit.add(0, _mesh(pcvl, n_modes, _RIGHT))
-
-
-def _mesh(pcvl, n_modes: int, name: str):
-    def interferometer(index: int):
-        inner, outer = (pcvl.PS(pcvl.P(f"{name}_{side}{index}")) for side in ("in", "out"))
-        return pcvl.BS() // inner // pcvl.BS() // outer
-
-    return pcvl.GenericInterferometer(
-        n_modes,
-        interferometer,
-        shape=pcvl.InterferometerShape.RECTANGLE,
-        phase_shifter_fun_gen=lambda mode: pcvl.PS(pcvl.P(f"{name}_end{mode}")),
-        phase_at_output=True,
-    )
+        circuit.add(mode, shifter(f"{_INPUT}{mode}"))
+    return circuit.add(0, mesh(_RIGHT))
 
 
 def to_merlin(layer, replica: int = 0, **options) -> merlin.QuantumLayer:
-    """See `PhotonicLayer.to_merlin`; `options` (noise, ...) go to `merlin.QuantumLayer`."""
+    """See `PhotonicLayer.to_merlin`."""
     import merlin
 
     if layer.distinguishable:
         raise ValueError(
-            "MerLin's ideal layer has indistinguishable photons only; pass "
-            "noise=perceval.NoiseModel(indistinguishability=0) to a layer converted from "
-            "distinguishable=False instead."
+            "MerLin's ideal photons are indistinguishable: convert a layer with "
+            "distinguishable=False and noise=perceval.NoiseModel(indistinguishability=0)."
         )
-    if not 0 <= replica < layer.n_replicas:
-        raise ValueError(f"replica must be in 0 ... {layer.n_replicas - 1}, not {replica}.")
+    checks.integer("replica", replica, 0, layer.n_replicas - 1)
     if layer.space == "unbunched" and max(layer.input_state) > 1:
-        raise ValueError(
-            f"MerLin's unbunched space takes at most one photon per input mode, not "
-            f"{layer.input_state}; use space='fock'."
-        )
+        state = layer.input_state
+        raise ValueError(f"MerLin's unbunched space takes no input {state}; use space='fock'.")
     space = merlin.ComputationSpace[layer.space.upper()]
     converted = merlin.QuantumLayer(
         input_size=layer.n_modes,
@@ -76,28 +77,30 @@ def to_merlin(layer, replica: int = 0, **options) -> merlin.QuantumLayer:
         **options,
     )
     with torch.no_grad():
-        getattr(converted, _LEFT).copy_(layer.left[replica])
-        getattr(converted, _RIGHT).copy_(layer.right[replica])
+        for name in (_LEFT, _RIGHT):
+            getattr(converted, name).copy_(getattr(layer, name)[replica])
     return converted
 
 
 def read_merlin(layer: merlin.QuantumLayer) -> tuple[dict, list[float], list[float]]:
     """Arguments of the `PhotonicLayer` of the same circuit, and the phases of its two meshes.
 
-    The circuit is compared, component by component, with `perceval_circuit`; phase shifters at the
-    end of a mesh may be missing. Raises ValueError for any other circuit.
+    Components are compared with `perceval_circuit`; shifters that end a mesh may be missing.
     """
-    values, found, position = {}, _components(layer.circuit), 0
+    known = [parameter.name for parameter in layer.circuit.get_parameters()]
+    inputs = {name for name in known if name.startswith(tuple(layer.input_parameters))}
+    values, found, position, reason = {}, _components(layer.circuit), 0, ""
     for prefix in layer.trainable_parameters:
-        values |= zip(_names(layer, prefix), getattr(layer, prefix).tolist(), strict=True)
-    inputs = {name for prefix in layer.input_parameters for name in _names(layer, prefix)}
+        names = [name for name in known if name.startswith(prefix)]
+        values |= zip(names, getattr(layer, prefix).tolist(), strict=True)
     phases = {_LEFT: [], _RIGHT: []}
     for modes, expected in _components(perceval_circuit(layer.circuit.m)):
         there, element = found[position] if position < len(found) else (None, None)
         fits = there == modes and _alike(element, expected, inputs)
         name = expected.param("phi").name if expected.name == "PS" else ""
         if not fits and "_end" not in name:
-            raise _not_a_sandwich(f"component {position} is no {expected.name} on modes {modes}")
+            reason = f"component {position} is no {expected.name} on modes {modes}"
+            break
         mesh = name.partition("_")[0]
         if mesh in phases and fits:
             phase = element.param("phi")
@@ -105,15 +108,17 @@ def read_merlin(layer: merlin.QuantumLayer) -> tuple[dict, list[float], list[flo
         elif mesh in phases:
             phases[mesh].append(0.0)
         position += fits
-    if position != len(found):
-        raise _not_a_sandwich(f"{len(found) - position} components follow the second mesh")
+    if not reason and position != len(found):
+        reason = f"{len(found) - position} components follow the second mesh"
+    if reason:
+        raise ValueError(
+            f"Only a mesh, one encoded phase per mode and a second mesh can be read: {reason}. "
+            "Build the layer with PhotonicLayer.to_merlin, or with MerLin's CircuitBuilder as "
+            "entangling layer, angle encoding on every mode, entangling layer."
+        )
     state, space = list(layer.input_state), layer.computation_space.name.lower()
     arguments = {"n_modes": layer.circuit.m, "n_photons": sum(state), "input_state": state}
     return arguments | {"space": space}, phases[_LEFT], phases[_RIGHT]
-
-
-def _names(layer, prefix: str) -> list[str]:
-    return [p.name for p in layer.circuit.get_parameters() if p.name.startswith(prefix)]
 
 
 def _components(circuit) -> list:
@@ -134,9 +139,47 @@ def _alike(element, expected, inputs: set[str]) -> bool:
     return element.defined and np.allclose(element.compute_unitary(), unitary)
 
 
-def _not_a_sandwich(reason: str) -> ValueError:
-    return ValueError(
-        f"Only a mesh, one encoded phase per mode and a second mesh can be read: {reason}. "
-        "Build the layer with PhotonicLayer.to_merlin, or with MerLin's CircuitBuilder as "
-        "entangling layer, angle encoding on every mode, entangling layer."
-    )
+def to_noise_model(noise: Noise) -> perceval.NoiseModel:
+    """Source, loss and phase errors as Perceval's noise model (detectors are not part of it)."""
+    import perceval as pcvl
+
+    names = ("brightness", "transmittance", "indistinguishability")
+    names += ("g2", "phase_error", "phase_imprecision")
+    return pcvl.NoiseModel(**{name: getattr(noise, name) for name in names})
+
+
+def open_processor(
+    platform: str = "local", *, n_modes: int, n_photons: int, noise: Noise | None = None
+) -> merlin.MerlinProcessor:
+    """Connect to "local", a sampling simulation, or to a platform of the cloud ("qpu:belenos").
+
+    That needs a token in `TOKEN_VARIABLE`, which is handed on, neither printed nor stored, and has
+    its own noise, or ValueError. Shots with fewer photons than `n_photons` are discarded.
+    """
+    token, remote = os.environ.get(TOKEN_VARIABLE), platform != "local"
+    if remote and noise is not None:
+        raise ValueError(f"{platform} has its own noise: leave noise out.")
+    if remote and not token:
+        raise ValueError(
+            f"{platform} needs a token: create one in your account of the Quandela cloud and set "
+            f"the environment variable {TOKEN_VARIABLE}. It is not stored."
+        )
+    import merlin
+    import perceval as pcvl
+
+    if remote:
+        processor, known = pcvl.RemoteProcessor(platform, token=token), {"token": token}
+    else:
+        model = None if noise is None else to_noise_model(noise)
+        processor, known = pcvl.Processor("CliffordClifford2017", n_modes, noise=model), {}
+    processor.min_detected_photons_filter(n_photons)
+    return merlin.MerlinProcessor(processor=processor, **known)
+
+
+@torch.no_grad()
+def processor_probabilities(layer, phases: torch.Tensor, processor, n_shots: int) -> torch.Tensor:
+    """Frequencies (B, N) in `n_shots` kept shots of a `QuantumLayer` in evaluation mode.
+
+    Each row of `phases` (B, m), radians, is one circuit; the processor is from `open_processor`.
+    """
+    return processor.forward(layer, phases.detach(), nsample=int(n_shots)).detach()

@@ -1,18 +1,15 @@
 """What a real photonic chip does to the probabilities of a `PhotonicLayer`.
 
-The model is Perceval's `NoiseModel` (Heurtel et al. 2023), as MerLin simulates it, with detectors
-and shots added; the tests hold each part against MerLin and Perceval. Three facts of physics make
-it fast enough for thousands of sentences. Equal loss in every mode commutes with the
-interferometer, so it is a map of the output probabilities, one factor a mode. Photons that are
-partly distinguishable are a mixture: each is in the common state with probability
-sqrt(indistinguishability) and otherwise alone. And shots are a multinomial draw.
+The model is Perceval's `NoiseModel` (Heurtel et al. 2023) with detectors and shots. It is fast
+because equal loss commutes with the interferometer (one factor a mode), and because each photon is
+in the common state with probability sqrt(indistinguishability), otherwise alone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 
@@ -21,14 +18,9 @@ import torch
 from torch import Tensor
 
 from qllm_helpers import checks
+from qllm_helpers.photons.interferometer import output_probabilities
 from qllm_helpers.photons.kernels import bunching_factors, fock_tables
 from qllm_helpers.photons.layer import PhotonicLayer
-from qllm_helpers.photons.probabilities import Sandwich, output_probabilities
-
-__all__ = ["DETECTORS", "Noise", "draw_features", "perturb", "recorded"]
-
-DETECTORS = ("number", "threshold")
-_FRACTIONS = ("brightness", "transmittance", "indistinguishability")
 
 
 @dataclass(frozen=True)
@@ -75,20 +67,16 @@ class Noise:
     post_select: bool = True
 
     def __post_init__(self) -> None:
-        most = dict.fromkeys(_FRACTIONS, 1.0) | {"g2": 0.5, "phase_error": math.pi}
-        for name in (*most, "phase_imprecision"):
-            checks.real(name, getattr(self, name), most=most.get(name, math.inf))
-        checks.choice("detector", self.detector, DETECTORS)
+        most = dict.fromkeys(("brightness", "transmittance", "indistinguishability"), 1.0)
+        most |= {"g2": 0.5, "phase_error": math.pi, "phase_imprecision": math.inf}
+        for name, largest in most.items():
+            checks.real(name, getattr(self, name), most=largest)
+        checks.choice("detector", self.detector, ("number", "threshold"))
 
     @property
     def survival(self) -> float:
         """Probability that a photon is emitted and arrives."""
         return self.brightness * self.transmittance
-
-    @property
-    def is_ideal(self) -> bool:
-        """Whether this is the perfect machine."""
-        return all(getattr(self, field.name) == field.default for field in fields(self))
 
 
 @lru_cache(maxsize=64)
@@ -115,14 +103,12 @@ def _interfering(layer: PhotonicLayer, phases: Tensor, meshes, modes: Sequence[i
         return phases.new_ones(*phases.shape[:2], 1)
     tables = fock_tables(layer.n_modes, len(modes), False)
     weights = torch.tensor(bunching_factors(tables, modes), dtype=phases.dtype).numpy()
-    circuit = Sandwich(tables, np.array(modes), weights, False, False)
-    return output_probabilities(phases, *meshes, circuit)
+    return output_probabilities(phases, *meshes, tables, modes, weights, False, False)
 
 
 def _mixture(layer: PhotonicLayer, phases: Tensor, meshes, alike: float) -> Tensor:
     """Probabilities of n photons of which each is like the others with probability `alike`."""
-    modes = np.repeat(np.arange(layer.n_modes), layer.input_state).tolist()
-    n, total = len(modes), 0.0
+    modes, n, total = layer._photon_modes, layer.n_photons, 0.0
     for size in range(n + 1):
         weight = alike**size * (1 - alike) ** (n - size)
         if weight == 0:
@@ -144,7 +130,7 @@ def _emitted(layer: PhotonicLayer, phases: Tensor, meshes, noise: Noise) -> list
         return sectors
     # g2 = 2 p / (1 + p)^2 for a source that emits a second photon with probability p (MerLin)
     twice = ((1 - noise.g2) - math.sqrt(1 - 2 * noise.g2)) / noise.g2
-    for mode in np.repeat(np.arange(layer.n_modes), layer.input_state).tolist():
+    for mode in layer._photon_modes:
         single = _interfering(layer, phases, meshes, [mode])
         more = [_add_photon(twice * one, n + extra, single) for extra, one in enumerate(sectors)]
         sectors = [(1 - twice) * sector for sector in sectors]
@@ -166,29 +152,26 @@ def _detection(n_modes: int, n_photons: int, basis: tuple, survival: float, dete
         table = np.zeros((most + 1, most + 1))
         table[:, 0] = (1.0 - survival) ** photons[:, 0]
         table[:, 1] = 1 - table[:, 0]
-    wanted = np.array(basis)
-    chances = np.ones((len(arrived), len(wanted)))
-    for mode in range(n_modes):
-        chances *= table[arrived[:, mode][:, None], wanted[:, mode][None]]
+    chances = np.ones((len(arrived), len(basis)))
+    for before, after in zip(arrived.T, np.array(basis).T, strict=True):
+        chances *= table[before[:, None], after]
     return torch.from_numpy(chances)
 
 
 def recorded(
     layer: PhotonicLayer, phases: Tensor, noise: Noise, meshes: tuple[Tensor, Tensor] | None = None
 ) -> Tensor:
-    """Probability (R, B, N) of every output of a layer to be what detectors of a real chip record.
+    """Probability (R, B, N) to record every state of ``layer.basis``; the rest to 1 is no output.
 
     `phases` (R, B, m) and those of the two `meshes` (R, m m; default the layer's own), radians, are
-    those on the chip: see `perturb` for their errors. Errors and `post_select` of the noise are not
-    applied here. In the order of ``layer.basis``; what lacks to 1 are records that are no output of
-    the layer: photons lost, too many, or bunched on detectors that cannot count.
+    those on the chip, after `perturb`; nor is `post_select` applied here.
     """
     layer._check_phases(phases)
     meshes = (layer.left, layer.right) if meshes is None else meshes
-    basis, total = tuple(layer.basis), 0.0
+    known = tuple(layer.basis), noise.survival, noise.detector
+    total = 0.0
     for extra, sector in enumerate(_emitted(layer, phases, meshes, noise)):
-        n_photons = layer.n_photons + extra
-        chances = _detection(layer.n_modes, n_photons, basis, noise.survival, noise.detector)
+        chances = _detection(layer.n_modes, layer.n_photons + extra, *known)
         total = total + sector @ chances.to(sector.dtype)
     return total
 
@@ -196,11 +179,9 @@ def recorded(
 def perturb(angles: Tensor, noise: Noise, generators: Sequence[np.random.Generator]) -> Tensor:
     """Phases (R, ...), radians, as a chip sets them: rounded to its steps, then randomly off.
 
-    Replica r's errors come from ``generators[r]``, and only if there are errors. The gradient is
-    that of the unperturbed phases.
+    Replica r's errors come from ``generators[r]``; the gradient is that of the exact phases.
     """
-    exact = angles.detach()
-    shifted = exact
+    exact = shifted = angles.detach()
     if noise.phase_imprecision > 0:
         shifted = torch.round(exact / noise.phase_imprecision) * noise.phase_imprecision
     if noise.phase_error > 0:
@@ -216,12 +197,10 @@ def draw_features(
     post_select: bool,
     generators: Sequence[np.random.Generator],
 ) -> Tensor:
-    """What a head reads: relative frequencies (R, B, N) of its outputs in a number of shots.
+    """Relative frequencies (R, B, N) of outputs `recorded` in `n_shots` attempts (None: infinite).
 
-    `probabilities` are those of `recorded`. `n_shots` are attempts for every sample, whether or not
-    their photons arrive (None: infinitely many); `post_select` divides by the kept ones, and zero
-    is read where none is left. The gradient is that of infinitely many shots (straight-through, our
-    choice).
+    `post_select` divides by the kept shots; zero is read where none is left. The gradient is that
+    of infinitely many shots (straight-through, our choice).
     """
     exact = _divided(probabilities, post_select)
     if n_shots is None:

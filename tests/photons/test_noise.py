@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from qllm_helpers.photons.processor import TOKEN_VARIABLE, open_processor, to_noise_model
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -15,9 +16,8 @@ from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.merlin import MerlinHead
 from qllm_helpers.heads.parameters import count_parameters
 from qllm_helpers.photons.layer import PhotonicLayer
-from qllm_helpers.photons.merlin import to_merlin
+from qllm_helpers.photons.merlin import TOKEN_VARIABLE, open_processor, to_merlin, to_noise_model
 from qllm_helpers.photons.noise import Noise, draw_features, perturb, recorded
-from qllm_helpers.photons.processor import TOKEN_VARIABLE, open_processor, to_noise_model
 from qllm_helpers.text.protocols import Split
 
 CHECKED = NoisyPhotonicClassifier(n_modes=4, n_photons=2, epochs=20, lr=3e-2)

@@ -12,7 +12,6 @@ from qllm_helpers.photons.machines import (
     ASCELLA,
     PUBLISHED,
     all_alike,
-    loss,
     mesh_deviation,
     phase_error_for,
 )
@@ -136,12 +135,7 @@ def test_a_deviation_is_what_the_formula_of_one_interferometer_says():
     assert mesh_deviation(0.01, 2)["distance"] == pytest.approx(0.01 / (2 * math.pi), rel=0.05)
 
 
-def test_decibels_and_photons_that_are_all_alike():
-    assert loss(0) == 1
-    assert loss(10) == pytest.approx(0.1)
-    assert loss(2.9) == pytest.approx(0.513, abs=1e-3)
-    with pytest.raises(ValueError, match="at least 0 dB"):
-        loss(-1)
+def test_photons_that_are_all_alike():
     assert all_alike(2, 0.9) == pytest.approx(0.9)
     assert all_alike(3, 0.81) == pytest.approx(0.9**3)
 
