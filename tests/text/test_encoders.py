@@ -19,7 +19,7 @@ needs_sentences = pytest.mark.skipif(
     not (FOLDER / "sst5.csv").is_file(), reason="the sentences are not here: set QLLM_DATA_DIR"
 )
 needs_body = pytest.mark.skipif(
-    not all(list(metadata.distributions(name=name)) for name in bodies.MPNET_PARTS),
+    not all(list(metadata.distributions(name=name)) for name in bodies.pins()["parts"]),
     reason="the packages of the body are not installed",
 )
 
