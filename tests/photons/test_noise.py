@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from qllm_helpers.photons.processor import TOKEN_VARIABLE, open_processor, to_noise_model
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
