@@ -56,7 +56,7 @@ def load_measurements(name: str) -> pd.DataFrame:
     """Shipped rows of a measured table, by its name in `TABLES`.
 
     What the columns are is said where the table is made: `benchmarks.layer.run_benchmark`,
-    `benchmarks.sweep.sweep_benchmark`, `benchmarks.qubits.run_qubit_benchmark`,
+    `benchmarks.layer.sweep_benchmark`, `benchmarks.qubits.run_qubit_benchmark`,
     `landscape.landscape`, `shots.noise_table`, `confusion.confusion_table`. Raises
     UnknownNameError for another name, DataError if the table is damaged.
     """
