@@ -41,9 +41,9 @@ def _peak_mebibytes() -> float:
 
 
 def measure(case, n_threads: int, min_seconds: float) -> dict:
-    """Time one call of a case here (median over `min_seconds`), and the rise of its memory's peak.
+    """Time one call of a case here: its fields, `seconds` (median over `min_seconds`), their IQR, ...
 
-    Returns a row; `n_threads` are torch's: our kernels use one, whatever this is.
+    `peak_mebibytes`: rise of resident memory; `n_threads`: of torch, our kernels use one.
     """
     from torch.utils.benchmark import Timer
 
