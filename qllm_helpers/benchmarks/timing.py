@@ -41,7 +41,7 @@ def _peak_mebibytes() -> float:
 
 
 def measure(case, n_threads: int, min_seconds: float) -> dict:
-    """Time one call of a case here: its fields, `seconds` (median over `min_seconds`), their IQR, ...
+    """Time one call of a case here: its fields, `seconds` (median over `min_seconds`), IQR, ...
 
     `peak_mebibytes`: rise of resident memory; `n_threads`: of torch, our kernels use one.
     """
