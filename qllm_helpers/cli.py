@@ -162,10 +162,8 @@ def bench(threads, seconds, sweep, qubits, output) -> None:
 
     Takes about ten minutes on two cores. Keep the machine otherwise idle; quote ratios, not times.
     """
-    from qllm_helpers.benchmarks import bounds, layer
+    from qllm_helpers.benchmarks import layer, timing
     from qllm_helpers.benchmarks import qubits as qubit_circuits
-    from qllm_helpers.benchmarks.sweep import sweep_benchmark
-    from qllm_helpers.benchmarks.timing import run_benchmark
 
     if qubits:
         try:
@@ -173,9 +171,9 @@ def bench(threads, seconds, sweep, qubits, output) -> None:
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{error} (--no-qubits)") from error
     options = {"n_threads": threads or os.cpu_count() or 1, "min_seconds": seconds}
-    limits = bounds.machine_limits()
-    table = run_benchmark(layer.standard_cases(), **options, progress=True)
-    table = bounds.with_bounds(table, limits)
+    limits = timing.machine_limits()
+    table = timing.run_benchmark(layer.standard_cases(), **options, progress=True)
+    table = timing.with_bounds(table, limits)
     tables = {"benchmark": table}
     order = ["task", "n_modes", "n_photons", "engine", "n_replicas"]
     circuits = table[table["series"] == "circuits"].sort_values(order)
@@ -188,7 +186,9 @@ def bench(threads, seconds, sweep, qubits, output) -> None:
         shown = measured_table(table, "PennyLane")
         click.echo("\nTraining steps of the qubit circuits:\n" + shown)
     if sweep:
-        table = tables["benchmark_sweep"] = sweep_benchmark(options["n_threads"], progress=True)
+        table = tables["benchmark_sweep"] = layer.sweep_benchmark(
+            options["n_threads"], progress=True
+        )
         ours, merlin = table[["ours_seconds_per_seed", "merlin_seconds"]].sum()
         shown = f"ours {ours:.2f} s, MerLin {merlin:.1f} s, ratio {merlin / ours:.0f}"
         click.echo(f"\nMode sweep, per seed: {shown}")

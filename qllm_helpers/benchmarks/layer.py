@@ -1,24 +1,34 @@
-"""The photonic layer beside MerLin and Perceval: cases to be timed, and that it is MerLin's.
+"""The photonic layer beside MerLin and Perceval: cases to be timed, agreement, the mode sweep.
 
-What is timed is the layer: phases in, probabilities out; a training step adds a loss, the
-derivative and Adam.
+What is timed: phases in, probabilities out; a training step adds a loss, its derivative and Adam.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 import torch
 
 from qllm_helpers.benchmarks.timing import training_step
+from qllm_helpers.heads.merlin import MerlinHead
+from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
+from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.protocols import few_shot_split
+from qllm_helpers.training.loop import TrainingOptions, train
 
 CIRCUITS = ((2, 1), (4, 2), (6, 3), (8, 1), (8, 2), (8, 4), (10, 5), (12, 4))
 TASKS = ("training step", "inference")
+# Modes and photons, epochs and step of the MerLin reproduction (its notebook QLLM_fine_tuning).
+SWEEP = ((2, 1), (4, 1), (4, 2), (6, 1), (6, 2), (6, 3), (8, 1), (8, 2), (8, 3), (8, 4))
+EPOCHS = 200
+SEEDS = tuple(range(20))
 
 
 @dataclass(frozen=True)
@@ -84,16 +94,14 @@ def _perceval_inference(layer: PhotonicLayer, phases: torch.Tensor) -> Callable[
 
 
 def standard_cases() -> list[Case]:
-    """The table's circuits on every engine, then our growth with each size.
-
-    Perceval's SLOS backend has no derivative, so it appears under inference only.
-    """
+    """The table's circuits on every engine, then our growth with each size."""
     engines = (("ours", 1), ("ours", 20), ("merlin", 1), ("perceval", 1))
     cases = [
         Case("circuits", engine, task, *circuit, replicas)
         for circuit in CIRCUITS
         for task in TASKS
         for engine, replicas in engines
+        # Perceval's SLOS backend has no derivative
         if (engine, task) != ("perceval", "training step")
     ]
     step = ("ours", "training step")
@@ -107,10 +115,9 @@ def standard_cases() -> list[Case]:
 def agreement(
     circuits: Iterable[tuple[int, int]], *, space: str = "fock", dtype: torch.dtype = torch.float64
 ) -> pd.DataFrame:
-    """Largest difference to `merlin.QuantumLayer` with the same random weights and phases.
+    """Largest differences to MerLin's layer: `probabilities` (absolute), `gradients` (relative).
 
-    Columns n_modes, n_photons, n_outputs, `probabilities` (largest absolute difference) and
-    `gradients` (of the derivative of a random readout by the phases, relative to the largest).
+    Both have the same random weights and phases; the derivative is that of a random readout.
     """
     rows = []
     for n_modes, n_photons in circuits:
@@ -126,3 +133,62 @@ def agreement(
         rows.append((n_modes, n_photons, layer.n_outputs, float(gap), float(relative)))
     names = ("n_modes", "n_photons", "n_outputs", "probabilities", "gradients")
     return pd.DataFrame(rows, columns=names)
+
+
+def _merlin_head(ours: PhotonicHead, *sizes: int) -> MerlinHead:
+    """The first replica of `ours` on `merlin.QuantumLayer`, its subset encoding put in."""
+    theirs = MerlinHead(*sizes, space="unbunched")
+    theirs.encoder, theirs.readout = ours.encoder, ours.readout
+    with torch.no_grad():
+        theirs.quantum.left.copy_(ours.quantum.left[0])
+        theirs.quantum.right.copy_(ours.quantum.right[0])
+    return theirs
+
+
+def _timed_training(head, data, splits, seeds) -> tuple[float, float]:
+    """Seconds of one replicated run, and the first replica's validation accuracy (fraction)."""
+    options = TrainingOptions(epochs=EPOCHS, lr=1e-3, batch_size=32, weight_decay=1e-5)
+    index, validation = (
+        np.stack([getattr(split, part) for split in splits]) for part in ("train", "validation")
+    )
+    start = time.perf_counter()
+    result = train(head, data.X, data.y, index, validation, seeds=seeds, options=options)
+    return time.perf_counter() - start, result.best_validation_accuracy[0]
+
+
+def sweep_benchmark(n_threads: int, progress: bool = False) -> pd.DataFrame:
+    """Train ten circuits few-shot, all else equal: 20 seeds at once here, one seed in MerLin.
+
+    `ours_seconds` are of all 20 seeds, `ratio` is per seed; the accuracies are those of seed 0.
+    """
+    from tqdm.auto import tqdm
+
+    torch.set_num_threads(n_threads)
+    data = load_embeddings("sst2")
+    splits = [few_shot_split(data.y, data.split, seed) for seed in SEEDS]
+    rows = []
+    for n_modes, n_photons in tqdm(SWEEP, disable=not progress, desc="sweep", unit="circuit"):
+        sizes = (data.X.shape[1], 2, n_modes, n_photons)
+        head, single = (
+            PhotonicHead(*sizes, encoding="subset", space="unbunched", n_replicas=replicas)
+            for replicas in (len(SEEDS), 1)
+        )
+        head.reset_parameters(SEEDS)
+        single.reset_parameters(SEEDS[:1])
+        ours, our_accuracy = _timed_training(head, data, splits, SEEDS)
+        merlin, merlin_accuracy = _timed_training(
+            _merlin_head(single, *sizes), data, splits[:1], SEEDS[:1]
+        )
+        rows.append(
+            {
+                "n_modes": n_modes,
+                "n_photons": n_photons,
+                "ours_seconds": ours,
+                "ours_seconds_per_seed": ours / len(SEEDS),
+                "merlin_seconds": merlin,
+                "ratio": merlin * len(SEEDS) / ours,
+                "ours_validation_accuracy": our_accuracy,
+                "merlin_validation_accuracy": merlin_accuracy,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,8 +1,7 @@
-"""The qubit circuits beside PennyLane's default.qubit: cases to be timed, and their bounds.
+"""The qubit circuits beside PennyLane's default.qubit (torch, backpropagation, whole batches).
 
-What is timed is a training step of the simulated quantum encoder: amplitudes in, exact <Z> of all
-qubits out, a loss, the derivative by the angles, and Adam, in single precision on 384 values a
-sample. PennyLane runs with its torch interface and backpropagation, on a batch at once.
+Timed is a training step of the simulated encoder in single precision: amplitudes in, exact <Z> of
+all qubits out, a loss, its derivative by the angles, and Adam.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from typing import ClassVar
 import pandas as pd
 import torch
 
-from qllm_helpers.benchmarks.bounds import copy_speed
-from qllm_helpers.benchmarks.timing import run_benchmark, training_step
+from qllm_helpers.benchmarks.timing import copy_speed, run_benchmark, training_step
 from qllm_helpers.photons.lanes import LANES
 from qllm_helpers.qubits.trainable import SimulatedEncoder
 
@@ -97,22 +95,18 @@ def require_pennylane() -> None:
 
 
 def state_bytes(case):
-    """Traffic of one training step that goes over the states gate by gate, in bytes.
+    """Bytes of a training step that goes over the states gate by gate; `case` may be a table.
 
-    Every block of CNOT + RY reads and writes the states once forward; backward it reads and writes
-    the states and their gradients. `case` is a case, or a table of them.
+    A block of CNOT + RY reads and writes them once forward; backward, with their gradients, twice.
     """
     state = 4.0 * 2**case.n_qubits * case.n_replicas * case.batch
     return 6.0 * case.n_blocks * state
 
 
 def with_bandwidth(table: pd.DataFrame, memory: float, cache: dict[int, float]) -> pd.DataFrame:
-    """Add `bound_memory` and `bound_cache`: seconds that `state_bytes` take at a speed of copying.
+    """Add `bound_memory`, `bound_cache` (seconds of `state_bytes`), and `over_*`: time over bound.
 
-    `memory` is the speed of a large copy in bytes per second, `cache` that of one block of our
-    kernels' states, which stays in the cache, by the number of qubits. `over_memory` and
-    `over_cache` are the times divided by the bounds; below 1 where gates share a pass or states
-    stay in the cache.
+    In bytes per second: `memory` of a large copy, `cache` of one block of states, by n_qubits.
     """
     speeds = {"memory": memory, "cache": table["n_qubits"].map(cache)}
     for name, speed in speeds.items():
@@ -122,10 +116,7 @@ def with_bandwidth(table: pd.DataFrame, memory: float, cache: dict[int, float]) 
 
 
 def run_qubit_benchmark(cases: Iterable[QubitCase], **options) -> pd.DataFrame:
-    """Measure the cases: `run_benchmark` with its options, `with_bandwidth`, PennyLane's version.
-
-    Raises ModuleNotFoundError before any measurement if PennyLane is not installed.
-    """
+    """`run_benchmark` with bounds and PennyLane's version; without PennyLane refused at once."""
     require_pennylane()
     cases = list(cases)
     memory = copy_speed(1 << 26)

@@ -1,8 +1,6 @@
-"""Time and peak memory of cases, each in a fresh process, and ratios to a rival of ours.
+"""Time and peak memory of cases, each in a fresh process, ratios to a rival, and what bounds ours.
 
-A case is a frozen dataclass: an `engine`, a `task`, `n_replicas` circuits side by side and their
-sizes. Its `prepare` returns what is timed, a call without arguments; its class names the `rival`,
-the `smallest` sizes and the properties that are `derived` from the fields. Times are comparable
+A case is a frozen dataclass with `prepare`, which returns the call that is timed. Times compare
 inside one table only, measured in one run on one machine: ratios are what to quote.
 """
 
@@ -14,8 +12,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields, replace
 
+import numpy as np
 import pandas as pd
 import torch
+from numba import njit
+
+from qllm_helpers.photons.kernels import fock_tables
+
+_ROWS, _REPEATS = 64, 20_000
 
 
 def training_step(module, parameters, x: torch.Tensor) -> Callable[[], None]:
@@ -37,11 +41,9 @@ def _peak_mebibytes() -> float:
 
 
 def measure(case, n_threads: int, min_seconds: float) -> dict:
-    """Time one call of a case in this process, and the rise of the peak of its memory.
+    """Time one call of a case here: its fields, `seconds` (median over `min_seconds`), IQR, ...
 
-    Returns the case's fields and derived columns, `seconds` (median of the repetitions, which take
-    at least `min_seconds` together), `seconds_iqr`, `seconds_per_replica`, `peak_mebibytes` (of
-    resident memory) and `n_threads` (of torch; our kernels use one, whatever this is).
+    `peak_mebibytes`: rise of resident memory; `n_threads`: of torch, our kernels use one.
     """
     from torch.utils.benchmark import Timer
 
@@ -68,10 +70,7 @@ def measure(case, n_threads: int, min_seconds: float) -> dict:
 
 
 def with_ratios(table: pd.DataFrame, kind: type) -> pd.DataFrame:
-    """Add `ratio`: the rival's time per replica of the same task and circuit over this one's.
-
-    `kind` is the dataclass of the cases. NaN where the rival was not measured.
-    """
+    """Add `ratio`: time per replica of the rival of `kind` (NaN: not measured) over this one's."""
     keys = [field.name for field in fields(kind) if field.name not in ("engine", "n_replicas")]
     rival = table[table["engine"] == kind.rival].set_index(keys)["seconds_per_replica"]
     reference = table[keys].join(rival, on=keys)["seconds_per_replica"]
@@ -81,10 +80,7 @@ def with_ratios(table: pd.DataFrame, kind: type) -> pd.DataFrame:
 def run_benchmark(
     cases: Iterable, *, n_threads: int, min_seconds: float = 1.0, progress: bool = False
 ) -> pd.DataFrame:
-    """Measure cases of one kind one after the other: rows of `measure`, `with_ratios`.
-
-    Each runs in a fresh process, so that peaks and caches are its own.
-    """
+    """Measure cases of one kind, each in a fresh process, so that peaks and caches are its own."""
     from tqdm.auto import tqdm
 
     # A server that has imported everything and computed nothing forks it: no import is waited for.
@@ -112,3 +108,82 @@ def saved_bytes(compute: Callable[[], torch.Tensor]) -> int:
         compute()
     storages = [tensor.untyped_storage() for tensor in kept]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+@njit(nogil=True, fastmath={"contract"})
+def _multiply_adds(values, factors, repeats):
+    for _ in range(repeats):
+        for row in range(values.shape[0]):
+            for lane in range(values.shape[1]):
+                values[row, lane] = values[row, lane] * factors[row, lane] + factors[row, lane]
+
+
+def _seconds(call: Callable) -> float:
+    """Median time of a call on one core."""
+    from torch.utils.benchmark import Timer
+
+    timer = Timer("call()", globals={"call": call}, num_threads=1)
+    return timer.blocked_autorange(min_run_time=0.5).median
+
+
+def copy_speed(n_floats: int) -> float:
+    """Bytes that one core reads and writes in a second when it copies so many float32."""
+    source, target = torch.zeros(2, n_floats)
+    return 8.0 * n_floats / _seconds(lambda: target.copy_(source))
+
+
+def machine_limits() -> dict[str, float]:
+    """What one core does in a second: `flops`, and `bytes_per_second` of a copy (read plus write).
+
+    `flops` counts float32 multiply-adds (two each) on rows of 32 lanes in cache, as in the kernel.
+    """
+    values = np.zeros((_ROWS, 32), np.float32)
+    factors = np.full((_ROWS, 32), 0.5, np.float32)
+    _multiply_adds(values, factors, 1)
+    seconds = _seconds(lambda: _multiply_adds(values, factors, _REPEATS))
+    return {
+        "flops": 2.0 * values.size * _REPEATS / seconds,
+        "bytes_per_second": copy_speed(1 << 25),
+    }
+
+
+def arithmetic(case) -> float:
+    """Floating-point operations of the amplitude recursion in one call of our layer.
+
+    8 for each pair (mode, parent state): once forward; training repeats it and takes 2 derivatives.
+    """
+    pairs = len(fock_tables(case.n_modes, case.n_photons, False).pair_mode)
+    passes = 4 if case.task == "training step" else 1
+    return 8.0 * pairs * passes * case.n_replicas * case.batch
+
+
+def output_bytes(case) -> float:
+    """Least traffic of the outputs with main memory in one call, in bytes.
+
+    Complex amplitudes are written and read, probabilities written; training adds their gradients.
+    """
+    words = 4 + 1 + (1 + 4 if case.task == "training step" else 0)
+    return 4.0 * words * case.n_outputs * case.n_replicas * case.batch
+
+
+def with_bounds(table: pd.DataFrame, limits: dict[str, float]) -> pd.DataFrame:
+    """Add to ours `bound_launch`, `bound_arithmetic`, `bound_memory` (s), `bound`, `over_bound`.
+
+    `bound` names the largest, `over_bound` is the time over their sum (they share one core).
+    """
+    ours = table[table["engine"] == "ours"]
+    cases = list(ours.itertuples())
+    bounds = pd.DataFrame(
+        {
+            "launch": 0.0,
+            "arithmetic": [arithmetic(case) / limits["flops"] for case in cases],
+            "memory": [output_bytes(case) / limits["bytes_per_second"] for case in cases],
+        },
+        index=ours.index,
+    )
+    # launching torch's operations: what the fastest call needs beyond arithmetic and memory
+    rest = ours["seconds"] - bounds.sum(axis=1)
+    bounds["launch"] = rest.groupby(ours["task"]).transform("min").clip(lower=0)
+    return table.join(bounds.add_prefix("bound_")).assign(
+        bound=bounds.idxmax(axis=1), over_bound=ours["seconds"] / bounds.sum(axis=1)
+    )

@@ -1,4 +1,4 @@
-"""Figures of other shapes: clouds, a Pareto front, histograms, matrices, a response to a phase."""
+"""Figures of other shapes: curves of a training, clouds, a Pareto front, histograms, matrices."""
 
 from __future__ import annotations
 
@@ -24,6 +24,36 @@ from qllm_helpers.results.selection import pareto_front
 
 
 @styled
+def training_curves(histories: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure:
+    """Loss and validation accuracy over the epochs: mean of the replicas, and their range.
+
+    `histories` is the ``history_`` of a fitted estimator, or several by name.
+    """
+    histories = {"": histories} if isinstance(histories, pd.DataFrame) else histories
+    figure, panels = new_figure(4.8, rows=2, sharex=True)
+    columns = {
+        "train_loss": (panels[0], "-", "training"),
+        "validation_loss": (panels[0], "--", "validation"),
+        "validation_accuracy": (panels[1], "-", ""),
+    }
+    for color, (name, history) in zip(COLORS * len(histories), histories.items(), strict=False):
+        if not {"epoch", "train_loss"} <= set(history.columns):
+            raise ValueError("a history needs the columns epoch and train_loss")
+        for column, (axes, dashes, kind) in columns.items():
+            if column not in history.columns or history[column].isna().all():
+                continue
+            spread = history.groupby("epoch")[column].agg(["mean", "min", "max"])
+            label = " ".join(part for part in (name, kind) if part)
+            axes.plot(spread.index, spread["mean"], dashes, color=color, label=label)
+            ends = spread["min"], spread["max"]
+            axes.fill_between(spread.index, *ends, color=color, alpha=0.18, lw=0)
+    panels[0].set_ylabel("cross-entropy (nats)")
+    panels[1].set(xlabel="epoch", ylabel="validation accuracy\n(fraction)")
+    legend_above(figure, panels[0], columns=2)
+    return figure
+
+
+@styled
 def embedding_map(
     points: np.ndarray,
     labels: np.ndarray,
@@ -32,30 +62,7 @@ def embedding_map(
     axis_names: tuple[str, str] = ("first component", "second component"),
     height: float = 4.2,
 ) -> Figure:
-    """Sentences as dots in a plane, one colour a class.
-
-    Parameters
-    ----------
-    points : ndarray, shape (n, 2)
-        For example a principal-component projection.
-    labels : ndarray of int, shape (n,)
-        Class of every point.
-    label_names : list of str or None
-        Name of every class.
-    axis_names : tuple of str
-        What the two coordinates are (no unit: embeddings have none).
-    height : float
-        Inches.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If `points` is not (n, 2) or `labels` not (n,).
-    """
+    """Sentences as dots in a plane, one colour a class: points (n, 2), labels (n,) of int."""
     points, labels = np.asarray(points), np.asarray(labels)
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
         raise ValueError(
@@ -84,22 +91,7 @@ def accuracy_by_parameters(
 ) -> Figure:
     """Accuracy against the number of parameters, with intervals and the Pareto front.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit.
-    counts : sequence of str
-        Columns that count parameters; one panel each. Heads without a count are left out.
-    value : str
-        Column on the vertical axis.
-    label_front : bool
-        Write the name of the heads on the front.
-    height : float
-        Inches of one panel.
-
-    Returns
-    -------
-    Figure
+    One panel for every column in `counts`; a head without a count is left out of its panel.
     """
     table = summarise(rows, value=value)
     figure, panels = new_figure(
@@ -110,7 +102,7 @@ def accuracy_by_parameters(
         for family in [name for name in FAMILY_STYLE if name in set(known["family"])]:
             style = FAMILY_STYLE[family]
             part = known[known["family"] == family]
-            look = {"marker": style.marker, "color": style.color, "ls": "none", "capsize": 2.5}
+            look = style.look | {"ls": "none", "capsize": 2.5}
             axes.errorbar(part[count], part["mean"], yerr=errors(part), label=style.label, **look)
         _draw_front(axes, known, count, label_front)
         axes.set_xscale("log")
@@ -137,20 +129,9 @@ def _draw_front(axes, table, count, label) -> None:
 def selection_effect_histogram(
     differences: Sequence[float], *, observed: dict[str, float] | None = None, bins: int = 60
 ) -> Figure:
-    """Distribution of "best minus best" under pure noise, with reported differences.
+    """Distribution of "best minus best" under pure noise, with reported differences (fractions).
 
-    Parameters
-    ----------
-    differences : array-like
-        From :func:`qllm_helpers.results.statistics.selection_effect`, or one value per seed.
-    observed : dict of str to float
-        Reported differences (fractions) by their name; drawn as vertical lines.
-    bins : int
-        Number of bins.
-
-    Returns
-    -------
-    Figure
+    `differences` come from :func:`qllm_helpers.results.statistics.selection_effect`.
     """
     differences = np.asarray(differences, dtype=float)
     figure, axes = new_figure(3.2)
@@ -170,19 +151,9 @@ def selection_effect_histogram(
 
 @styled
 def confusion_panels(table: pd.DataFrame, heads: Mapping[str, str]) -> Figure:
-    """Confusion matrices of some heads on one corpus, one under the other.
+    """Confusion matrices of heads, in the colours of their families: shares of a line, per cent.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Rows of one corpus of :func:`qllm_helpers.studies.confusion.confusion_table`.
-    heads : mapping of str to str
-        Head, and its family, which gives the colour.
-
-    Returns
-    -------
-    Figure
-        The darker a field, the larger the share of its line; shares in per cent.
+    `table` is one corpus of :func:`qllm_helpers.studies.confusion.confusion_table`.
     """
     figure, axes = new_figure(3.3 * len(heads), rows=len(heads), squeeze=False)
     for (head, family), ax in zip(heads.items(), axes[:, 0], strict=True):
@@ -206,24 +177,9 @@ def confusion_panels(table: pd.DataFrame, heads: Mapping[str, str]) -> Figure:
 
 
 def phase_response(phases: Sequence[float], responses: Mapping[str, np.ndarray]) -> Figure:
-    """Probabilities against one phase, and how strong every frequency in them is.
+    """Probabilities (n, N) against `phases` (n,) over one turn, and how strong each frequency is.
 
-    Parameters
-    ----------
-    phases : array (n,), radians
-        Equally spaced over one turn, without its end.
-    responses : dict of str to array (n, N)
-        Probabilities of the N outputs, by name. The upper panel draws the output that varies
-        most, the lower one the largest Fourier coefficient of all outputs at each frequency.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If the phases are not equally spaced over one turn.
+    Above: the output that varies most; below: the largest Fourier coefficient of all outputs.
     """
     phases = np.asarray(phases, dtype=float)
     if not np.allclose(phases, phases[0] + 2 * np.pi * np.arange(len(phases)) / len(phases)):
@@ -247,28 +203,15 @@ def phase_response(phases: Sequence[float], responses: Mapping[str, np.ndarray])
 
 
 def coincidence_curve(angles: Sequence[float], curves: Mapping[str, Sequence[float]]) -> Figure:
-    """Probability of one photon in each mode, against the angle of the beam splitter.
-
-    Parameters
-    ----------
-    angles : array (n,), radians
-        0 lets all light through, pi / 2 is the balanced splitter.
-    curves : dict of str to array (n,)
-        Probability by kind of photons.
-
-    Returns
-    -------
-    Figure
-    """
+    """Probability of one photon in each mode, against the beam splitter's angle (radians)."""
     figure, axes = new_figure(3.2)
     colors = (COLORS[0], INK, COLORS[1])
     for place, (name, values) in enumerate(curves.items()):
         style = SEQUENCE[place % len(SEQUENCE)][1]
         axes.plot(angles, values, style, color=colors[place % 3], lw=2.2, label=name)
     axes.axvline(np.pi / 2, color=INK, lw=1, alpha=0.5)
-    axes.set_xticks([0, np.pi / 4, np.pi / 2, 3 * np.pi / 4, np.pi])
-    axes.set_xticklabels(["0", "π/4", "π/2", "3π/4", "π"])
-    axes.set(xlabel="beam splitter angle θ (radians)", ylabel="probability of (1, 1)")
+    axes.set_xticks(np.pi / 4 * np.arange(5), ["0", "π/4", "π/2", "3π/4", "π"])
     axes.set_ylim(-0.03, 1.03)
+    axes.set(xlabel="beam splitter angle θ (radians)", ylabel="probability of (1, 1)")
     legend_above(figure, axes, columns=2)
     return figure

@@ -20,15 +20,19 @@ INK = "#7b7b7b"
 
 @dataclass(frozen=True)
 class FamilyStyle:
-    """Colour and marker of a head family.
+    """Colour (contrast of at least 3.5 on white and on the book's dark page) and marker.
 
-    The colours have a contrast of at least 3.5 both on white and on the book's dark page,
-    and differ for the common colour-vision deficiencies; the markers say it once more.
+    The colours differ for the common colour-vision deficiencies; the markers say it once more.
     """
 
     label: str
     color: str
     marker: str
+
+    @property
+    def look(self) -> dict:
+        """Colour and marker, as matplotlib takes them."""
+        return {"color": self.color, "marker": self.marker}
 
 
 #: Style of every head family, by the value of a row's column ``family``.
@@ -91,11 +95,7 @@ _SETTINGS = {
 
 
 def use_style() -> None:
-    """Make the book's style the default, and notebooks show figures as repeatable SVG.
-
-    Call it once, at the top of a notebook. Figures are transparent, and their colours read
-    on a light and on a dark page.
-    """
+    """Make the book's style the default; notebooks then show figures as repeatable SVG."""
     mpl.rcParams.update(_SETTINGS)
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -115,23 +115,9 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def new_figure(height: float = 3.4, *, rows: int = 1, columns: int = 1, **options):
-    """Empty figure in the book's style.
+    """Empty figure of the book's width, `height` inches high, and its axes (one, or a grid).
 
-    It does not pass through pyplot: a notebook shows it once, as the value of its cell, and
-    nothing is left open.
-
-    Parameters
-    ----------
-    height : float
-        Inches; the width is :data:`WIDTH`.
-    rows, columns : int
-        Grid of axes.
-    **options
-        For :meth:`matplotlib.figure.Figure.subplots`.
-
-    Returns
-    -------
-    tuple of Figure and Axes (or array of Axes)
+    It does not pass through pyplot: a notebook shows it once, and nothing is left open.
     """
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -139,15 +125,7 @@ def new_figure(height: float = 3.4, *, rows: int = 1, columns: int = 1, **option
 
 
 def save(figure: Figure, path) -> None:
-    """Write a figure; the same figure gives the same bytes.
-
-    Parameters
-    ----------
-    figure : Figure
-        Figure of this package.
-    path : path-like
-        File name ending in ``.svg``, ``.png`` or ``.pdf``.
-    """
+    """Write a figure as .svg, .png or .pdf; the same figure gives the same bytes."""
     suffix = str(path).rsplit(".", 1)[-1]
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with mpl.rc_context(_SETTINGS):

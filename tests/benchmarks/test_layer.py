@@ -4,9 +4,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from qllm_helpers.benchmarks.bounds import arithmetic, machine_limits, output_bytes, with_bounds
 from qllm_helpers.benchmarks.layer import CIRCUITS, Case, agreement, standard_cases
-from qllm_helpers.benchmarks.timing import run_benchmark
+from qllm_helpers.benchmarks.timing import (
+    arithmetic,
+    machine_limits,
+    output_bytes,
+    run_benchmark,
+    with_bounds,
+)
 from qllm_helpers.cli import main
 from qllm_helpers.files import UnknownNameError
 from qllm_helpers.studies.table import load_measurements

@@ -8,14 +8,13 @@ import torch
 from click.testing import CliRunner
 
 from qllm_helpers.benchmarks import qubits as bench_qubits
-from qllm_helpers.benchmarks.bounds import copy_speed
 from qllm_helpers.benchmarks.qubits import (
     QubitCase,
     standard_cases,
     state_bytes,
     with_bandwidth,
 )
-from qllm_helpers.benchmarks.timing import measure, with_ratios
+from qllm_helpers.benchmarks.timing import copy_speed, measure, with_ratios
 from qllm_helpers.cli import main, measured_table
 
 

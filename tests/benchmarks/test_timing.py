@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from qllm_helpers.benchmarks.bounds import with_bounds
 from qllm_helpers.benchmarks.layer import Case, standard_cases
-from qllm_helpers.benchmarks.timing import saved_bytes, with_ratios
+from qllm_helpers.benchmarks.timing import saved_bytes, with_bounds, with_ratios
 from qllm_helpers.figures import speed as figures_speed
 from qllm_helpers.figures.style import save
 from qllm_helpers.photons.kernels import fock_tables, product_of_forms, product_of_forms_reference
