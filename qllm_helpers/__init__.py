@@ -9,7 +9,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "load_texts": "text.protocols",
+    "load_texts": "text.corpora",
     "paper_split": "text.protocols",
     "few_shot_split": "text.protocols",
     "load_embeddings": "text.embeddings",
@@ -18,7 +18,7 @@ _HOME = {
     "PhotonicClassifier": "classifiers.estimators",
     "QubitClassifier": "classifiers.estimators",
     "MLPClassifier": "classifiers.estimators",
-    "fit_many": "classifiers.estimators",
+    "fit_many": "classifiers.replicated",
     "count_parameters": "heads.parameters",
     "load_results": "studies.table",
     "save_head": "classifiers.saved",

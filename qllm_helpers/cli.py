@@ -16,9 +16,11 @@ import pandas as pd
 
 from qllm_helpers.files import DATA_DIR, DataError, write_atomic
 from qllm_helpers.studies.grid import TOLERANCE
+from qllm_helpers.text.encoders import DEFAULT_ENCODER
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+_GRIDS = click.Path(exists=True, dir_okay=False, path_type=Path)
 #: Columns of the printed tables of circuits, those that a table has.
 _COLUMNS = {
     "task": "task",
@@ -54,7 +56,16 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def _output(tables: str, default: str = "the package's results"):
+    """The option for the folder of the tables."""
+    help_line = f"Folder for {tables}.  [default: {default}]"
+    return click.option("--output", type=_FOLDER, help=help_line)
+
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
+
+
+@click.group(cls=Commands, context_settings=_SETTINGS)
 @click.version_option(package_name="qllm-helpers")
 def main() -> None:
     """Photonic, qubit and classical heads on sentence embeddings."""
@@ -62,15 +73,13 @@ def main() -> None:
 
 @main.command()
 @click.argument("name")
-@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="Which encoder.")
-@click.option(
-    "--output", type=_FILE, help="File to write.  [default: the file shipped with the package]"
-)
+@click.option("--encoder", default=DEFAULT_ENCODER, help="Which encoder.")
+@click.option("--output", type=_FILE, help="File to write.  [default: the package's file]")
 def embed(name: str, encoder: str, output: Path | None) -> None:
     """Encode the corpus NAME (sst2, sst5, trec) and write its embeddings.
 
-    Needs the sentences: from $QLLM_DATA_DIR/NAME.csv or from the Hub. Takes about two minutes
-    for SST-5 on two cores.
+    Needs the sentences: from $QLLM_DATA_DIR/NAME.csv or from the Hub. Takes some
+    minutes for SST-5 on two cores.
     """
     from qllm_helpers.text.embeddings import write_embeddings
 
@@ -83,26 +92,19 @@ def embed(name: str, encoder: str, output: Path | None) -> None:
 @click.option("--jobs", default=-1, show_default="all cores", help="Processes.")
 @click.option("--entries", metavar="PATTERN", help='Only matching heads, as in "8 modes*".')
 @click.option("--seeds", type=int, help="Use this many seeds instead of the study's own.")
-@click.option(
-    "--output",
-    type=_FOLDER,
-    help="Folder of the table.  [default: the shipped tables, in a checkout]",
-)
-@click.option(
-    "--grids",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TOML file with your own studies.",
-)
+@_output("the table", "the shipped tables, in a checkout")
+@click.option("--grids", type=_GRIDS, help="TOML file with your own studies.")
 @click.option("--check", type=int, metavar="K", help="Compute K shipped rows again and compare.")
-@click.option("--draw", default=0, show_default=True, help="Seed of the sample for --check.")
-@click.option("--tolerance", default=TOLERANCE, show_default=True, help="For --check.")
+@click.option("--draw", default=0, help="Seed of the sample for --check.")
+@click.option("--tolerance", default=TOLERANCE, help="For --check.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def study(name, jobs, entries, seeds, output, grids, check, draw, tolerance, quiet) -> None:
     """Compute the rows of study NAME and write its table.
 
     Finished heads are kept in $QLLM_CACHE_DIR, so an interrupted run goes on where it was.
     """
-    from qllm_helpers.studies.run import export_table, load_units, run_study, shipped_table
+    from qllm_helpers.studies.run import load_units, run_study
+    from qllm_helpers.studies.table import export_table, shipped_table
 
     if check is not None and (entries or seeds or output):
         raise click.UsageError("--check compares whole shipped tables: give it without other cuts")
@@ -124,7 +126,8 @@ def study(name, jobs, entries, seeds, output, grids, check, draw, tolerance, qui
 
 def _check(name: str, units: list, count: int, *, draw: int, **options) -> None:
     """Compute some shipped rows again, and exit with 1 if one differs."""
-    from qllm_helpers.studies.run import check_rows, load_results
+    from qllm_helpers.studies.run import check_rows
+    from qllm_helpers.studies.table import load_results
 
     table = load_results(name)
     click.echo(f"{name}: computing {count} of {len(table)} rows again, drawn with seed {draw}")
@@ -140,15 +143,9 @@ def _check(name: str, units: list, count: int, *, draw: int, **options) -> None:
         sys.exit(1)
 
 
-def _output(tables: str):
-    """The option for the folder of the measured tables."""
-    words = f"Folder for {tables}.  [default: the package's results]"
-    return click.option("--output", type=_FOLDER, help=words)
-
-
 def _write(tables: dict[str, pd.DataFrame], folder: Path | None) -> None:
     """Write measured tables, and say where."""
-    from qllm_helpers.studies.measurements import write_measurements
+    from qllm_helpers.studies.table import write_measurements
 
     for path in write_measurements(tables, folder):
         click.echo(f"wrote {path}")
@@ -156,21 +153,17 @@ def _write(tables: dict[str, pd.DataFrame], folder: Path | None) -> None:
 
 @main.command()
 @click.option("--threads", type=click.IntRange(1), help="Threads of torch.  [default: all cores]")
-@click.option("--seconds", default=1.0, show_default=True, help="Least time for each measurement.")
+@click.option("--seconds", default=1.0, help="Least time for each measurement.")
 @click.option("--sweep/--no-sweep", default=True, help="Also time the whole mode sweep.")
 @click.option("--qubits/--no-qubits", default=True, help="Also time the qubit circuits.")
 @_output("the tables benchmark*.csv")
-def bench(
-    threads: int | None, seconds: float, sweep: bool, qubits: bool, output: Path | None
-) -> None:
+def bench(threads, seconds, sweep, qubits, output) -> None:
     """Measure training steps and inference beside MerLin, Perceval and PennyLane.
 
     Takes about ten minutes on two cores. Keep the machine otherwise idle; quote ratios, not times.
     """
-    from qllm_helpers.benchmarks import layer
+    from qllm_helpers.benchmarks import layer, timing
     from qllm_helpers.benchmarks import qubits as qubit_circuits
-    from qllm_helpers.benchmarks.layer import sweep_benchmark
-    from qllm_helpers.benchmarks.timing import machine_limits, run_benchmark, with_bounds
 
     if qubits:
         try:
@@ -178,9 +171,9 @@ def bench(
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{error} (--no-qubits)") from error
     options = {"n_threads": threads or os.cpu_count() or 1, "min_seconds": seconds}
-    limits = machine_limits()
-    table = run_benchmark(layer.standard_cases(), **options, progress=True)
-    table = with_bounds(table, limits)
+    limits = timing.machine_limits()
+    table = timing.run_benchmark(layer.standard_cases(), **options, progress=True)
+    table = timing.with_bounds(table, limits)
     tables = {"benchmark": table}
     order = ["task", "n_modes", "n_photons", "engine", "n_replicas"]
     circuits = table[table["series"] == "circuits"].sort_values(order)
@@ -193,12 +186,12 @@ def bench(
         shown = measured_table(table, "PennyLane")
         click.echo("\nTraining steps of the qubit circuits:\n" + shown)
     if sweep:
-        table = tables["benchmark_sweep"] = sweep_benchmark(options["n_threads"], progress=True)
-        ours, merlin = table[["ours_seconds_per_seed", "merlin_seconds"]].sum()
-        click.echo(
-            f"\nMode sweep, per seed: ours {ours:.2f} s, MerLin {merlin:.1f} s, "
-            f"ratio {merlin / ours:.0f}"
+        table = tables["benchmark_sweep"] = layer.sweep_benchmark(
+            options["n_threads"], progress=True
         )
+        ours, merlin = table[["ours_seconds_per_seed", "merlin_seconds"]].sum()
+        shown = f"ours {ours:.2f} s, MerLin {merlin:.1f} s, ratio {merlin / ours:.0f}"
+        click.echo(f"\nMode sweep, per seed: {shown}")
     _write(tables, output)
 
 
@@ -215,9 +208,8 @@ def _growth(frame: pd.DataFrame) -> str:
     lines = []
     sizes = {"modes": "n_modes", "photons": "n_photons", "replicas": "n_replicas", "batch": "batch"}
     for series, size in sizes.items():
-        rows = frame.loc[frame["series"] == series].sort_values(size)
-        steps = 1e3 * rows.set_index(size)["seconds"]
-        shown = ", ".join(f"{number}: {time:.2f} ms" for number, time in steps.items())
+        steps = frame[frame["series"] == series].set_index(size)["seconds"].sort_index()
+        shown = ", ".join(f"{number}: {1e3 * time:.2f} ms" for number, time in steps.items())
         lines.append(f"{series:9s} {shown}")
     return "\n".join(lines)
 
@@ -251,10 +243,9 @@ def qubit_noise(output: Path | None) -> None:
 @main.command()
 @_output("confusion.csv")
 def confusion(output: Path | None) -> None:
-    """Measure confusion matrices on SST-5 and TREC.
+    """Measure confusion matrices on SST-5 and TREC, with the settings of the stored rows.
 
-    Seconds where the study multiclass was run with predictions, else about six minutes on two
-    cores.
+    Takes seconds where the study multiclass was run with predictions, else two minutes.
     """
     from qllm_helpers.studies.confusion import confusion_table
 
@@ -262,16 +253,8 @@ def confusion(output: Path | None) -> None:
 
 
 @main.command()
-@click.option(
-    "--readme", type=_FILE, default="README.md", show_default=True, help="File with the block."
-)
-@click.option(
-    "--figure",
-    type=_FILE,
-    default="book/_static/headline.svg",
-    show_default=True,
-    help="Figure.",
-)
+@click.option("--readme", type=_FILE, default="README.md", help="File with the block.")
+@click.option("--figure", type=_FILE, default="book/_static/headline.svg", help="Figure.")
 def headline(readme: Path, figure: Path) -> None:
     """Rewrite the two tables of results in README.md and its figure from the shipped rows.
 
@@ -279,12 +262,7 @@ def headline(readme: Path, figure: Path) -> None:
     <!-- tuned:begin --> and <!-- tuned:end -->.
     """
     from qllm_helpers import figures
-    from qllm_helpers.results.headline import (
-        headline_markdown,
-        headline_table,
-        tuned_lines,
-        tuned_markdown,
-    )
+    from qllm_helpers.results import headline as results
 
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     for name, block in _BLOCKS.items():
@@ -293,8 +271,11 @@ def headline(readme: Path, figure: Path) -> None:
                 f"{readme} has no lines <!-- {name}:begin --> and <!-- {name}:end -->; add them "
                 "where the table shall stand, and run the command in the checkout"
             )
-    table, tuned = headline_table(), tuned_lines()
-    written = {"headline": headline_markdown(table), "tuned": tuned_markdown(table, tuned)}
+    table, tuned = results.headline_table(), results.tuned_lines()
+    written = {
+        "headline": results.headline_markdown(table),
+        "tuned": results.tuned_markdown(table, tuned),
+    }
     for name, block in _BLOCKS.items():
         text = block.sub(lambda part, name=name: part[1] + written[name] + part[2], text)
     write_atomic(readme, text.encode())
@@ -308,15 +289,11 @@ def headline(readme: Path, figure: Path) -> None:
 @main.command()
 @click.argument("sentences", nargs=-1)
 @click.option("--data", help="Corpus to train on: sst2, sst5 or trec.  [default: sst2]")
-@click.option("--modes", default=8, show_default=True, help="Modes of the circuit.")
-@click.option("--photons", default=2, show_default=True, help="Photons in it.")
-@click.option("--seed", default=0, show_default=True, help="Seed of sentences and weights.")
-@click.option("--epochs", default=60, show_default=True, help="Passes over the sentences.")
-@click.option(
-    "--head",
-    type=click.Path(path_type=Path),
-    help="A saved head to use instead of training one.",
-)
+@click.option("--modes", default=8, help="Modes of the circuit.")
+@click.option("--photons", default=2, help="Photons in it.")
+@click.option("--seed", default=0, help="Seed of sentences and weights.")
+@click.option("--epochs", default=60, help="Passes over the sentences.")
+@click.option("--head", type=click.Path(path_type=Path), help="A saved head, not a new one.")
 @click.option("--save", type=_FILE, help="Keep the head here.")
 @click.option("--file", type=click.File(encoding="utf-8"), help="One sentence a line; - for stdin.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -341,7 +318,7 @@ def predict(sentences, data, modes, photons, seed, epochs, head, save, file, as_
         click.echo(f"saved to {save}", err=True)
     if texts:
         table = label_sentences(known, texts)
-        click.echo(_lines(table) if as_json else _labels(table))
+        click.echo("\n".join(map(_line, table.to_dict("records"))) if as_json else _labels(table))
 
 
 def _trained(data: str, options: dict):
@@ -362,19 +339,15 @@ def _labels(table: pd.DataFrame) -> str:
     """One line a sentence: label, probabilities, text."""
     shown = table[[*table.columns[1:], "sentence"]]
     left = {name: f"{{:{shown[name].str.len().max()}}}".format for name in ("label", "sentence")}
-    return shown.to_string(
-        index=False, justify="left", formatters=left, float_format="{:.3f}".format
-    )
+    options = {"justify": "left", "float_format": "{:.3f}".format}
+    return shown.to_string(index=False, formatters=left, **options)
 
 
-def _lines(table: pd.DataFrame) -> str:
-    """One JSON object a sentence."""
-    lines = []
-    for row in table.to_dict("records"):
-        chances = {name: round(row[name], 6) for name in table.columns[2:]}
-        line = {"sentence": row["sentence"], "label": row["label"], "probabilities": chances}
-        lines.append(json.dumps(line, ensure_ascii=False))
-    return "\n".join(lines)
+def _line(row: dict) -> str:
+    """A sentence's label and probabilities as JSON."""
+    known = {name: row.pop(name) for name in ("sentence", "label")}
+    chances = {name: round(chance, 6) for name, chance in row.items()}
+    return json.dumps(known | {"probabilities": chances}, ensure_ascii=False)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,15 @@
 """Shipped files with a manifest of digests, atomic writes, and the reader's cache folder.
 
-Every file under ``qllm_helpers/data`` has a line in ``SHA256SUMS``. A file is compared with its
-line the first time a process reads it, because a flipped byte in an embedding or a result table
-would otherwise turn into a slightly different number and nobody would notice.
+A file under ``qllm_helpers/data`` is compared with its line in ``SHA256SUMS`` when it is read:
+a flipped byte would otherwise turn into a slightly different number, and nobody would notice.
 """
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-
-try:  # Windows has no fcntl: there, two processes must not write the manifest at once.
-    import fcntl
-except ImportError:  # pragma: no cover
-    fcntl = None
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
 MANIFEST_NAME = "SHA256SUMS"
@@ -31,41 +24,27 @@ class UnknownNameError(ValueError):
 
 
 def sha256(content: bytes | Path) -> str:
-    """Hexadecimal SHA-256 of some bytes, or of the file at a path.
-
-    Parameters
-    ----------
-    content : bytes or Path
-        The bytes themselves, or the path of a file.
-
-    Returns
-    -------
-    str
-        64 lower-case hexadecimal digits.
-    """
+    """Hexadecimal SHA-256 of some bytes, or of the file at a path."""
     if isinstance(content, Path):
         with content.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     return hashlib.sha256(content).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, kept for the life of the process: a large one is hashed once."""
+    status = path.stat()
+    return _file_digest(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _file_digest(path: Path, _mtime: int, _size: int) -> str:
+    # Modification time and size are part of the key: a file replaced meanwhile is hashed again.
+    return sha256(path)
+
+
 def data_path(relative: str | Path) -> Path:
-    """Absolute path of a shipped file, whether or not it exists.
-
-    Parameters
-    ----------
-    relative : str or Path
-        Path below ``qllm_helpers/data``; an absolute path must point there too.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    ValueError
-        If the path leaves the data folder.
-    """
+    """Absolute path of a shipped file, whether or not it exists; ValueError outside the folder."""
     path = (DATA_DIR / relative).resolve()
     if not path.is_relative_to(DATA_DIR.resolve()):
         raise ValueError(f"{relative} is not below {DATA_DIR}; only shipped files have a digest")
@@ -73,17 +52,7 @@ def data_path(relative: str | Path) -> Path:
 
 
 def read_manifest() -> dict[str, str]:
-    """Digest of every shipped file, by its path relative to ``qllm_helpers/data``.
-
-    Returns
-    -------
-    dict of str to str
-
-    Raises
-    ------
-    DataError
-        If the manifest is missing or a line is not ``<64 hex digits>  <path>``.
-    """
+    """Digest of every shipped file, by its path below ``qllm_helpers/data``; else DataError."""
     path = DATA_DIR / MANIFEST_NAME
     if not path.is_file():
         raise DataError(f"{path} is missing; reinstall the package")
@@ -97,26 +66,7 @@ def read_manifest() -> dict[str, str]:
 
 
 def read_verified(path: str | Path, *, regenerate: str = "reinstall the package") -> bytes:
-    """Bytes of a shipped file, compared with the manifest.
-
-    The result is kept for the life of the process, so a file is hashed once.
-
-    Parameters
-    ----------
-    path : str or Path
-        Path below ``qllm_helpers/data``.
-    regenerate : str
-        What to do about a damaged file; becomes part of the error message.
-
-    Returns
-    -------
-    bytes
-
-    Raises
-    ------
-    DataError
-        If the file is missing, has no line in the manifest, or differs from its line.
-    """
+    """Bytes of a shipped file, verified and kept; DataError, with what to do, if it is not so."""
     path = data_path(path)
     if not path.is_file():
         raise DataError(f"{path} is missing. To get it back: {regenerate}")
@@ -126,30 +76,17 @@ def read_verified(path: str | Path, *, regenerate: str = "reinstall the package"
 
 @lru_cache(maxsize=32)
 def _read_verified(path: Path, _mtime: int, _size: int, regenerate: str) -> bytes:
-    # Modification time and size are part of the key: a file replaced meanwhile is read again.
-    name = path.relative_to(DATA_DIR.resolve()).as_posix()
-    expected = read_manifest().get(name)
-    if expected is None:
-        raise DataError(f"{path} has no line in {MANIFEST_NAME}. To get it back: {regenerate}")
+    # As in _file_digest, a file replaced meanwhile is read again.
+    expected = read_manifest().get(path.relative_to(DATA_DIR.resolve()).as_posix())
     content = path.read_bytes()
     if sha256(content) != expected:
-        raise DataError(
-            f"{path} is damaged: its SHA-256 is not the one in {MANIFEST_NAME}. "
-            f"To get it back: {regenerate}"
-        )
+        fault = "is damaged: its SHA-256 is not the one" if expected else "has no line"
+        raise DataError(f"{path} {fault} in {MANIFEST_NAME}. To get it back: {regenerate}")
     return content
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Parameters
-    ----------
-    path : Path
-        Target; missing folders are created.
-    content : bytes
-        The whole new content.
-    """
+    """Write a file, and its folders, so that a reader sees the old content or the new, no part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -166,55 +103,24 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def write_manifest(*paths: str | Path) -> None:
-    """Bring the manifest's lines for some shipped files up to date.
+    """Bring some files' lines of the manifest up to date, without any all; drop those gone."""
+    from filelock import FileLock
 
-    Parameters
-    ----------
-    *paths : str or Path
-        Files below ``qllm_helpers/data``; a line whose file is gone is dropped. Without any,
-        the manifest is rebuilt from every file that is there.
-    """
-    with _manifest_lock():
+    # Two studies may end at the same moment; a lost update would make a good file look damaged.
+    with FileLock(DATA_DIR / f".{MANIFEST_NAME}.lock"):
         known = read_manifest() if paths and (DATA_DIR / MANIFEST_NAME).is_file() else {}
-        for path in map(data_path, paths or _shipped_files()):
+        for path in map(data_path, paths or DATA_DIR.rglob("[!.]*")):
             name = path.relative_to(DATA_DIR.resolve()).as_posix()
             known.pop(name, None)
-            if path.is_file():
+            if path.is_file() and name != MANIFEST_NAME:
                 known[name] = sha256(path)
         lines = [f"{digest}  {name}\n" for name, digest in sorted(known.items())]
         write_atomic(DATA_DIR / MANIFEST_NAME, "".join(lines).encode())
 
 
-def _shipped_files() -> list[Path]:
-    files = (path for path in DATA_DIR.rglob("*") if path.is_file())
-    return [path for path in files if path.name != MANIFEST_NAME and path.name[0] != "."]
-
-
-@contextmanager
-def _manifest_lock() -> Iterator[None]:
-    # Two studies may end at the same moment; a lost update would make a good file look damaged.
-    # The lock is on the folder itself, and the system releases it even when its holder is killed.
-    if fcntl is None:  # pragma: no cover
-        yield
-        return
-    handle = os.open(DATA_DIR, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def cache_dir() -> Path:
-    """Folder for results that take long and can be computed again.
-
-    Returns
-    -------
-    Path
-        ``$QLLM_CACHE_DIR`` if set, else the platform's cache folder for ``qllm_helpers``.
-    """
-    chosen = os.environ.get("QLLM_CACHE_DIR")
-    if chosen:
+    """Folder for what takes long and can be made again: ``$QLLM_CACHE_DIR`` or the platform's."""
+    if chosen := os.environ.get("QLLM_CACHE_DIR"):
         return Path(chosen).expanduser()
     import platformdirs
 
@@ -222,25 +128,9 @@ def cache_dir() -> Path:
 
 
 def cached_arrays(folder: str, key: str, compute: Callable[[], dict]) -> dict:
-    """Arrays from the cache, or computed now and stored there.
+    """Arrays from a folder below the cache, or computed now and stored; DataError if damaged.
 
-    Parameters
-    ----------
-    folder : str
-        Folder below :func:`cache_dir`.
-    key : str
-        Name of the entry; must depend on everything that the arrays depend on.
-    compute : callable
-        Called without arguments when the entry is absent; returns a dict of NumPy arrays.
-
-    Returns
-    -------
-    dict of str to ndarray
-
-    Raises
-    ------
-    DataError
-        If the entry is damaged.
+    The `key` must depend on everything that the arrays depend on.
     """
     from safetensors.numpy import load, save
 

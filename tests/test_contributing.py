@@ -5,7 +5,6 @@ import hashlib
 import re
 import sys
 import tomllib
-from importlib import invalidate_caches
 from pathlib import Path
 
 import numpy as np
@@ -29,22 +28,19 @@ def blocks(language):
 
 
 @pytest.fixture
-def known(monkeypatch):
-    """The registry of estimators, put back afterwards."""
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
-    return registry
-
-
-@pytest.fixture
-def newcomer(tmp_path, monkeypatch, known):
-    """What a newcomer has after typing in the guide: its names, and a folder with its grid."""
+def newcomer(tmp_path, monkeypatch):
+    """What a newcomer has after typing in the guide: a module, and a folder with its grid."""
     monkeypatch.chdir(tmp_path)
-    grids = [block for block in blocks("toml") if block.startswith("[waves]")]
-    Path("waves.toml").write_text(grids[0], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_KNOWN", {})
+    monkeypatch.delitem(sys.modules, "waves", raising=False)
+    (grid,) = (block for block in blocks("toml") if block.startswith("[waves]"))
+    Path("waves.toml").write_text(grid, encoding="utf-8")
+    head, estimator, study = blocks("python")
+    Path("waves.py").write_text(head + estimator, encoding="utf-8")
     names = {"__name__": "newcomer"}
-    for block in blocks("python"):
-        exec(compile(block, "CONTRIBUTING.md", "exec"), names)
-    return names
+    exec(compile(study, "CONTRIBUTING.md", "exec"), names)
+    return names | vars(sys.modules["waves"])
 
 
 def test_a_new_head_runs_through_a_study(newcomer):
@@ -77,30 +73,6 @@ def test_a_new_head_follows_the_rules_of_heads(newcomer):
     assert counted.nominal.encoder == 384 * 3 + 3
     assert counted.nominal.readout == 3 * 2 + 2
     assert counted.live.total <= counted.nominal.total
-
-
-def test_an_entry_point_makes_a_head_known(newcomer, known, tmp_path, monkeypatch):
-    """An installed package is a module and a folder with metadata on the path."""
-    package = blocks("python")[0] + blocks("python")[1]
-    package += "\nfrom qllm_helpers.studies.registry import Registered\n"
-    package += 'WAVE = Registered("my_package:WaveClassifier", "mlp")\n'
-    Path("my_package.py").write_text(package, encoding="utf-8")
-    about = tmp_path / "my_package-1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
-    entry = next(block for block in blocks("toml") if "entry-points" in block)
-    value = re.search(r'= "(\S+)"', entry)[1]
-    (about / "entry_points.txt").write_text(
-        f"[qllm_helpers.estimators]\nWaveClassifier = {value}\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    invalidate_caches()
-    del known._REGISTRY["WaveClassifier"]
-    try:
-        built = known.registered("WaveClassifier").build({"n_waves": 5})
-        assert (type(built).__name__, built.n_waves) == ("WaveClassifier", 5)
-    finally:
-        sys.modules.pop("my_package", None)
 
 
 def test_a_new_dataset_is_read_and_encoded(tmp_path, monkeypatch):

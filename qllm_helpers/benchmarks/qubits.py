@@ -1,7 +1,7 @@
-"""The qubit circuits beside PennyLane's default.qubit: cases to be timed, and their bounds.
+"""The qubit circuits beside PennyLane's default.qubit (torch, backpropagation, whole batches).
 
-What is timed is a training step of the simulated encoder, exact <Z> of all qubits, in single
-precision. PennyLane runs with its torch interface and backpropagation, on a batch at once.
+Timed is a training step of the simulated encoder in single precision: amplitudes in, exact <Z> of
+all qubits out, a loss, its derivative by the angles, and Adam.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from qllm_helpers.benchmarks.timing import copy_speed, run_benchmark, training_s
 from qllm_helpers.photons.lanes import LANES
 from qllm_helpers.qubits.trainable import SimulatedEncoder
 
-# Qubits and connectivity of the encoders, one layer each: 10 and 56 blocks of CNOT + RY.
+#: Qubits and connectivity of the encoders, one layer each: 10 and 56 blocks of CNOT + RY.
 REGISTERS = ((10, 1), (14, 4))
+N_FEATURES = 384
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class QubitCase:
     def prepare(self) -> Callable[[], None]:
         """What is timed."""
         generator = torch.Generator().manual_seed(0)
-        X = torch.randn(self.n_replicas, self.batch, 384, generator=generator)
+        X = torch.randn(self.n_replicas, self.batch, N_FEATURES, generator=generator)
         encoder = SimulatedEncoder(self.n_qubits, self.connectivity, n_replicas=self.n_replicas)
         if self.engine == "pennylane":
             return _pennylane_step(encoder, X[0])
@@ -59,9 +60,9 @@ def _pennylane_step(encoder: SimulatedEncoder, X: torch.Tensor) -> Callable[[], 
     wires = range(encoder.circuit.n_qubits)
     angles = torch.nn.Parameter(encoder.angles.detach()[0].clone())
 
-    device = qml.device("default.qubit", wires=len(wires))
-
-    @qml.qnode(device, interface="torch", diff_method="backprop")
+    @qml.qnode(
+        qml.device("default.qubit", wires=len(wires)), interface="torch", diff_method="backprop"
+    )
     def circuit(x):
         qml.AmplitudeEmbedding(x, wires=wires, pad_with=0.0, normalize=True)
         for control, target, source in encoder.circuit.gates:
@@ -69,7 +70,10 @@ def _pennylane_step(encoder: SimulatedEncoder, X: torch.Tensor) -> Callable[[], 
             qml.RY(angles[source], target)
         return [qml.expval(qml.PauliZ(wire)) for wire in wires]
 
-    return training_step(lambda x: torch.stack(circuit(x), dim=-1).float(), [angles], X)
+    def expectations(x):
+        return torch.stack(circuit(x), dim=-1).to(torch.float32)
+
+    return training_step(expectations, [angles], X)
 
 
 def standard_cases() -> list[QubitCase]:
@@ -82,24 +86,27 @@ def standard_cases() -> list[QubitCase]:
 
 
 def require_pennylane() -> None:
-    """ModuleNotFoundError if PennyLane is not installed."""
+    """Raise ModuleNotFoundError, saying what to do, if PennyLane is not installed."""
     if find_spec("pennylane") is None:
-        raise ModuleNotFoundError("PennyLane is missing: install the extra `test`, or leave it out")
+        raise ModuleNotFoundError(
+            "PennyLane is needed to compare with: install the extra `test` of this package, or "
+            "leave the qubit circuits out."
+        )
 
 
 def state_bytes(case):
-    """Bytes of one training step gate by gate, of a case or a table of them.
+    """Bytes of a training step that goes over the states gate by gate; `case` may be a table.
 
-    Every block reads and writes the states once forward, states and gradients backward.
+    A block of CNOT + RY reads and writes them once forward; backward, with their gradients, twice.
     """
-    return 24.0 * case.n_blocks * 2**case.n_qubits * case.n_replicas * case.batch
+    state = 4.0 * 2**case.n_qubits * case.n_replicas * case.batch
+    return 6.0 * case.n_blocks * state
 
 
 def with_bandwidth(table: pd.DataFrame, memory: float, cache: dict[int, float]) -> pd.DataFrame:
-    """Add the seconds of `state_bytes` at two speeds of copying, bytes per second, and times over.
+    """Add `bound_memory`, `bound_cache` (seconds of `state_bytes`), and `over_*`: time over bound.
 
-    `memory` is a large copy, `cache` one block of our states in the cache, by the number of qubits.
-    Times are below these bounds where gates share a pass or states stay in the cache.
+    In bytes per second: `memory` of a large copy, `cache` of one block of states, by n_qubits.
     """
     speeds = {"memory": memory, "cache": table["n_qubits"].map(cache)}
     for name, speed in speeds.items():
@@ -109,7 +116,7 @@ def with_bandwidth(table: pd.DataFrame, memory: float, cache: dict[int, float]) 
 
 
 def run_qubit_benchmark(cases: Iterable[QubitCase], **options) -> pd.DataFrame:
-    """Rows of `run_benchmark` `with_bandwidth`; nothing is measured without PennyLane."""
+    """`run_benchmark` with bounds and PennyLane's version; without PennyLane refused at once."""
     require_pennylane()
     cases = list(cases)
     memory = copy_speed(1 << 26)

@@ -1,8 +1,7 @@
-"""Time and peak memory of cases, each in a fresh process, ratios to a rival, and lower bounds.
+"""Time and peak memory of cases, each in a fresh process, ratios to a rival, and what bounds ours.
 
-A case is a frozen dataclass: `engine`, `task`, `n_replicas` and sizes. `prepare` returns what is
-timed; its class names the `rival`, the `smallest` sizes and the `derived` properties. Times compare
-inside one table only: ratios are what to quote.
+A case is a frozen dataclass with `prepare`, which returns the call that is timed. Times compare
+inside one table only, measured in one run on one machine: ratios are what to quote.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from numba import njit
 
 from qllm_helpers.photons.kernels import fock_tables
 
+_ROWS, _REPEATS = 64, 20_000
+
 
 def training_step(module, parameters, x: torch.Tensor) -> Callable[[], None]:
     """Forward, the loss (outputs times fixed random numbers), backward and Adam."""
@@ -35,42 +36,41 @@ def training_step(module, parameters, x: torch.Tensor) -> Callable[[], None]:
     return step
 
 
-def clocked(call: Callable, n_threads: int, min_seconds: float):
-    """Torch's `Measurement` of a call, repeated for at least `min_seconds`."""
-    from torch.utils.benchmark import Timer
-
-    timer = Timer("call()", globals={"call": call}, num_threads=n_threads)
-    return timer.blocked_autorange(min_run_time=min_seconds)
+def _peak_mebibytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(case, n_threads: int, min_seconds: float) -> dict:
-    """Median time of a case in this process, and how far the peak of resident memory rises.
+    """Time one call of a case here: its fields, `seconds` (median over `min_seconds`), IQR, ...
 
-    `n_threads` are torch's; our kernels use one, whatever this is.
+    `peak_mebibytes`: rise of resident memory; `n_threads`: of torch, our kernels use one.
     """
+    from torch.utils.benchmark import Timer
+
     torch.set_num_threads(n_threads)
     # What the engine loads or compiles at its first call is not the case's.
     replace(case, **case.smallest).prepare()()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_mebibytes()
     call = case.prepare()
     call()
     call()
-    timing = clocked(call, n_threads, min_seconds)
+    timer = Timer("call()", globals={"call": call}, num_threads=n_threads)
+    timing = timer.blocked_autorange(min_run_time=min_seconds)
     # Before the quantiles are taken: they need megabytes of their own.
-    rise = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    rise = _peak_mebibytes() - before
     return {
         **asdict(case),
         **{name: getattr(case, name) for name in case.derived},
         "seconds": timing.median,
         "seconds_iqr": timing.iqr,
         "seconds_per_replica": timing.median / case.n_replicas,
-        "peak_mebibytes": rise / 1024,
+        "peak_mebibytes": rise,
         "n_threads": n_threads,
     }
 
 
 def with_ratios(table: pd.DataFrame, kind: type) -> pd.DataFrame:
-    """Add `ratio`, to the rival's time per replica of the same case; `kind` is the cases' class."""
+    """Add `ratio`: time per replica of the rival of `kind` (NaN: not measured) over this one's."""
     keys = [field.name for field in fields(kind) if field.name not in ("engine", "n_replicas")]
     rival = table[table["engine"] == kind.rival].set_index(keys)["seconds_per_replica"]
     reference = table[keys].join(rival, on=keys)["seconds_per_replica"]
@@ -80,7 +80,7 @@ def with_ratios(table: pd.DataFrame, kind: type) -> pd.DataFrame:
 def run_benchmark(
     cases: Iterable, *, n_threads: int, min_seconds: float = 1.0, progress: bool = False
 ) -> pd.DataFrame:
-    """Rows of `measure` for cases of one kind, each in a fresh process, and `with_ratios`."""
+    """Measure cases of one kind, each in a fresh process, so that peaks and caches are its own."""
     from tqdm.auto import tqdm
 
     # A server that has imported everything and computed nothing forks it: no import is waited for.
@@ -110,7 +110,6 @@ def saved_bytes(compute: Callable[[], torch.Tensor]) -> int:
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
-# What one core cannot beat: calls of torch, arithmetic, memory
 @njit(nogil=True, fastmath={"contract"})
 def _multiply_adds(values, factors, repeats):
     for _ in range(repeats):
@@ -119,54 +118,70 @@ def _multiply_adds(values, factors, repeats):
                 values[row, lane] = values[row, lane] * factors[row, lane] + factors[row, lane]
 
 
+def _seconds(call: Callable) -> float:
+    """Median time of a call on one core."""
+    from torch.utils.benchmark import Timer
+
+    timer = Timer("call()", globals={"call": call}, num_threads=1)
+    return timer.blocked_autorange(min_run_time=0.5).median
+
+
 def copy_speed(n_floats: int) -> float:
     """Bytes that one core reads and writes in a second when it copies so many float32."""
     source, target = torch.zeros(2, n_floats)
-    return 8.0 * n_floats / clocked(lambda: target.copy_(source), 1, 0.5).median
+    return 8.0 * n_floats / _seconds(lambda: target.copy_(source))
 
 
 def machine_limits() -> dict[str, float]:
-    """What one core can do here, in a second.
+    """What one core does in a second: `flops`, and `bytes_per_second` of a copy (read plus write).
 
-    `flops`: multiply-adds (two operations each) on rows of 32 float32 in cache, the access pattern
-    of the kernel; `bytes_per_second`: a copy of 256 MiB, read plus write.
+    `flops` counts float32 multiply-adds (two each) on rows of 32 lanes in cache, as in the kernel.
     """
-    values, factors = np.zeros((64, 32), np.float32), np.full((64, 32), 0.5, np.float32)
+    values = np.zeros((_ROWS, 32), np.float32)
+    factors = np.full((_ROWS, 32), 0.5, np.float32)
     _multiply_adds(values, factors, 1)
-    seconds = clocked(lambda: _multiply_adds(values, factors, 20_000), 1, 0.5).median
-    flops = 2.0 * values.size * 20_000 / seconds
-    return {"flops": flops, "bytes_per_second": copy_speed(1 << 25)}
+    seconds = _seconds(lambda: _multiply_adds(values, factors, _REPEATS))
+    return {
+        "flops": 2.0 * values.size * _REPEATS / seconds,
+        "bytes_per_second": copy_speed(1 << 25),
+    }
 
 
 def arithmetic(case) -> float:
-    """Operations of the recursion in one call: 8 for every (mode, parent state), a multiply-add.
+    """Floating-point operations of the amplitude recursion in one call of our layer.
 
-    A training step runs it twice and takes two derivatives.
+    8 for each pair (mode, parent state): once forward; training repeats it and takes 2 derivatives.
     """
     pairs = len(fock_tables(case.n_modes, case.n_photons, False).pair_mode)
     passes = 4 if case.task == "training step" else 1
     return 8.0 * pairs * passes * case.n_replicas * case.batch
 
 
-def output_bytes(case):
-    """Least traffic of the outputs with main memory in one call, bytes, of a case or a table.
+def output_bytes(case) -> float:
+    """Least traffic of the outputs with main memory in one call, in bytes.
 
-    Amplitudes are written and read, probabilities written; a training step does it with gradients.
+    Complex amplitudes are written and read, probabilities written; training adds their gradients.
     """
-    words = 5 * (1 + (case.task == "training step"))
+    words = 4 + 1 + (1 + 4 if case.task == "training step" else 0)
     return 4.0 * words * case.n_outputs * case.n_replicas * case.batch
 
 
 def with_bounds(table: pd.DataFrame, limits: dict[str, float]) -> pd.DataFrame:
-    """Add to our rows three lower bounds, in seconds a call, the largest one's name, `over_bound`.
+    """Add to ours `bound_launch`, `bound_arithmetic`, `bound_memory` (s), `bound`, `over_bound`.
 
-    That is the time over their sum (they do not overlap on one core). The launch of torch's
-    operations is what the task's fastest call needs beyond arithmetic and memory.
+    `bound` names the largest, `over_bound` is the time over their sum (they share one core).
     """
     ours = table[table["engine"] == "ours"]
-    bounds = pd.DataFrame({"launch": 0.0}, index=ours.index)
-    bounds["arithmetic"] = [arithmetic(case) / limits["flops"] for case in ours.itertuples()]
-    bounds["memory"] = output_bytes(ours) / limits["bytes_per_second"]
+    cases = list(ours.itertuples())
+    bounds = pd.DataFrame(
+        {
+            "launch": 0.0,
+            "arithmetic": [arithmetic(case) / limits["flops"] for case in cases],
+            "memory": [output_bytes(case) / limits["bytes_per_second"] for case in cases],
+        },
+        index=ours.index,
+    )
+    # launching torch's operations: what the fastest call needs beyond arithmetic and memory
     rest = ours["seconds"] - bounds.sum(axis=1)
     bounds["launch"] = rest.groupby(ours["task"]).transform("min").clip(lower=0)
     return table.join(bounds.add_prefix("bound_")).assign(

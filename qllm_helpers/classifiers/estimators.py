@@ -4,59 +4,12 @@ All share `ReplicatedClassifier`; each only says which head it builds. Features 
 in float32: nothing is standardised.
 """
 
-from dataclasses import dataclass, fields
-
-from qllm_helpers.classifiers.replicated import ReplicatedClassifier, fit_many, plain_fields
+from qllm_helpers import checks
+from qllm_helpers.classifiers.replicated import ReplicatedClassifier
 from qllm_helpers.heads.base import Head, MLPHead
 from qllm_helpers.heads.options import QubitOptions
 
-__all__ = [
-    "MLPClassifier",
-    "PhotonicClassifier",
-    "QuadraticFormClassifier",
-    "QubitClassifier",
-    "ReplicatedClassifier",
-    "fit_many",
-]
 
-_SHARED_PARAMETERS = """epochs : int
-        Passes over the training data.
-    lr : float
-        Learning rate of Adam.
-    batch_size : int
-        Samples per mini-batch.
-    weight_decay : float
-        L2 penalty of Adam.
-    patience : int or None
-        Stop once the best validation epoch is this many epochs old; needs validation data.
-    device : str
-        "cpu" or "cuda".
-    progress : bool
-        Whether to show a progress bar.
-    random_state : int, RandomState or None
-        An integer is itself the seed of weights, mini-batches and dropout; anything else draws one.
-
-    Attributes
-    ----------
-    classes_ : array (C,)
-    n_features_in_ : int
-    module_ : Head
-        The trained head, one replica, in evaluation mode.
-    history_ : DataFrame
-        One row per epoch: epoch, train_loss, validation_loss, validation_accuracy (fraction).
-    best_epoch_ : int
-        Epoch of the weights in ``module_`` (from 1); the last one without validation data.
-    validation_accuracy_, validation_loss_ : float
-        At that epoch; NaN without validation data."""
-
-
-def _classifier(cls):
-    """Make a class a dataclass, and fill the shared parameters into its docstring."""
-    cls.__doc__ = cls.__doc__.replace("{shared}", _SHARED_PARAMETERS)
-    return dataclass(eq=False, repr=False)(cls)
-
-
-@_classifier
 class MLPClassifier(ReplicatedClassifier):
     """Fully connected network with ReLU and dropout; ``hidden_dims=()`` is the linear head.
 
@@ -71,15 +24,28 @@ class MLPClassifier(ReplicatedClassifier):
     {shared}
     """
 
-    hidden_dims: tuple = (100, 50)
-    dropout: float = 0.2
+    family = "mlp"
+
+    def __init__(
+        self,
+        hidden_dims: tuple = (100, 50),
+        dropout: float = 0.2,
+        *,
+        epochs: int = 60,
+        lr: float = 5e-3,
+        batch_size: int = 32,
+        weight_decay: float = 0.0,
+        patience: int | None = None,
+        device: str = "cpu",
+        progress: bool = False,
+        random_state=None,
+    ):
+        self._store(locals())
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
-        """Return the network, untrained."""
         return MLPHead(n_features, n_classes, self.hidden_dims, self.dropout, n_replicas)
 
 
-@_classifier
 class PhotonicClassifier(ReplicatedClassifier):
     """Photonic head: encoder to phases, interferometer, photon counts, linear readout.
 
@@ -104,27 +70,41 @@ class PhotonicClassifier(ReplicatedClassifier):
     {shared}
     """
 
-    n_modes: int = 8
-    n_photons: int = 2
-    encoding: str = "dense"
-    hidden_dim: int | None = None
-    space: str = "fock"
-    readout: str = "probabilities"
-    twin: str | None = None
-    n_encoders: int | None = None
-    input_state: tuple | None = None
+    family = "photonic"
+
+    def __init__(
+        self,
+        n_modes: int = 8,
+        n_photons: int = 2,
+        encoding: str = "dense",
+        hidden_dim: int | None = None,
+        space: str = "fock",
+        readout: str = "probabilities",
+        twin: str | None = None,
+        n_encoders: int | None = None,
+        input_state: tuple | None = None,
+        *,
+        epochs: int = 60,
+        lr: float = 5e-3,
+        batch_size: int = 32,
+        weight_decay: float = 0.0,
+        patience: int | None = None,
+        device: str = "cpu",
+        progress: bool = False,
+        random_state=None,
+    ):
+        self._store(locals())
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
-        """Return the photonic head, untrained."""
         # Here, because numba takes a second to import and the classical heads need none of it.
         from qllm_helpers.heads.photonic import PhotonicHead
 
         return PhotonicHead(n_features, n_classes, n_replicas=n_replicas, **self._circuit())
 
     def _circuit(self) -> dict:
-        """Options of the head: the parameters that this class adds."""
-        own = fields(PhotonicClassifier)[len(fields(ReplicatedClassifier)) :]
-        return {one.name: getattr(self, one.name) for one in own}
+        """Options of the head."""
+        size = ("n_modes", "n_photons", "encoding", "hidden_dim", "space", "readout")
+        return self._parameters((*size, "twin", "n_encoders", "input_state"))
 
 
 class _EvenClassifier(ReplicatedClassifier):
@@ -137,8 +117,7 @@ class _EvenClassifier(ReplicatedClassifier):
         return tags
 
 
-@_classifier
-class QubitClassifier(plain_fields(QubitOptions), _EvenClassifier):
+class QubitClassifier(_EvenClassifier):
     """The paper's head: simulated quantum encoders, re-uploading circuit, linear output layer.
 
     Amplitudes have no overall sign: x and -x are the same state and get the same class, unless
@@ -152,12 +131,10 @@ class QubitClassifier(plain_fields(QubitOptions), _EvenClassifier):
         Encoders side by side.
     connectivity : int
         Largest distance of the CNOT + RY blocks.
-    n_layers : int
-        Layers of each encoder.
+    n_layers, n_main_layers : int
+        Layers of each encoder, and of the main circuit of the second module.
     n_reuploads : int
         Re-uploading blocks of the second module.
-    n_main_layers : int
-        Layers of its main circuit.
     n_latent : int or None
         Latent values, which are the qubits of the second module; None for ``n_qubits``.
     module1 : {"circuit", "linear", "none"}
@@ -186,41 +163,79 @@ class QubitClassifier(plain_fields(QubitOptions), _EvenClassifier):
     {shared}
     """
 
-    twin: str | None = None
+    family = "qubit"
+
+    def __init__(
+        self,
+        n_qubits: int = 10,
+        n_encoders: int = 1,
+        connectivity: int = 1,
+        n_layers: int = 1,
+        n_reuploads: int = 2,
+        n_main_layers: int = 1,
+        n_latent: int | None = None,
+        module1: str = "circuit",
+        module2: str = "circuit",
+        reduction: str | None = None,
+        merge: str = "concatenate",
+        boundary: str = "ring",
+        padding: str = "zeros",
+        reuploads: str = "own",
+        angle_scale: float = 1.0,
+        start: str = "uniform",
+        constant: float = 1.0,
+        twin: str | None = None,
+        *,
+        epochs: int = 60,
+        lr: float = 5e-3,
+        batch_size: int = 32,
+        weight_decay: float = 0.0,
+        patience: int | None = None,
+        device: str = "cpu",
+        progress: bool = False,
+        random_state=None,
+    ):
+        self._store(locals())
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
-        """Return the head or its twin, untrained."""
         # Here, because numba takes a second to import and the classical heads need none of it.
         from qllm_helpers.heads.qubit import TWINS, QubitHead
         from qllm_helpers.heads.twins import QuadraticFormHead
 
-        if self.twin not in TWINS:
-            raise ValueError(f"twin must be one of {TWINS}, not {self.twin!r}.")
-        options = {name: getattr(self, name) for name in QubitOptions.__dataclass_fields__}
+        checks.choice("twin", self.twin, TWINS)
+        options = self._parameters(QubitOptions.__dataclass_fields__)
         if self.twin == "quadratic":
             return QuadraticFormHead.like(QubitHead(n_features, n_classes, **options), n_replicas)
         options["frozen"] = self.twin == "frozen"
         return QubitHead(n_features, n_classes, n_replicas=n_replicas, **options)
 
 
-@_classifier
 class QuadraticFormClassifier(_EvenClassifier):
-    """Classical quadratic forms x^T A x / x^T x of low rank, and a linear map.
+    """Classical quadratic forms x^T A x / x^T x of rank one, and a linear map.
 
-    Parameters
-    ----------
-    n_forms : int
-        Forms of rank one.
-    n_inputs : int or None
-        Fixed random directions of the embedding that the forms see; None for the whole embedding.
-    {shared}
+    `n_inputs` fixed random directions of the embedding are what the `n_forms` forms see; None for
+    the whole embedding.
     """
 
-    n_forms: int = 10
-    n_inputs: int | None = None
+    family = "twin"
+
+    def __init__(
+        self,
+        n_forms: int = 10,
+        n_inputs: int | None = None,
+        *,
+        epochs: int = 60,
+        lr: float = 5e-3,
+        batch_size: int = 32,
+        weight_decay: float = 0.0,
+        patience: int | None = None,
+        device: str = "cpu",
+        progress: bool = False,
+        random_state=None,
+    ):
+        self._store(locals())
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
-        """Return the head, untrained."""
         from qllm_helpers.heads.twins import QuadraticFormHead
 
         return QuadraticFormHead(n_features, n_classes, self.n_forms, self.n_inputs, n_replicas)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -13,6 +11,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from qllm_helpers import checks
+from qllm_helpers.heads.parameters import ParameterCount, count_parameters
 from qllm_helpers.photons.layer import PhotonicLayer
 
 
@@ -22,28 +22,22 @@ class PhotonicKernelClassifier(ClassifierMixin, BaseEstimator):
     The embedding is reduced to m principal components (fitted on the training part), each scaled to
     a standard deviation of `scale` radians and written onto one mode behind a random
     interferometer. The second interferometer of the head cancels in the overlap, so there is
-    nothing to train but the SVC. Modelled on the fidelity kernel listed by the MerLin reproduction;
-    how it reduces the embedding is not stated there, principal components are our choice.
-
-    Parameters
-    ----------
-    n_modes, n_photons : int
-    C : float
-        Regularisation of `sklearn.svm.SVC`.
-    scale : float
-        Standard deviation of the phases in radians.
-    random_state : int or RandomState, optional
-        Seed of the interferometer.
-
-    Attributes
-    ----------
-    classes_ : ndarray
-    pca_ : PCA
-    layer_ : PhotonicLayer
-    svc_ : SVC
+    nothing to train but the SVC, whose regularisation is `C`. Modelled on the fidelity kernel
+    listed by the MerLin reproduction; how it reduces the embedding is not stated there, principal
+    components are our choice. `random_state` (int or RandomState) draws the interferometer.
     """
 
-    def __init__(self, n_modes=8, n_photons=2, C=1.0, scale=1.0, random_state=None):
+    family = "photonic"
+    reads_texts = False
+
+    def __init__(
+        self,
+        n_modes: int = 8,
+        n_photons: int = 2,
+        C: float = 1.0,
+        scale: float = 1.0,
+        random_state=None,
+    ):
         self.n_modes = n_modes
         self.n_photons = n_photons
         self.C = C
@@ -51,25 +45,13 @@ class PhotonicKernelClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y):
-        """Fit components, interferometer and SVC.
+        """Fit components, interferometer and SVC on X (n, d) and y (n,).
 
-        Parameters
-        ----------
-        X : array (n, d)
-        y : array (n,)
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For an impossible circuit, fewer than two classes, or data that is not finite.
+        Raises ValueError for an impossible circuit, fewer than two classes, or data that is not
+        finite.
         """
         layer = PhotonicLayer(self.n_modes, self.n_photons).double()
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"scale must be a positive number of radians, not {self.scale!r}.")
+        checks.real("scale", self.scale, open_below=True)
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_ = np.unique(y)
@@ -98,16 +80,7 @@ class PhotonicKernelClassifier(ClassifierMixin, BaseEstimator):
         return np.abs(states @ self._states.conj().T) ** 2
 
     def kernel(self, X) -> np.ndarray:
-        """Overlaps of samples with the training samples.
-
-        Parameters
-        ----------
-        X : array (k, d)
-
-        Returns
-        -------
-        ndarray, shape (k, n), in [0, 1]
-        """
+        """Overlaps (k, n), in [0, 1], of samples X (k, d) with the training samples."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return self._overlaps(self._encode(X))
@@ -121,3 +94,7 @@ class PhotonicKernelClassifier(ClassifierMixin, BaseEstimator):
         """Class labels, shape (k,)."""
         overlaps = self.kernel(X)
         return self.svc_.predict(overlaps)
+
+    def count_parameters(self, X) -> ParameterCount:
+        """Parameters of the SVC: nothing else is trained."""
+        return count_parameters(self.svc_, self.kernel(X))

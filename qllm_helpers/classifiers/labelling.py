@@ -12,25 +12,15 @@ from qllm_helpers.text.embeddings import load_embeddings
 from qllm_helpers.text.encoders import DEFAULT_ENCODER, encode
 from qllm_helpers.text.protocols import paper_split
 
-__all__ = ["SAMPLES_PER_CLASS", "TrainedHead", "label_sentences", "train_head"]
-
 #: Sentences of each label to train and validate with; TREC's rarest class has 95 in all.
 SAMPLES_PER_CLASS = {"sst2": 256, "sst5": 256, "trec": 64}
 
 
 @dataclass(frozen=True)
 class TrainedHead:
-    """A head and how well it did.
+    """A fitted head with ``label_names_`` and ``encoder_``, and its accuracies (fractions).
 
-    Attributes
-    ----------
-    head : PhotonicClassifier
-        Fitted, with ``label_names_`` and ``encoder_``.
-    validation_accuracy, test_accuracy : float
-        Fractions.
-    reference_accuracy : float
-        Test accuracy (fraction) of logistic regression, fitted on the same sentences.
-    n_train, n_test : int
+    The reference is logistic regression, fitted on the same sentences and scored on the test part.
     """
 
     head: PhotonicClassifier
@@ -49,28 +39,10 @@ def train_head(
     seed: int = 0,
     epochs: int = 60,
 ) -> TrainedHead:
-    """Train a photonic head on shipped embeddings, as the studies do.
+    """Train a photonic head on the shipped embeddings of sst2, sst5 or trec, as the studies do.
 
-    Parameters
-    ----------
-    dataset : str
-        ``"sst2"``, ``"sst5"`` or ``"trec"``.
-    n_modes, n_photons : int
-        Size of the circuit.
-    seed : int
-        Draws the sentences (``paper_split``), the weights and the mini-batches.
-    epochs : int
-
-    Returns
-    -------
-    TrainedHead
-
-    Raises
-    ------
-    UnknownNameError
-        For an unknown corpus.
-    ValueError
-        If no such circuit or seed exists.
+    The seed draws the sentences (`paper_split`), the weights and the mini-batches. Raises
+    UnknownNameError for an unknown corpus, ValueError if no such circuit or seed exists.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -94,30 +66,15 @@ def train_head(
 
 
 def label_sentences(head, sentences: list[str]) -> pd.DataFrame:
-    """Label and class probabilities of a reader's sentences; needs no network.
+    """Label and class probabilities (fractions, one column a class) of a reader's sentences.
 
-    Parameters
-    ----------
-    head : fitted estimator
-        From :func:`train_head` or :func:`qllm_helpers.classifiers.saved.load_head`.
-    sentences : list of n str
-
-    Returns
-    -------
-    DataFrame
-        ``sentence``, ``label``, and one column a class with its probability (fraction).
-
-    Raises
-    ------
-    ValueError
-        If there is no sentence, one of them is empty, or the head was fitted on other vectors
-        than those of its encoder.
-    DataError
-        If the encoder cannot be loaded.
+    `head` is from `train_head` or `load_head`; nothing is fetched. Raises ValueError if a sentence
+    is empty, or the head was fitted on other vectors than those of its encoder, and DataError if
+    the encoder cannot be loaded.
     """
-    empty = [number for number, text in enumerate(sentences) if not str(text).strip()]
+    empty = [number for number, text in enumerate(sentences, 1) if not str(text).strip()]
     if empty:
-        raise ValueError(f"sentence number {empty[0] + 1} is empty")
+        raise ValueError(f"sentence number {empty[0]} is empty")
     encoder = getattr(head, "encoder_", DEFAULT_ENCODER)
     X = encode(sentences, encoder)
     if X.shape[1] != head.n_features_in_:

@@ -4,8 +4,7 @@ Features are used as given, in float32: nothing is standardised.
 """
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 
 import numpy as np
@@ -18,55 +17,78 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from qllm_helpers.heads.base import Head, select_replica
 from qllm_helpers.training.loop import TrainingOptions, TrainingResult, compute_logits, train
 
-__all__ = ["ReplicatedClassifier", "fit_many", "plain_fields"]
+
+class TrainedClassifier(ClassifierMixin, BaseEstimator):
+    """What the classifiers of `train` share: how they store parameters and the outcome."""
+
+    #: Key of the figures' colours and markers; a class whose parameters are not counted in the
+    #: usual way also has ``count_parameters(X) -> ParameterCount``.
+    family: str
+    #: Whether `fit` takes sentences, not their embeddings.
+    reads_texts: bool = False
+
+    def _store(self, values: dict) -> None:
+        """Store the constructor's arguments, ``locals()`` there, unchecked as scikit-learn asks."""
+        for name in self._get_param_names():
+            setattr(self, name, values[name])
+
+    def _parameters(self, names: Iterable[str]) -> dict:
+        return {name: getattr(self, name) for name in names}
+
+    def _set_fitted(self, head: Head, classes, result: TrainingResult, r: int = 0) -> None:
+        """Store the outcome of replica `r`."""
+        self.classes_, self.module_ = classes, head
+        rows = result.history[result.history["replica"] == r]
+        self.history_ = rows.drop(columns="replica").reset_index(drop=True)
+        self.best_epoch_ = int(result.best_epoch[r])
+        self.validation_accuracy_ = float(result.best_validation_accuracy[r])
+        self.validation_loss_ = float(result.best_validation_loss[r])
 
 
-def plain_fields(options: type) -> type:
-    """Base class with the fields of an options class: it stores values and checks none.
+class ReplicatedClassifier(TrainedClassifier):
+    """Base class: fits a head with `train` and predicts with it.
 
-    An estimator that inherits it has these parameters; the options themselves, which check their
-    values, are created from it when the head is built (scikit-learn wants constructors that only
-    store).
+    A subclass names its `family`, writes out its own and these parameters in its constructor, which
+    only stores them (``self._store(locals())``), and implements `_build_head`. In its docstring
+    ``{shared}`` stands for what follows.
 
     Parameters
     ----------
-    options : type
-        A dataclass whose fields all have defaults.
+    epochs : int
+        Passes over the training data.
+    lr : float
+        Learning rate of Adam.
+    batch_size : int
+        Samples per mini-batch.
+    weight_decay : float
+        L2 penalty of Adam.
+    patience : int or None
+        Stop once the best validation epoch is this many epochs old; needs validation data.
+    device : str
+        "cpu" or "cuda".
+    progress : bool
+        Whether to show a progress bar.
+    random_state : int, RandomState or None
+        An integer is itself the seed of weights, mini-batches and dropout; anything else draws one.
 
-    Returns
-    -------
-    type
-        A dataclass with these fields, in order.
+    Attributes
+    ----------
+    classes_ : array (C,)
+    n_features_in_, seed_ : int
+    module_ : Head
+        The trained head, one replica, in evaluation mode.
+    history_ : DataFrame
+        One row per epoch: epoch, train_loss, validation_loss, validation_accuracy (fraction).
+    best_epoch_ : int
+        Epoch of the weights in ``module_`` (from 1); the last one without validation data.
+    validation_accuracy_, validation_loss_ : float
+        At that epoch; NaN without validation data.
     """
-    plain = [(one.name, one.type, field(default=one.default)) for one in fields(options)]
-    return make_dataclass(f"Plain{options.__name__}", plain, eq=False, repr=False)
 
-
-def _seed_of(random_state) -> int:
-    """Return an integer random_state itself, or a seed drawn from anything else sklearn accepts."""
-    generator = check_random_state(random_state)
-    if isinstance(random_state, Integral):
-        return int(random_state)
-    return int(generator.randint(2**31 - 1))
-
-
-# A dataclass, so that the parameters that all share are written once: its constructor does nothing
-# but store, which is what scikit-learn asks for.
-@dataclass(eq=False, repr=False, kw_only=True)
-class ReplicatedClassifier(ClassifierMixin, BaseEstimator):
-    """Base class: fits a head with `train` and predicts with it.
-
-    A subclass is a dataclass whose fields are its own parameters, and implements `_build_head`.
-    """
-
-    epochs: int = 60
-    lr: float = 5e-3
-    batch_size: int = 32
-    weight_decay: float = 0.0
-    patience: int | None = None
-    device: str = "cpu"
-    progress: bool = False
-    random_state: object = None
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        shared = ReplicatedClassifier.__doc__.partition("----------\n")[2].strip()
+        cls.__doc__ = cls.__doc__ and cls.__doc__.replace("{shared}", shared)
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return an untrained head; raise ValueError if the parameters describe none."""
@@ -74,19 +96,7 @@ class ReplicatedClassifier(ClassifierMixin, BaseEstimator):
 
     def _options(self) -> TrainingOptions:
         """Training options of this estimator; raises ValueError if one is invalid."""
-        names = ("epochs", "lr", "batch_size", "weight_decay", "patience", "device", "progress")
-        return TrainingOptions(**{name: getattr(self, name) for name in names})
-
-    def _set_fitted(self, head: Head, classes, result: TrainingResult, r: int) -> None:
-        """Store the outcome of replica `r`."""
-        self.classes_ = classes
-        self.n_features_in_ = head.n_features
-        self.module_ = head
-        rows = result.history[result.history["replica"] == r]
-        self.history_ = rows.drop(columns="replica").reset_index(drop=True)
-        self.best_epoch_ = int(result.best_epoch[r])
-        self.validation_accuracy_ = float(result.best_validation_accuracy[r])
-        self.validation_loss_ = float(result.best_validation_loss[r])
+        return TrainingOptions(**self._parameters(TrainingOptions.__dataclass_fields__))
 
     def fit(self, X, y, X_val=None, y_val=None):
         """Fit on (X, y), keeping the weights of the best epoch on (X_val, y_val).
@@ -108,24 +118,12 @@ class ReplicatedClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If the data or a parameter is invalid; before any training.
         """
-        options = self._options()
         X, y = validate_data(self, X, y, dtype=np.float32)
-        check_classification_targets(y)
-        classes, labels = np.unique(y, return_inverse=True)
-        _require_classes(classes)
-        head = self._build_head(X.shape[1], len(classes), 1)
-        train_index, validation_index = np.arange(len(y))[None], None
-        if (X_val is None) != (y_val is None):
-            raise ValueError("pass both X_val and y_val, or neither.")
+        classes, labels, index = number_labels(y, X_val, y_val)
         if X_val is not None:
-            X_val, y_val = validate_data(self, X_val, y_val, dtype=np.float32, reset=False)
-            validation_index = len(y) + np.arange(len(y_val))[None]
-            X = np.concatenate([X, X_val])
-            labels = np.concatenate([labels, _encode(classes, y_val, "y_val")])
-        seeds = [_seed_of(self.random_state)]
-        head.reset_parameters(seeds)
-        result = train(head, X, labels, train_index, validation_index, seeds=seeds, options=options)
-        self._set_fitted(head, classes, result, 0)
+            more, _ = validate_data(self, X_val, y_val, dtype=np.float32, reset=False)
+            X = np.concatenate([X, more])
+        _fit_replicas([self], X, labels, classes, index, [_seed_of(self.random_state)])
         return self
 
     def decision_logits(self, X) -> np.ndarray:
@@ -147,35 +145,51 @@ class ReplicatedClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[logits.argmax(1)]
 
 
-def _require_classes(classes: np.ndarray) -> None:
-    """Raise ValueError for a classification problem with fewer than two classes."""
+def number_labels(y, X_val, y_val) -> tuple[np.ndarray, np.ndarray, tuple]:
+    """Classes of y, the numbers of all labels, and where y's and y_val's lie, (1, n) or None."""
+    check_classification_targets(y)
+    classes, labels = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"a classifier needs at least 2 classes; y holds 1 class: {classes}.")
-
-
-def _encode(classes: np.ndarray, y, name: str) -> np.ndarray:
-    """Positions of the labels y in `classes`; ValueError for a label that is not among them."""
-    y = np.asarray(y)
-    unknown = np.setdiff1d(y, classes)
+    if (X_val is None) != (y_val is None):
+        raise ValueError("pass both X_val and y_val, or neither.")
+    if y_val is None:
+        return classes, labels, (np.arange(len(y))[None], None)
+    y_val = column_or_1d(y_val)
+    unknown = np.setdiff1d(y_val, classes)
     if unknown.size:
-        raise ValueError(f"{name} holds labels that the training data do not: {unknown}.")
-    return np.searchsorted(classes, y)
+        raise ValueError(f"y_val holds labels that y does not: {unknown}.")
+    labels = np.concatenate([labels, np.searchsorted(classes, y_val)])
+    return classes, labels, tuple(np.split(np.arange(len(labels))[None], [len(y)], axis=1))
 
 
-def _stack_splits(splits: Sequence) -> tuple[np.ndarray, np.ndarray | None]:
-    """Stack the index arrays of R splits as (R, n_train) and (R, n_validation) or None."""
-    parts = []
-    for name in ("train", "validation"):
-        arrays = [getattr(split, name, None) for split in splits]
-        if all(array is None for array in arrays):
-            parts.append(None)
-            continue
-        if any(array is None for array in arrays) or len({len(a) for a in arrays}) > 1:
-            raise ValueError(f"all splits need {name} parts of one size: fit them in groups.")
-        parts.append(np.stack(arrays))
-    if parts[0] is None:
-        raise ValueError("splits have no train part.")
-    return parts[0], parts[1]
+def _seed_of(random_state) -> int:
+    """Return an integer random_state itself, or a seed drawn from anything else sklearn accepts."""
+    generator = check_random_state(random_state)
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(generator.randint(2**31 - 1))
+
+
+def _fit_replicas(fits: list[ReplicatedClassifier], X, labels, classes, index, seeds) -> None:
+    """Fit estimators of the same parameters on index arrays (R, n), one seed each, in one run."""
+    options = fits[0]._options()
+    head = fits[0]._build_head(X.shape[-1], len(classes), len(seeds))
+    head.reset_parameters(seeds)
+    result = train(head, X, labels, *index, seeds=seeds, options=options)
+    for r, fit in enumerate(fits):
+        fit.n_features_in_, fit.seed_ = X.shape[-1], seeds[r]
+        fit._set_fitted(select_replica(head, r), classes, result, r)
+
+
+def _stacked(splits: Sequence, name: str) -> np.ndarray | None:
+    """Index arrays of R splits as (R, n); None for validation parts that no split has."""
+    arrays = [getattr(split, name, None) for split in splits]
+    if name == "validation" and all(array is None for array in arrays):
+        return None
+    if any(array is None for array in arrays) or len({len(array) for array in arrays}) > 1:
+        raise ValueError(f"all splits need {name} parts of one size: fit them in groups.")
+    return np.stack(arrays)
 
 
 def fit_many(estimator, X, y, splits: Sequence, random_states: Sequence) -> list:
@@ -204,25 +218,15 @@ def fit_many(estimator, X, y, splits: Sequence, random_states: Sequence) -> list
         If the splits differ in size, a training part lacks a class, or the data are invalid; before
         any training.
     """
-    options = estimator._options()
     splits, seeds = list(splits), [_seed_of(state) for state in random_states]
     if not splits or len(splits) != len(seeds):
         raise ValueError(f"need one seed per split, got {len(splits)} splits, {len(seeds)} seeds.")
     X = check_array(X, dtype=np.float32, allow_nd=True)
-    y = column_or_1d(y)
-    check_classification_targets(y)
-    classes, labels = np.unique(y, return_inverse=True)
-    _require_classes(classes)
-    train_index, validation_index = _stack_splits(splits)
-    for seed, index in zip(seeds, train_index, strict=True):
-        if len(np.unique(y[index])) < len(classes):
+    classes, labels, _ = number_labels(column_or_1d(y), None, None)
+    index = _stacked(splits, "train"), _stacked(splits, "validation")
+    for seed, rows in zip(seeds, index[0], strict=True):
+        if len(np.unique(labels[rows])) < len(classes):
             raise ValueError(f"the training part for seed {seed} does not hold every class.")
-    head = estimator._build_head(X.shape[-1], len(classes), len(seeds))
-    head.reset_parameters(seeds)
-    result = train(head, X, labels, train_index, validation_index, seeds=seeds, options=options)
-    fitted = []
-    for r, seed in enumerate(seeds):
-        single = clone(estimator).set_params(random_state=seed)
-        single._set_fitted(select_replica(head, r), classes, result, r)
-        fitted.append(single)
-    return fitted
+    fits = [clone(estimator).set_params(random_state=seed) for seed in seeds]
+    _fit_replicas(fits, X, labels, classes, index, seeds)
+    return fits

@@ -7,29 +7,29 @@ safetensors checks sizes, not contents. Loading gives the same bits back, or one
 from __future__ import annotations
 
 import json
-import struct
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from sklearn.utils.validation import check_is_fitted
 
 from qllm_helpers.classifiers.replicated import ReplicatedClassifier
 from qllm_helpers.files import DataError, sha256, write_atomic
 from qllm_helpers.text.encoders import DEFAULT_ENCODER, short_name
-
-__all__ = ["SAVED", "load_head", "save_head"]
+from qllm_helpers.training.loop import TrainingResult
 
 FORMAT, VERSION = "qllm-helpers head", 1
-#: Estimators that a file may name: nothing else is ever built from one.
+#: Estimators that a file may name, with their modules: nothing else is ever built from one.
 SAVED = {
-    "MLPClassifier": "qllm_helpers.classifiers.estimators",
-    "PhotonicClassifier": "qllm_helpers.classifiers.estimators",
-    "QubitClassifier": "qllm_helpers.classifiers.estimators",
-    "QuadraticFormClassifier": "qllm_helpers.classifiers.estimators",
-    "NoisyPhotonicClassifier": "qllm_helpers.classifiers.noisy",
+    "MLPClassifier": "estimators",
+    "PhotonicClassifier": "estimators",
+    "QubitClassifier": "estimators",
+    "QuadraticFormClassifier": "estimators",
+    "NoisyPhotonicClassifier": "noisy",
 }
 _SCORES = ("best_epoch_", "validation_accuracy_", "validation_loss_")
 _KEYS = {
@@ -50,7 +50,7 @@ def save_head(
     Parameters
     ----------
     estimator : fitted estimator
-        One of :data:`SAVED`.
+        Photonic (noisy too), qubit, MLP or of quadratic forms.
     path : str or Path
         Target, by convention ending in ``.safetensors``; an existing file is replaced at once.
     label_names : list of str or None
@@ -81,7 +81,8 @@ def save_head(
     names = [str(name) for name in (estimator.classes_ if label_names is None else label_names)]
     if len(names) != len(estimator.classes_):
         raise ValueError(f"need {len(estimator.classes_)} label names, got {len(names)}")
-    tensors = _tensors(estimator.module_)
+    state = estimator.module_.state_dict()
+    tensors = {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise ValueError("the head holds NaN or infinity: it is not worth keeping")
     path = Path(path)
@@ -125,22 +126,14 @@ def _refused(path: Path, why: str) -> DataError:
     return DataError(f"{path} cannot be loaded: {why}. Save the head again with save_head()")
 
 
-def _tensors(module) -> dict[str, torch.Tensor]:
-    """Weights and buffers by name, as safetensors wants them."""
-    state = module.state_dict()
-    return {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
-
-
 def _description(estimator, label_names: list[str], encoder: str) -> str:
     """Canonical JSON of everything but the weights."""
-    parameters = estimator.get_params()
-    if not isinstance(parameters.get("random_state"), int | None):
-        parameters["random_state"] = None  # a generator has no value that could be kept
     described = {
         "format": FORMAT,
         "version": VERSION,
         "estimator": type(estimator).__name__,
-        "parameters": parameters,
+        # the seed for a generator, which has no value that could be kept
+        "parameters": estimator.get_params() | {"random_state": estimator.seed_},
         "n_features": estimator.n_features_in_,
         "classes": estimator.classes_.tolist(),
         "scores": {name: getattr(estimator, name) for name in _SCORES},
@@ -169,8 +162,6 @@ def _digest(tensors: dict[str, torch.Tensor], text: str) -> str:
 
 
 def _content(tensors: dict[str, torch.Tensor], text: str) -> bytes:
-    from safetensors.torch import save
-
     # One entry: safetensors writes several in random order, and the bytes would differ.
     entry = json.dumps({"head": text, "sha256": _digest(tensors, text)}, sort_keys=True)
     return save(tensors, metadata={FORMAT: entry})
@@ -178,37 +169,34 @@ def _content(tensors: dict[str, torch.Tensor], text: str) -> bytes:
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], str, str]:
     """Tensors, description and digest of a file; DataError if it is of another kind."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     if not path.is_file():
         raise DataError(f"there is no file {path}. Write one with save_head()")
-    content = path.read_bytes()
     try:
-        tensors = load(content)
-        (length,) = struct.unpack("<Q", content[:8])
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
-        entry = json.loads(metadata[FORMAT])
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            entry = json.loads((file.metadata() or {})[FORMAT])
         return tensors, entry["head"], entry["sha256"]
-    except (SafetensorError, UnicodeDecodeError, struct.error, ValueError) as error:
-        raise _refused(path, "it is no safetensors file, or a damaged one") from error
     except (KeyError, TypeError) as error:
         raise _refused(path, "it holds no head of this package") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _refused(path, "it is no safetensors file, or a damaged one") from error
 
 
 def _rebuilt(described: dict, tensors: dict[str, torch.Tensor]) -> ReplicatedClassifier:
-    kind = getattr(import_module(SAVED[described["estimator"]]), described["estimator"])
+    module = import_module(f"{__package__}.{SAVED[described['estimator']]}")
     # JSON has no tuples, and scikit-learn's clone compares by identity and value
     lists = {k: tuple(v) for k, v in described["parameters"].items() if isinstance(v, list)}
-    estimator = kind(**described["parameters"] | lists)
+    estimator = getattr(module, described["estimator"])(**described["parameters"] | lists)
     classes = np.array(described["classes"])
     head = estimator._build_head(described["n_features"], len(classes), 1)
+    estimator.seed_ = described["parameters"]["random_state"]
+    if estimator.seed_ is not None:
+        head.reset_parameters([estimator.seed_])  # the errors of a noisy chip come from it
     head.load_state_dict(tensors)
-    estimator.module_, estimator.classes_ = head.eval(), classes
+    history = pd.DataFrame(dict(described["history"])).assign(replica=0)
+    scores = [[described["scores"][name]] for name in _SCORES]
+    estimator._set_fitted(head.eval(), classes, TrainingResult(history, *scores))
     estimator.n_features_in_ = described["n_features"]
-    estimator.history_ = pd.DataFrame(dict(described["history"]))
-    for name in _SCORES:
-        setattr(estimator, name, described["scores"][name])
     estimator.label_names_ = tuple(described["label_names"])
     estimator.encoder_ = described["encoder"]
     return estimator

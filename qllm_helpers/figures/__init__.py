@@ -1,7 +1,6 @@
 """Every figure of the book: one style, drawn from tables, returned as a Figure.
 
-A notebook calls :func:`use_style` once and then one function a figure. The colour and the marker
-of a head family (:data:`FAMILY_STYLE`) are the same everywhere.
+The colour and the marker of a head family (:data:`FAMILY_STYLE`) are the same everywhere.
 """
 
 from qllm_helpers.figures.charts import (
@@ -11,17 +10,14 @@ from qllm_helpers.figures.charts import (
     embedding_map,
     phase_response,
     selection_effect_histogram,
+    training_curves,
 )
 from qllm_helpers.figures.circuits import circuit_drawing, mesh_figure, perceval_svg
-from qllm_helpers.figures.lines import lines, training_curves
-from qllm_helpers.figures.rows import beside, difference_forest, seed_strip
+from qllm_helpers.figures.primitives import beside, difference_forest, lines, seed_strip
 from qllm_helpers.figures.style import (
-    AXIS,
     COLORS,
     FAMILY_STYLE,
     INK,
-    SEQUENCE,
-    WIDTH,
     legend_above,
     new_figure,
     save,
@@ -29,12 +25,9 @@ from qllm_helpers.figures.style import (
 )
 
 __all__ = [
-    "AXIS",
     "COLORS",
     "FAMILY_STYLE",
     "INK",
-    "SEQUENCE",
-    "WIDTH",
     "accuracy_by_parameters",
     "beside",
     "circuit_drawing",

@@ -1,4 +1,4 @@
-"""Figures of other shapes: clouds, a Pareto front, histograms, matrices, a response to a phase."""
+"""Figures of other shapes: curves of a training, clouds, a Pareto front, histograms, matrices."""
 
 from __future__ import annotations
 
@@ -24,6 +24,36 @@ from qllm_helpers.results.selection import pareto_front
 
 
 @styled
+def training_curves(histories: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure:
+    """Loss and validation accuracy over the epochs: mean of the replicas, and their range.
+
+    `histories` is the ``history_`` of a fitted estimator, or several by name.
+    """
+    histories = {"": histories} if isinstance(histories, pd.DataFrame) else histories
+    figure, panels = new_figure(4.8, rows=2, sharex=True)
+    columns = {
+        "train_loss": (panels[0], "-", "training"),
+        "validation_loss": (panels[0], "--", "validation"),
+        "validation_accuracy": (panels[1], "-", ""),
+    }
+    for color, (name, history) in zip(COLORS * len(histories), histories.items(), strict=False):
+        if not {"epoch", "train_loss"} <= set(history.columns):
+            raise ValueError("a history needs the columns epoch and train_loss")
+        for column, (axes, dashes, kind) in columns.items():
+            if column not in history.columns or history[column].isna().all():
+                continue
+            spread = history.groupby("epoch")[column].agg(["mean", "min", "max"])
+            label = " ".join(part for part in (name, kind) if part)
+            axes.plot(spread.index, spread["mean"], dashes, color=color, label=label)
+            ends = spread["min"], spread["max"]
+            axes.fill_between(spread.index, *ends, color=color, alpha=0.18, lw=0)
+    panels[0].set_ylabel("cross-entropy (nats)")
+    panels[1].set(xlabel="epoch", ylabel="validation accuracy\n(fraction)")
+    legend_above(figure, panels[0], columns=2)
+    return figure
+
+
+@styled
 def embedding_map(
     points: np.ndarray,
     labels: np.ndarray,
@@ -32,10 +62,12 @@ def embedding_map(
     axis_names: tuple[str, str] = ("first component", "second component"),
     height: float = 4.2,
 ) -> Figure:
-    """Sentences as dots in a plane, `points` (n, 2), one colour a class, `labels` (n,)."""
+    """Sentences as dots in a plane, one colour a class: points (n, 2), labels (n,) of int."""
     points, labels = np.asarray(points), np.asarray(labels)
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
-        raise ValueError(f"need points (n, 2) and labels (n,): {points.shape}, {labels.shape}")
+        raise ValueError(
+            f"need points (n, 2) and labels (n,), not {points.shape} and {labels.shape}"
+        )
     figure, axes = new_figure(height)
     styles = [FAMILY_STYLE[name] for name in ("svc", "photonic", "mlp", "qubit", "twin", "linear")]
     for place, label in enumerate(np.unique(labels)):
@@ -57,9 +89,9 @@ def accuracy_by_parameters(
     label_front: bool = True,
     height: float = 2.9,
 ) -> Figure:
-    """Accuracy of `rows` of fits against each of the `counts`, with intervals and the Pareto front.
+    """Accuracy against the number of parameters, with intervals and the Pareto front.
 
-    Heads without a count are left out; `label_front` writes the names of the heads on the front.
+    One panel for every column in `counts`; a head without a count is left out of its panel.
     """
     table = summarise(rows, value=value)
     figure, panels = new_figure(
@@ -70,7 +102,7 @@ def accuracy_by_parameters(
         for family in [name for name in FAMILY_STYLE if name in set(known["family"])]:
             style = FAMILY_STYLE[family]
             part = known[known["family"] == family]
-            look = {"marker": style.marker, "color": style.color, "ls": "none", "capsize": 2.5}
+            look = style.look | {"ls": "none", "capsize": 2.5}
             axes.errorbar(part[count], part["mean"], yerr=errors(part), label=style.label, **look)
         _draw_front(axes, known, count, label_front)
         axes.set_xscale("log")
@@ -97,9 +129,9 @@ def _draw_front(axes, table, count, label) -> None:
 def selection_effect_histogram(
     differences: Sequence[float], *, observed: dict[str, float] | None = None, bins: int = 60
 ) -> Figure:
-    """Distribution of "best minus best" under pure noise; reported differences are upright lines.
+    """Distribution of "best minus best" under pure noise, with reported differences (fractions).
 
-    `differences` are fractions, as from :func:`qllm_helpers.results.selection.selection_effect`.
+    `differences` come from :func:`qllm_helpers.results.statistics.selection_effect`.
     """
     differences = np.asarray(differences, dtype=float)
     figure, axes = new_figure(3.2)
@@ -119,9 +151,9 @@ def selection_effect_histogram(
 
 @styled
 def confusion_panels(table: pd.DataFrame, heads: Mapping[str, str]) -> Figure:
-    """Confusion matrices on one corpus, per cent of a line; `heads`: head -> family, the colour.
+    """Confusion matrices of heads, in the colours of their families: shares of a line, per cent.
 
-    `table` is of :func:`qllm_helpers.studies.confusion.confusion_table`.
+    `table` is one corpus of :func:`qllm_helpers.studies.confusion.confusion_table`.
     """
     figure, axes = new_figure(3.3 * len(heads), rows=len(heads), squeeze=False)
     for (head, family), ax in zip(heads.items(), axes[:, 0], strict=True):
@@ -145,9 +177,9 @@ def confusion_panels(table: pd.DataFrame, heads: Mapping[str, str]) -> Figure:
 
 
 def phase_response(phases: Sequence[float], responses: Mapping[str, np.ndarray]) -> Figure:
-    """The output that varies most with one phase, and the largest coefficient of every frequency.
+    """Probabilities (n, N) against `phases` (n,) over one turn, and how strong each frequency is.
 
-    `phases` (n,), radians, are equally spaced over one turn, `responses` probabilities (n, N).
+    Above: the output that varies most; below: the largest Fourier coefficient of all outputs.
     """
     phases = np.asarray(phases, dtype=float)
     if not np.allclose(phases, phases[0] + 2 * np.pi * np.arange(len(phases)) / len(phases)):
@@ -171,7 +203,7 @@ def phase_response(phases: Sequence[float], responses: Mapping[str, np.ndarray])
 
 
 def coincidence_curve(angles: Sequence[float], curves: Mapping[str, Sequence[float]]) -> Figure:
-    """Probability of one photon in each mode against the angle of the beam splitter, radians."""
+    """Probability of one photon in each mode, against the beam splitter's angle (radians)."""
     figure, axes = new_figure(3.2)
     colors = (COLORS[0], INK, COLORS[1])
     for place, (name, values) in enumerate(curves.items()):
@@ -179,7 +211,7 @@ def coincidence_curve(angles: Sequence[float], curves: Mapping[str, Sequence[flo
         axes.plot(angles, values, style, color=colors[place % 3], lw=2.2, label=name)
     axes.axvline(np.pi / 2, color=INK, lw=1, alpha=0.5)
     axes.set_xticks(np.pi / 4 * np.arange(5), ["0", "π/4", "π/2", "3π/4", "π"])
-    axes.set(xlabel="beam splitter angle θ (radians)", ylabel="probability of (1, 1)")
     axes.set_ylim(-0.03, 1.03)
+    axes.set(xlabel="beam splitter angle θ (radians)", ylabel="probability of (1, 1)")
     legend_above(figure, axes, columns=2)
     return figure

@@ -28,7 +28,10 @@ _PERCEVAL_TAG = re.compile(r'<path [^>]*fill="thistle"[^>]*/>\s*<text [^>]*>[^<]
 
 
 def perceval_svg(drawing) -> SVG:
-    """A drawing of ``pdisplay(..., output_format=Format.HTML)`` in the book's ink, cropped."""
+    """A circuit drawn by Perceval, in the book's ink, larger print, cropped and transparent.
+
+    `drawing` comes from ``perceval.pdisplay(circuit, output_format=perceval.Format.HTML)``.
+    """
     from IPython.display import SVG
 
     if not hasattr(drawing, "as_svg"):
@@ -63,15 +66,6 @@ def _wire(axes, x, rows) -> None:
     axes.plot(x, rows, color=INK, lw=1.4, solid_capstyle="round")
 
 
-def _draw_tile(axes, x: float, mode: int) -> None:
-    """Beam splitter, phase, beam splitter, phase on `mode` and the one below, from x on."""
-    for at in (x, x + _STEP):
-        _wire(axes, [at, at + _SPLITTER], [mode, mode + 1])
-        _wire(axes, [at, at + _SPLITTER], [mode + 1, mode])
-        for row in (mode, mode + 1):
-            _wire(axes, [at + _SPLITTER, at + _STEP], [row, row])
-
-
 def _draw_mesh(axes, start: float, n_modes: int, live: np.ndarray) -> float:
     """Draw a mesh from x = `start` on; returns where it ends."""
     layout = mesh_layout(n_modes)
@@ -81,9 +75,14 @@ def _draw_mesh(axes, start: float, n_modes: int, live: np.ndarray) -> float:
         x = reached[mode : mode + 2].max()
         for row in (mode, mode + 1):
             _wire(axes, [reached[row], x], [row, row])
-        _draw_tile(axes, x, mode)
-        behind = (_SPLITTER + _STEP) / 2
-        phases += [(x + behind + _STEP * which, mode, 2 * tile + which) for which in (0, 1)]
+        # beam splitter, phase, beam splitter, phase
+        for which, at in enumerate((x, x + _STEP)):
+            crossed = at + _SPLITTER
+            _wire(axes, [at, crossed], [mode, mode + 1])
+            _wire(axes, [at, crossed], [mode + 1, mode])
+            for row in (mode, mode + 1):
+                _wire(axes, [crossed, at + _STEP], [row, row])
+            phases.append((at + (_SPLITTER + _STEP) / 2, mode, 2 * tile + which))
         reached[mode : mode + 2] = x + 2 * _STEP
     end = reached.max() + 1.6
     for row in range(n_modes):
@@ -98,9 +97,9 @@ def _draw_mesh(axes, start: float, n_modes: int, live: np.ndarray) -> float:
 def mesh_figure(
     input_state: Sequence[int], left_live: Sequence[bool], right_live: Sequence[bool]
 ) -> Figure:
-    """The sandwich circuit of `input_state` (m,): phases that matter, and those that do not.
+    """The sandwich circuit, with the phases that matter and those that do not.
 
-    `left_live`, `right_live` (m m,), in the order of `PhotonicLayer.left`, say which do.
+    One flag for each of the m * m phases of a mesh, ordered as in `PhotonicLayer.left`, `.right`.
     """
     n_modes = len(input_state)
     if not len(left_live) == len(right_live) == n_modes**2:
@@ -138,26 +137,16 @@ def _columns(circuit: Circuit) -> list[int]:
     return columns
 
 
-def _box(axes, x: float, y: float, text: str, color: str) -> None:
-    axes.add_patch(Rectangle((x - 0.36, y - 0.32), 0.72, 0.64, fc="none", ec=color, lw=1.3))
-    axes.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
-
-
-def _wire_pieces(axes, start: float, end: float, wire: int, taken: list[float]) -> None:
-    """A wire, interrupted where boxes stand on it."""
-    edges = [start, *(e for x in sorted(taken) for e in (x - 0.36, x + 0.36)), end]
-    for left, right in zip(edges[::2], edges[1::2], strict=True):
-        axes.plot([left, right], [wire, wire], color=INK, lw=1, zorder=0)
-
-
-def _draw(axes, circuit: Circuit, loaded: bool) -> None:
+def _draw(axes, circuit: Circuit, title: str, loaded: bool) -> None:
     quantum, data = FAMILY_STYLE["qubit"].color, FAMILY_STYLE["svc"].color
     boxes = {wire: [] for wire in range(circuit.n_qubits)}
     end = 0
     for (control, target, source), column in zip(circuit.gates, _columns(circuit), strict=True):
         color, x = (data if source < 0 else quantum), column + (control >= 0)
         name = rf"$x_{{{-1 - source}}}$" if source < 0 else rf"$\theta_{{{source}}}$"
-        _box(axes, x, target, name, color)
+        corner = x - 0.36, target - 0.32
+        axes.add_patch(Rectangle(corner, 0.72, 0.64, fc="none", ec=color, lw=1.3))
+        axes.text(x, target, name, ha="center", va="center", fontsize=8, color=color)
         boxes[target].append(x)
         end = max(end, x)
         if control >= 0:
@@ -166,31 +155,30 @@ def _draw(axes, circuit: Circuit, loaded: bool) -> None:
             axes.plot(column, target, "o", ms=9, mfc="none", mew=1.2, color=quantum)
             axes.plot(column, target, "+", ms=9, mew=1.2, color=quantum)
     for wire, taken in boxes.items():
-        _wire_pieces(axes, -0.9, end + 0.8, wire, taken)
+        # a wire is interrupted where boxes stand on it
+        edges = [-0.9, *(edge for x in sorted(taken) for edge in (x - 0.36, x + 0.36)), end + 0.8]
+        for piece in zip(edges[::2], edges[1::2], strict=True):
+            axes.plot(piece, [wire, wire], color=INK, lw=1, zorder=0)
     if loaded:
         height = circuit.n_qubits - 0.3
         axes.add_patch(Rectangle((-1.7, -0.35), 0.8, height, fc="none", ec=data, lw=1.3))
         axes.text(-1.3, (circuit.n_qubits - 1) / 2, "x / |x|", rotation=90, ha="center",
                   va="center", fontsize=9, color=data)  # fmt: skip
-    measured = range(circuit.n_qubits) if loaded else (0,)
-    for wire in measured:
+    for wire in range(circuit.n_qubits if loaded else 1):
         axes.text(end + 0.9, wire, r"$\langle Z\rangle$", va="center", fontsize=9, color=INK)
-    axes.set_xlim(-1.9, end + 1.9)
-    axes.set_ylim(circuit.n_qubits - 0.4, -0.6)
+    axes.set(xlim=(-1.9, end + 1.9), ylim=(circuit.n_qubits - 0.4, -0.6))
+    axes.set_title(title, loc="left", fontsize=11)
     axes.set_axis_off()
 
 
 @styled
 def circuit_drawing(first: Circuit, second: Circuit) -> Figure:
-    """Module 1, behind amplitude encoding, above; module 2, from all zeros, below.
+    """Module 1 (amplitude encoding, all qubits measured) above module 2 (from zeros, qubit 0).
 
     A box is RY: with a trainable angle, or (other colour) with an angle that the sample brings.
     """
-    heights = [circuit.n_qubits for circuit in (first, second)]
+    heights = [first.n_qubits, second.n_qubits]
     figure, panels = new_figure(0.5 * sum(heights) + 0.8, rows=2, height_ratios=heights)
-    for axes, circuit, loaded, name in zip(
-        panels, (first, second), (True, False), ("module 1", "module 2"), strict=True
-    ):
-        _draw(axes, circuit, loaded)
-        axes.set_title(name, loc="left", fontsize=11)
+    _draw(panels[0], first, "module 1", loaded=True)
+    _draw(panels[1], second, "module 2", loaded=False)
     return figure

@@ -1,7 +1,4 @@
-"""The explorer of modes and photons: a drawing that answers to pointer, touch and keyboard.
-
-Places are computed here; the drawing itself is the template ``explorer.html``.
-"""
+"""The explorer of modes and photons: HTML that answers to pointer, touch and keyboard."""
 
 from __future__ import annotations
 
@@ -48,18 +45,23 @@ class Explorer:
 def mode_photon_explorer(table: pd.DataFrame) -> Explorer:
     """Accuracy of every circuit against modes; more on each when it is pointed at.
 
-    `table` is of :func:`qllm_helpers.results.explorer.explorer_table`. The HTML stands alone, one a
-    page: a second one would share its switches.
+    `table` is an :func:`qllm_helpers.results.explorer.explorer_table`. One explorer a page: a
+    second one would share its switches.
     """
     if table.empty:
         raise ValueError("there is nothing to explore: the table has no rows")
+    circuits = table[table["n_modes"].notna()]
+    shown = circuits[["set", "n_modes", "n_photons", "mean", "low", "high", "n_seeds"]]
+    shown = shown.round(4).assign(points=(100 * circuits["difference"]).round(2))
+    titles = {"n_modes": "modes", "n_photons": "photons", "low": "from", "high": "to"}
+    titles |= {"n_seeds": "seeds", "points": "points to linear"}
     template = Path(__file__).with_name("explorer.html").read_text(encoding="utf-8")
     html = Template(template, autoescape=True).render(
         panels=[_panel(name, part) for name, part in table.groupby("set", sort=False)],
         color=FAMILY_STYLE["photonic"].color,
         outlines=_OUTLINES,
         reference=REFERENCE,
-        table=_as_table(table[table["n_modes"].notna()]),
+        table=shown.rename(columns=titles).to_html(index=False, border=0),
         **_EDGES,
     )
     return Explorer(table, html)
@@ -114,12 +116,3 @@ def _told(row: dict) -> list[str]:
         f"95 % interval {row['low']:.4f} to {row['high']:.4f}, {row['n_seeds']} seeds",
         f"to linear: {points[0]:+.2f} points [{points[1]:+.2f}, {points[2]:+.2f}]",
     ]
-
-
-def _as_table(circuits: pd.DataFrame) -> str:
-    """Every number as a table in HTML."""
-    shown = circuits[["set", "n_modes", "n_photons", "mean", "low", "high", "n_seeds"]]
-    shown = shown.round(4).assign(points=(100 * circuits["difference"]).round(2))
-    titles = {"n_modes": "modes", "n_photons": "photons", "low": "from", "high": "to"}
-    titles |= {"n_seeds": "seeds", "points": "points to linear"}
-    return shown.rename(columns=titles).to_html(index=False, border=0)

@@ -7,8 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, StrMethodFormatter
 
-from qllm_helpers.figures.charts import legend_above
-from qllm_helpers.figures.style import FAMILY_STYLE, INK, new_figure
+from qllm_helpers.figures.style import FAMILY_STYLE, INK, legend_above, new_figure
 
 _LABELS = {
     "n_modes": "modes (2 photons, 20 replicas)",
@@ -34,10 +33,7 @@ def _circuits_down(axes, part: pd.DataFrame) -> np.ndarray:
 
 
 def ratio_bars(rows: pd.DataFrame) -> Figure:
-    """How many times faster than MerLin our circuits are, by the number of replicas.
-
-    `rows` are ours of one task in the table "benchmark". Raises ValueError if none has a ratio.
-    """
+    """How many times faster than MerLin ours is; `rows`: ours of one task in "benchmark"."""
     if "ratio" not in rows or rows["ratio"].isna().all():
         raise ValueError("the rows have no ratio: measure MerLin and our layer together")
     groups = list(rows.groupby("n_replicas"))
@@ -57,10 +53,7 @@ def ratio_bars(rows: pd.DataFrame) -> Figure:
 
 
 def growth_panels(table: pd.DataFrame) -> Figure:
-    """Time of a training step against modes, photons, replicas and batch.
-
-    `table` is the measured table "benchmark".
-    """
+    """Time of a training step against each size, from the measured table "benchmark"."""
     figure, panels = new_figure(8.4, rows=4)
     for axes, (size, label) in zip(panels, _LABELS.items(), strict=True):
         rows = table[table["series"] == size.removeprefix("n_")].sort_values(size)
@@ -81,10 +74,7 @@ def growth_panels(table: pd.DataFrame) -> Figure:
 
 
 def time_and_bounds(rows: pd.DataFrame) -> Figure:
-    """Measured time of every circuit beside the three things that it cannot be faster than.
-
-    `rows` are ours of one task in the table "benchmark"; one panel for every number of replicas.
-    """
+    """Time of every circuit beside its bounds; `rows`: ours of one task in "benchmark"."""
     groups = list(rows.groupby("n_replicas"))
     figure, panels = new_figure(3.3 * len(groups) + 0.5, rows=len(groups), squeeze=False)
     bounds = {"launch": "svc", "arithmetic": "mlp", "memory": "twin"}

@@ -20,15 +20,19 @@ INK = "#7b7b7b"
 
 @dataclass(frozen=True)
 class FamilyStyle:
-    """Colour and marker of a head family.
+    """Colour (contrast of at least 3.5 on white and on the book's dark page) and marker.
 
-    The colours have a contrast of at least 3.5 on white and on the book's dark page, and differ for
-    the common colour-vision deficiencies; the markers say it once more.
+    The colours differ for the common colour-vision deficiencies; the markers say it once more.
     """
 
     label: str
     color: str
     marker: str
+
+    @property
+    def look(self) -> dict:
+        """Colour and marker, as matplotlib takes them."""
+        return {"color": self.color, "marker": self.marker}
 
 
 #: Style of every head family, by the value of a row's column ``family``.
@@ -91,7 +95,7 @@ _SETTINGS = {
 
 
 def use_style() -> None:
-    """Make the book's style the default, and notebooks show figures as repeatable SVG."""
+    """Make the book's style the default; notebooks then show figures as repeatable SVG."""
     mpl.rcParams.update(_SETTINGS)
     if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -111,7 +115,7 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def new_figure(height: float = 3.4, *, rows: int = 1, columns: int = 1, **options):
-    """Empty figure and axes in the book's style, `height` inches; options of `Figure.subplots`.
+    """Empty figure of the book's width, `height` inches high, and its axes (one, or a grid).
 
     It does not pass through pyplot: a notebook shows it once, and nothing is left open.
     """
@@ -121,7 +125,7 @@ def new_figure(height: float = 3.4, *, rows: int = 1, columns: int = 1, **option
 
 
 def save(figure: Figure, path) -> None:
-    """Write a figure as ``.svg``, ``.png`` or ``.pdf``; the same figure gives the same bytes."""
+    """Write a figure as .svg, .png or .pdf; the same figure gives the same bytes."""
     suffix = str(path).rsplit(".", 1)[-1]
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with mpl.rc_context(_SETTINGS):

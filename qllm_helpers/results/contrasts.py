@@ -109,7 +109,7 @@ def differences(
     within: str | Sequence[str] = (),
     value: str = "test_accuracy",
 ) -> dict[tuple, pd.Series]:
-    """Differences of :func:`compare`, a series over seeds for each (*within, head, reference)."""
+    """Differences of :func:`compare`, a series over seeds for each place of `within` and pair."""
     within, groups = as_list(within), {}
     parts = rows.groupby(within, sort=True) if within else [((), rows)]
     for place, part in parts:

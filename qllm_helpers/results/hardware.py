@@ -55,26 +55,9 @@ def noise_rows(rows: pd.DataFrame) -> pd.DataFrame:
 def sweep(rows: pd.DataFrame, setting: str, **fixed) -> pd.DataFrame:
     """Accuracy along one setting, all others being those of a perfect machine unless `fixed`.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        From :func:`noise_rows`.
-    setting : str
-        Column that varies.
-    **fixed
-        Columns and their values: settings of the machine, or n_modes (8 if not given),
-        n_photons (2), space ("fock") and twin (None: rows that have none). A list allows several
-        values, and None for a setting leaves it free.
-
-    Returns
-    -------
-    DataFrame
-        `setting`, the columns with several values, and mean, low, high, n_seeds, ascending.
-
-    Raises
-    ------
-    ValueError
-        If no row is left.
+    `fixed` names settings of the machine, or n_modes (8 if not given), n_photons (2), space
+    ("fock") and twin (None: rows that have none); a list allows several values, None leaves a
+    setting free. Returns `setting`, columns with several values, mean, low, high, n_seeds.
     """
     wanted = PERFECT | {"n_modes": 8, "n_photons": 2, "space": "fock", "twin": None} | fixed
     wanted.pop(setting)
@@ -101,29 +84,11 @@ def estimate(
     n_sentences: int = 1000,
     seconds_to_switch: float = 0.01,
 ) -> pd.Series:
-    """Attempts, wall time and price of sentences on a processor, queues not included.
+    """Attempts, seconds and euro (paid by the shot, or by the hour) of sentences on a processor.
 
-    Parameters
-    ----------
-    kept_shots : float
-        Shots with all photons that every sentence needs.
-    share : float
-        Share of attempts that are kept: survival of one photon to the power of their number.
-    machine : Machine
-    n_sentences : int
-        Each is a circuit of its own: its phases are the sentence.
-    seconds_to_switch : float
-        To set the phases of the next sentence (our assumption: thermal phase shifters).
-
-    Returns
-    -------
-    Series
-        attempts (all sentences), seconds, euro_by_shot, euro_by_hour.
-
-    Raises
-    ------
-    ValueError
-        If the share is not in (0, 1].
+    Every sentence needs `kept_shots` with all photons, of which a `share` of the attempts is kept
+    (survival of one photon to the power of their number), and is a circuit of its own, whose phases
+    take `seconds_to_switch` to set (our assumption: thermal phase shifters). Queues not included.
     """
     checks.real("the kept share", share, 0, 1, open_below=True)
     attempts = np.ceil(kept_shots / share) * n_sentences

@@ -58,25 +58,10 @@ def _chosen(line: dict, rows: pd.DataFrame) -> pd.DataFrame:
 def measure_lines(lines: pd.DataFrame, rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Lines of the published tables with what was measured beside each.
 
-    Parameters
-    ----------
-    lines : DataFrame
-        From :func:`qllm_helpers.results.published.published_table`.
-    rows : mapping of str to DataFrame
-        Study -> its rows on one body; lines of another study say "not run".
-
-    Returns
-    -------
-    DataFrame
-        The columns of `lines`; ``body``, ``note``; ``mean``, ``low``, ``high`` (test accuracy,
-        95 % interval over seeds), ``std``, ``n_seeds``, the three parameter counts; the paired
-        ``difference`` to logistic regression with its 95 % interval, ``p_corrected`` (Holm over
-        the table) and ``verdict``.
-
-    Raises
-    ------
-    ValueError
-        If the rows lack a head that a line needs.
+    `rows` maps a study to its rows on one body; lines of another study say "not run". Adds
+    ``body``, ``note``; ``mean``, ``low``, ``high`` (test accuracy, 95 % over seeds), ``std``,
+    ``n_seeds``, three parameter counts; the paired ``difference`` to logistic regression with its
+    95 % interval, ``p_corrected`` (Holm over the table) and ``verdict``.
     """
     known = lines[lines["study"].isin(rows)].to_dict("records")
     chosen = {line["label"]: _chosen(line, rows[line["study"]]) for line in known}
@@ -102,20 +87,11 @@ def measure_lines(lines: pd.DataFrame, rows: Mapping[str, pd.DataFrame]) -> pd.D
 def headline_table(
     studies: Mapping[str, pd.DataFrame] | None = None, *, fine_tuned: bool = True
 ) -> pd.DataFrame:
-    """Every published line beside what was measured here.
+    """Every published line beside what was measured here, as :func:`measure_lines` gives it.
 
-    Parameters
-    ----------
-    studies : mapping of str to DataFrame, optional
-        Rows of ``few_shot``, ``paper``, ``qubits``, ``end_to_end``; default: the shipped ones.
-    fine_tuned : bool
-        Body of the few-shot rows: contrastively tuned as in the earlier reproduction, or frozen.
-        The rows of the paper's protocol have a frozen body.
-
-    Returns
-    -------
-    DataFrame
-        As :func:`measure_lines`.
+    `studies` replaces shipped rows of ``few_shot``, ``paper``, ``qubits``, ``end_to_end``.
+    `fine_tuned` is the body of the few-shot rows: contrastively tuned as in the earlier
+    reproduction, or frozen. The rows of the paper's protocol have a frozen body.
     """
     names = ("few_shot", "paper", "qubits", "end_to_end")
     rows = {name: load_results(name) for name in names} | dict(studies or {})

@@ -44,7 +44,7 @@ def published_table() -> pd.DataFrame:
 def published_photons() -> pd.DataFrame:
     """The reproduction's few-shot figures for every number of modes and photons.
 
-    Its table shows, for every number of modes, the line with the largest *test* accuracy. Columns
+    Its table shows, for every number of modes, the line that is best on both parts. Columns
     ``n_modes``, ``n_photons``, ``reported_validation``, ``reported`` (test accuracy; missing for
     eight modes with four photons) and ``reported_parameters``.
     """

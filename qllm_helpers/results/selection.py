@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 import pandas as pd
@@ -21,26 +22,9 @@ def select_best(
 ) -> pd.DataFrame:
     """The row that wins in every group and seed, as a report that shows one row a group.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit, with a column ``seed``.
-    within : str or sequence of str
-        Column(s) that form a group, for example ``"n_modes"``: the best photon number of
-        every number of modes.
-    on : str
-        Column to maximise: ``"validation_accuracy"`` is honest, ``"test_accuracy"`` is
-        what the earlier reproduction's table does. Ties go to the row that comes first.
-
-    Returns
-    -------
-    DataFrame
-        The winning rows, one per group and seed.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or `on` has missing values.
+    `within` names the column(s) that form a group; `on` the column to maximise:
+    ``"validation_accuracy"`` is honest, ``"test_accuracy"`` shows what an unfair choice would
+    give. Ties go to the first row. Raises ValueError for missing columns or values.
     """
     within = as_list(within)
     require_columns(rows, [*within, "seed", on])
@@ -87,35 +71,11 @@ def selection_effect(
 ) -> np.ndarray:
     """Best of the candidates minus best of the references when all are equally good.
 
-    Every head has the same true accuracy. What is measured differs from it by the error of a finite
-    test set, correlated between heads that are scored on the same sentences, and by an independent
-    error of training (other initial weights). Both are taken as Gaussian.
-
-    Parameters
-    ----------
-    n_candidates, n_references : int
-        Number of heads of which each side reports its best.
-    n_test : int
-        Test sentences (622 in the few-shot protocol, 9,101 in the paper's).
-    accuracy : float
-        True accuracy of all, a fraction.
-    correlation : float
-        Correlation, 0 to 1, of two heads' errors of the test set. It cancels in part: only
-        ``sqrt(1 - correlation)`` of that error remains in a difference.
-    training_std : float
-        Standard deviation of the error of training, a fraction.
-    n_draws, random_state : int
-        Number of simulated studies, and their seed.
-
-    Returns
-    -------
-    ndarray, shape (n_draws,)
-        Differences, as fractions; sorted.
-
-    Raises
-    ------
-    ValueError
-        If an argument is outside its range.
+    Every head has the same true `accuracy`. What is measured differs from it by the error of
+    `n_test` sentences, with a `correlation` between heads that are scored on the same ones (that
+    part cancels), and by an independent error of training (`training_std`), both taken as Gaussian.
+    Returns the differences of `n_draws` simulated studies (fractions), sorted; ValueError if an
+    argument is outside its range.
     """
     sizes = {"n_candidates": n_candidates, "n_references": n_references}
     for name, value in (sizes | {"n_test": n_test, "n_draws": n_draws}).items():
@@ -168,18 +128,12 @@ def screen_curve(
 ) -> pd.DataFrame:
     """What a screen of equally good configurations gains by chance, against its size.
 
-    Every configuration has the same expected accuracy. One fit of it differs by a Gaussian error of
-    training, which both parts see, and each part adds the error of its finite number of sentences,
-    taken as independent between configurations (an upper limit for the test part, which is the
-    same for all). All but the first are fractions.
-
-    Returns
-    -------
-    DataFrame
-        ``n_configurations``; expected excess over one configuration of ``validation``: the best
-        validation accuracy itself, ``chosen_on_validation`` and ``chosen_on_test``: the test
-        accuracy of the configuration that wins on either; ``share``: probability that the latter
-        is `reported` above one more such fit.
+    One fit differs from the common `accuracy` by a Gaussian error of training, which both parts
+    see, and each part adds the error of its sentences, taken as independent between configurations
+    (an upper limit for the test part, which is the same for all). Columns ``n_configurations``;
+    expected excess (fraction) over one configuration of ``validation``: the best validation
+    accuracy; ``chosen_on_validation``, ``chosen_on_test``: the test accuracy of its winner;
+    ``share``: probability that the latter is `reported` above one more such fit.
     """
     on_validation = math.hypot(training_std, standard_error(accuracy, n_validation))
     on_test = math.hypot(training_std, standard_error(accuracy, n_test))
@@ -201,27 +155,17 @@ def screen_curve(
 def seeds_needed(difference: float, std: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
     """Seeds (at least 2) that a two-sided paired t-test needs to see a difference.
 
-    `difference` is the true mean difference, `std` the standard deviation of paired differences
-    over seeds (fractions). Raises ValueError if one is 0.
+    `std` is that of paired differences over seeds. Raises ValueError if an argument is 0.
     """
     from statsmodels.stats.power import TTestPower
 
     if difference == 0 or not std > 0:
         raise ValueError("need a non-zero difference and a positive standard deviation")
-    effect = abs(difference) / std
-
-    def enough(n_seeds: int) -> bool:
-        # SciPy's noncentral t is NaN only where the power is 1 to rounding
-        return bool(np.nan_to_num(TTestPower().power(effect, n_seeds, alpha), nan=1.0) >= power)
-
-    high = 2
-    while not enough(high):
-        high *= 2
-    low = max(high // 2, 1)  # too few, or below the smallest number that has a test
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    effect, test = abs(difference) / std, TTestPower()
+    # SciPy's noncentral t is NaN only where the power is 1 to rounding
+    return next(
+        n for n in count(2) if np.nan_to_num(test.power(effect, n, alpha), nan=1.0) >= power
+    )
 
 
 def pareto_front(

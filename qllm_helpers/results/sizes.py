@@ -1,7 +1,7 @@
-"""Learning curves: accuracy against the number of sentences of each label, in pairs.
+"""Accuracy translated into sentences, with a learning curve as the ruler.
 
-Sizes are sentences of each label, training and validation together, as the study
-``sample_efficiency`` draws them. The area under a curve as one test for all sizes is our choice.
+The few-shot promise is that a head needs fewer sentences. So a head is measured here in the number
+of sentences of each label that logistic regression needs for the same accuracy (our choice).
 """
 
 from __future__ import annotations
@@ -11,147 +11,92 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from qllm_helpers.results.intervals import paired_values, summarise
-from qllm_helpers.results.statistics import MARGIN, difference_tests
+from qllm_helpers.results.intervals import paired_values
 
-__all__ = ["SIZE", "area_table", "learning_curve", "paired_by_size"]
-
-#: Column with the number of sentences of each label.
+#: Column with the number of sentences of each label, training and validation together.
 SIZE = "samples_per_class"
 
 
-def learning_curve(rows: pd.DataFrame, *, value: str = "test_accuracy") -> pd.DataFrame:
-    """Mean and interval of every head at every size.
+def sentences_for(
+    accuracies: Sequence[float], sizes: Sequence[float], curve: Sequence[float]
+) -> np.ndarray:
+    """Size at which a learning curve reaches each accuracy, by interpolation in its logarithm.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit of the study ``sample_efficiency``.
-    value : str
-        Column to summarise.
-
-    Returns
-    -------
-    DataFrame
-        As :func:`qllm_helpers.results.statistics.summarise`, with ``samples_per_class`` and
-        ``head``;
-        heads in order of first appearance, sizes ascending.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or the table is empty.
+    `curve` holds the accuracy (fraction) at each of the ascending `sizes`; where it falls, the
+    closest curve that does not fall is used instead. 0 below the curve and infinity above it,
+    where it does not say. Raises ValueError if there are fewer than two sizes, they do not ascend,
+    or a value is not finite.
     """
-    table = summarise(rows, by=[SIZE, "head"], value=value)
-    place = table["head"].map({head: k for k, head in enumerate(table["head"].unique())})
-    order = table.assign(place=place).sort_values(["place", SIZE]).index
-    return table.loc[order].reset_index(drop=True)
+    from sklearn.isotonic import isotonic_regression
+
+    accuracies, sizes, curve = (np.asarray(v, dtype=float) for v in (accuracies, sizes, curve))
+    if sizes.size < 2 or sizes.shape != curve.shape or not (np.diff(sizes) > 0).all():
+        raise ValueError("need one accuracy for each of two or more sizes, and ascending sizes")
+    if not all(np.isfinite(v).all() for v in (accuracies, sizes, curve)):
+        raise ValueError("accuracies and sizes must be finite")
+    rising = isotonic_regression(curve)
+    found = np.exp(np.interp(accuracies, rising, np.log(sizes)))
+    return np.where(accuracies < rising[0], 0.0, np.where(accuracies > rising[-1], np.inf, found))
 
 
-def _wide(rows: pd.DataFrame, heads: Sequence[str] = ()) -> pd.DataFrame:
-    """One row per seed, one column per (size, head); refuses heads without rows."""
-    wide = paired_values(rows, by=[SIZE, "head"]).astype(float)
-    known = list(dict.fromkeys(rows["head"]))
-    for head in heads:
-        if head not in known:
-            raise ValueError(f"no rows of {head!r}; heads: {known}")
-    return wide.sort_index(axis=1)
+def _resampled(rows: pd.DataFrame, reference: str, n_resamples: int) -> tuple[np.ndarray, dict]:
+    """Sizes, and of every other head its equivalent sentences: the mean first, then resamples."""
+    wide = paired_values(rows, by=["head", SIZE]).astype(float).sort_index(axis=1)
+    if reference not in wide:
+        raise ValueError(f"no rows of the reference {reference!r}")
+    others = [name for name in rows["head"].unique() if name != reference]
+    if not others:
+        raise ValueError("the table holds only the reference; add the heads to compare")
+    sizes = wide.columns.unique(1).to_numpy(dtype=float)
+    if wide.isna().any(axis=None) or wide.shape[1] != len(sizes) * (1 + len(others)):
+        raise ValueError("some fits are missing: keep sizes and seeds that all heads have")
+    # a seed is drawn with all its sizes and heads, so that what they share stays shared
+    chosen = np.random.default_rng(0).integers(len(wide), size=(n_resamples, len(wide)))
+    means = np.vstack([wide.mean(), wide.to_numpy()[chosen].mean(axis=1)])
+    ruler, *curves = (means[:, wide.columns.get_loc(name)] for name in (reference, *others))
+    found = [
+        np.array([sentences_for(a, sizes, r) for a, r in zip(curve, ruler, strict=True)])
+        for curve in curves
+    ]
+    return sizes, dict(zip(others, found, strict=True))
 
 
-def _pairs(rows: pd.DataFrame, reference: str | Sequence[tuple[str, str]]) -> list:
-    """The pairs that were given, or every head with the reference."""
-    pairs = reference
-    if isinstance(reference, str):
-        pairs = [(head, reference) for head in rows["head"].unique() if head != reference]
-    if not pairs:
-        raise ValueError("no pairs to compare")
-    return list(pairs)
+def _interval(samples: np.ndarray) -> dict:
+    """95 % percentile interval of values that are there: no mean of a number and infinity."""
+    ends = np.quantile(samples, (0.025, 0.975), axis=0, method="nearest")
+    return dict(zip(("low", "high"), ends, strict=True))
 
 
-def paired_by_size(
-    rows: pd.DataFrame,
-    reference: str | Sequence[tuple[str, str]] = "LogisticRegression",
-    *,
-    margin: float = MARGIN,
+def equivalent_sentences(
+    rows: pd.DataFrame, reference: str = "LogisticRegression", *, n_resamples: int = 2000
 ) -> pd.DataFrame:
-    """Paired differences at every size, corrected for all tests of the table together.
+    """Sentences of each label with which the reference is as accurate as another head.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit.
-    reference : str or sequence of (head, reference head)
-        Compare every other head with this one, or these pairs.
-    margin : float
-        Largest difference (fraction) that counts as none.
-
-    Returns
-    -------
-    DataFrame
-        One row per pair and size: ``head``, ``reference``, ``samples_per_class``, ``family`` of
-        the head, and the columns of :func:`qllm_helpers.results.statistics.difference_tests`.
-        Sizes that
-        one of the two lacks are left out.
-
-    Raises
-    ------
-    ValueError
-        If there are no pairs, a head has no rows, or a pair shares fewer than two seeds.
+    One row per head and size: ``head``, ``samples_per_class``, ``sentences``, ``low`` and ``high``
+    (95 % percentile interval over `n_resamples` draws of the seeds); 0 means fewer than the
+    smallest size, infinity more than the largest. Raises ValueError if the reference has no rows,
+    nothing is there to compare, or a fit is missing.
     """
-    pairs = _pairs(rows, reference)
-    wide = _wide(rows, [name for pair in pairs for name in pair])
-    groups = {
-        (*pair, size): (wide[size, pair[0]] - wide[size, pair[1]]).dropna()
-        for pair in pairs
-        for size in sorted(rows[SIZE].unique())
-        if all((size, name) in wide.columns for name in pair)
-    }
-    names = pd.DataFrame(list(groups), columns=["head", "reference", SIZE])
-    names["family"] = names["head"].map(rows.drop_duplicates("head").set_index("head")["family"])
-    return names.join(difference_tests(groups, margin=margin))
+    sizes, found = _resampled(rows, reference, n_resamples)
+    tables = []
+    for head, samples in found.items():
+        table = {"head": head, SIZE: sizes.astype(int), "sentences": samples[0]}
+        tables.append(pd.DataFrame(table | _interval(samples[1:])))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _areas(wide: pd.DataFrame, head: str) -> pd.Series:
-    """Average height of every seed's learning curve over the logarithm of the size."""
-    curve = wide.xs(head, axis=1, level=1).dropna(axis=1, how="all")
-    steps = np.log2(curve.columns.to_numpy(dtype=float))
-    if len(steps) < 2:
-        raise ValueError(f"{head!r} has fewer than two sizes: no curve")
-    area = np.trapezoid(curve.to_numpy(), steps, axis=1) / np.ptp(steps)
-    return pd.Series(area, index=curve.index)
-
-
-def area_table(
-    rows: pd.DataFrame,
-    reference: str | Sequence[tuple[str, str]] = "LogisticRegression",
-    *,
-    margin: float = MARGIN,
+def sentence_factor(
+    rows: pd.DataFrame, reference: str = "LogisticRegression", *, n_resamples: int = 2000
 ) -> pd.DataFrame:
-    """One test a pair: differences of the areas under the learning curves.
+    """How many times a head's sentences the reference needs; above 1, the head saves sentences.
 
-    The area is taken over the logarithm of the size (every doubling counts the same) and divided
-    by its range, so that it is an accuracy, averaged over all sizes.
-
-    Parameters
-    ----------
-    rows, reference, margin
-        As in :func:`paired_by_size`.
-
-    Returns
-    -------
-    DataFrame
-        As :func:`qllm_helpers.results.contrasts.paired_table`, with ``family``; seeds that lack
-        a size
-        are left out.
-
-    Raises
-    ------
-    ValueError
-        As :func:`paired_by_size`, and if a head has a single size.
+    The median over the sizes, because a size at which the reference's curve does not reach the
+    head's accuracy has no ratio that could enter a mean. One row per head: ``head``, ``factor``,
+    ``low``, ``high``; otherwise as :func:`equivalent_sentences`.
     """
-    pairs = _pairs(rows, reference)
-    wide = _wide(rows, [name for pair in pairs for name in pair])
-    groups = {pair: (_areas(wide, pair[0]) - _areas(wide, pair[1])).dropna() for pair in pairs}
-    names = pd.DataFrame(list(groups), columns=["head", "reference"])
-    names["family"] = names["head"].map(rows.drop_duplicates("head").set_index("head")["family"])
-    return names.join(difference_tests(groups, margin=margin))
+    sizes, found = _resampled(rows, reference, n_resamples)
+    table = []
+    for head, samples in found.items():
+        factors = np.quantile(samples / sizes, 0.5, axis=1, method="lower")
+        table.append({"head": head, "factor": factors[0]} | _interval(factors[1:]))
+    return pd.DataFrame(table)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from qllm_helpers.files import DataError
+from qllm_helpers.studies.grid import Unit
 from qllm_helpers.studies.predictions import from_text, split_of
 from qllm_helpers.studies.run import TOLERANCE, load_units, run_study
 from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
@@ -19,10 +23,7 @@ _FIT = ["dataset", "head", "seed"]
 
 
 def shown_heads(rows: pd.DataFrame) -> dict[str, list[str]]:
-    """Heads whose confusions are measured, by corpus.
-
-    They are :data:`HEADS`, and the photonic head with the best mean validation accuracy.
-    """
+    """By corpus, :data:`HEADS` and the photonic head with the best mean validation accuracy."""
     shown = {}
     for dataset, part in rows[rows["family"] == "photonic"].groupby("dataset", sort=False):
         best = part.groupby("head")["validation_accuracy"].mean().idxmax()
@@ -33,12 +34,9 @@ def shown_heads(rows: pd.DataFrame) -> dict[str, list[str]]:
 def confusion_table(
     rows: pd.DataFrame | None = None, *, n_jobs: int | None = None, progress: bool = False
 ) -> pd.DataFrame:
-    """Mean confusion matrix of every shown head, from shipped predictions or finished units.
+    """Confusions ``true``, ``predicted``, ``share`` (fraction, mean over seeds), ``std`` by head.
 
-    Columns ``dataset``, ``head``, ``true`` and ``predicted`` (names of classes), ``share`` (of the
-    test sentences of the true class, fraction, mean over seeds), ``std`` (over seeds), ``n_seeds``.
-    Units that are not finished are run as in :func:`qllm_helpers.studies.run.run_study`. Raises
-    DataError if a head does not come out as its row (a shipped one if `rows` are None) says.
+    Without shipped predictions heads are run with the settings of the `rows` (None: shipped).
     """
     rows = load_results(STUDY) if rows is None else rows
     wanted = {(data, head) for data, heads in shown_heads(rows).items() for head in heads}
@@ -46,15 +44,22 @@ def confusion_table(
         fits = load_results(STUDY)[_FIT].assign(classes=load_predictions(STUDY))
     else:
         units = [unit for unit in load_units(STUDY) if (unit.dataset, unit.head) in wanted]
+        units = [one for unit in units for one in _with_settings_of(unit, rows)]
         fits = pd.DataFrame(run_study(units, n_jobs=n_jobs, progress=progress))
         fits["classes"] = fits.apply(lambda row: from_text(row["predictions"], row["n_test"]), 1)
     rows = rows.merge(fits[[*_FIT, "classes"]], on=_FIT)
-    tables = [
-        _of_head(*place, part)
-        for place, part in rows.groupby(_FIT[:2], sort=False)
-        if place in wanted
-    ]
+    groups = rows.groupby(_FIT[:2], sort=False)
+    tables = [_of_head(*place, part) for place, part in groups if place in wanted]
     return pd.concat(tables, ignore_index=True)
+
+
+def _with_settings_of(unit: Unit, rows: pd.DataFrame) -> list[Unit]:
+    """A unit's fits with the settings of its rows: another processor may choose others."""
+    mine = rows[(rows["head"] == unit.head) & (rows["dataset"] == unit.dataset)]
+    return [
+        replace(unit, settings=(json.loads(setting),), seeds=tuple(map(int, part["seed"])))
+        for setting, part in mine.groupby("hyperparameters")
+    ]
 
 
 def _of_head(dataset: str, head: str, rows: pd.DataFrame) -> pd.DataFrame:

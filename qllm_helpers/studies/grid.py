@@ -1,8 +1,4 @@
-"""Studies as data: which heads, which settings, which protocol, how many seeds.
-
-The grids are in ``data/studies.toml``; a head there names an estimator of
-:mod:`qllm_helpers.studies.registry`.
-"""
+"""Studies as data: which heads, settings and protocol, how many seeds (``data/studies.toml``)."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from pathlib import Path
 
 from qllm_helpers import checks
 from qllm_helpers.files import DATA_DIR, UnknownNameError, sha256
-from qllm_helpers.studies.registry import find, registered
+from qllm_helpers.studies import registry
 from qllm_helpers.text.corpora import corpus
 
 #: Names that the book uses; some may not have been run yet.
@@ -89,7 +85,7 @@ class Unit:
     @property
     def family(self) -> str:
         """Head family; a head with its quantum layer replaced is a twin."""
-        return "twin" if self.parameters.get("twin") else registered(self.estimator).family
+        return "twin" if self.parameters.get("twin") else registry.family(self.estimator)
 
     def specification(self, data_digest: str) -> dict:
         """Everything that the rows depend on, except the machine."""
@@ -141,7 +137,6 @@ def _label(template: str, parameters: dict) -> str:
 
 
 def _seeds(head: dict, common: dict, n_seeds: int | None) -> list[tuple[int, ...]]:
-    """Seeds of each unit of a head: all in one, or one in each."""
     seeds = common["seeds"]
     if "seeds" in head and n_seeds is None:  # fewer than the study's: it would take too long
         name = f"seeds of {head['label']!r}"
@@ -153,25 +148,23 @@ def _seeds(head: dict, common: dict, n_seeds: int | None) -> list[tuple[int, ...
 def _head_units(head: dict, common: dict, n_seeds: int | None) -> list[Unit]:
     _refuse_unknown(head, _HEAD_FIELDS, f"the head {head.get('label')!r}")
     name, settings = head["estimator"], tuple(_product(head.get("tune", {})))
-    (registered if ":" in name else find)(name)
+    registry.require_known(name)
     shared = common | {"estimator": name, "settings": settings}
-    units = []
+    units, seeds_of_units = [], _seeds(head, common, n_seeds)
     for variant in (one for grid in head.get("vary", [{}]) for one in _product(grid)):
         parameters = head.get("fixed", {}) | variant
         named = shared | {"head": _label(head["label"], parameters), "parameters": parameters}
-        for seeds in _seeds(head, common, n_seeds):
-            units.append(Unit(**named | {"seeds": seeds}))
+        units += [Unit(**named | {"seeds": seeds}) for seeds in seeds_of_units]
     return units
 
 
 def _bodies(table: dict, default=False) -> list[bool]:
-    """States of the body (fine-tuned or not) that a study or a head asks for."""
     tuned = table.get("fine_tuned", default)
     return tuned if isinstance(tuned, list) else [tuned]
 
 
 def _parts(name: str, table: dict) -> list[dict]:
-    """What differs between the parts of a study: corpus, sentences of each label, body."""
+    """Corpus, sentences of each label and body of every part of a study."""
     for part in table.get("parts", []):
         _refuse_unknown(part, _PART_FIELDS, f"a part of study {name!r}")
     common = {"dataset": None, "samples_per_class": PROTOCOLS[table["protocol"]]}
@@ -183,20 +176,18 @@ def _parts(name: str, table: dict) -> list[dict]:
 
 
 def _refuse_unequal(name: str, table: dict, units: list[Unit]) -> None:
-    """Raise ValueError if heads differ in their budget, or two rows would look the same."""
+    """Refuse heads that differ in their budget, and two rows that would look the same."""
     for unit in units:
         if len(unit.settings) != table["budget"]:
-            raise ValueError(
-                f"{unit.head!r} of study {name!r} tries {len(unit.settings)} settings, but the "
-                f"budget of every head is {table['budget']}"
-            )
+            tried = f"{unit.head!r} of study {name!r} tries {len(unit.settings)} settings"
+            raise ValueError(f"{tried}, but the budget of every head is {table['budget']}")
     places = [(*unit.place, seed) for unit in units for seed in unit.seeds]
     if len(set(places)) < len(places):
         raise ValueError(f"two heads of study {name!r} have the same label")
 
 
 def _expand(name: str, table: dict, n_seeds: int | None) -> list[Unit]:
-    """Units of one study in the order of the file; every part and body state in turn."""
+    """Units of one study in the order of the file, part by part."""
     _refuse_unknown(table, _STUDY_FIELDS, f"study {name!r}")
     if table.get("protocol") not in PROTOCOLS:
         raise ValueError(f"unknown protocol {table.get('protocol')!r} in study {name!r}")
@@ -253,7 +244,6 @@ def load_units(
     units = _expand(study, tables[study], n_seeds)
     chosen = [unit for unit in units if heads is None or fnmatchcase(unit.head, heads)]
     if not chosen:
-        raise UnknownNameError(
-            f"no head of {study!r} matches {heads!r}; heads: {', '.join(u.head for u in units)}"
-        )
+        known = ", ".join(unit.head for unit in units)
+        raise UnknownNameError(f"no head of {study!r} matches {heads!r}; heads: {known}")
     return chosen

@@ -1,11 +1,7 @@
 """Trainability and expressivity of the photonic layer against the number of photons.
 
-Three measures, each for indistinguishable and distinguishable photons, Fock and unbunched outputs
-(our choice of measures; both reproduced works list the number of photons as an open question):
-
-* the variance of a derivative over random interferometers (a barren plateau would show here);
-* the dimension of the space of functions that the outputs span, as functions of the phases;
-* the training loss that a head reaches with a fixed budget of epochs on the paper's protocol.
+Our choice of measures: variance of a derivative over random interferometers (barren plateaus),
+dimension of the span of the outputs, training loss after a budget of epochs.
 """
 
 from __future__ import annotations
@@ -61,13 +57,12 @@ def _random_phases(shape: tuple[int, ...], generator: torch.Generator) -> torch.
 
 
 def gradient_variance(circuit: Circuit, n_draws: int = 400) -> dict[str, float]:
-    """Variance of the derivative of an output by a mesh phase and by an encoding phase.
+    """Variances (1 / radian^2) of an output's derivative by inner phases of the left mesh, inputs.
 
-    The output gives every probability a random sign, drawn anew with each of `n_draws` random
-    interferometers (it lies in [-1, 1] for every number of outputs; the mean photon number of a
-    mode would be the same for distinguishable photons). The variances, in 1 / radian^2, are
-    averaged over the inner phases of the left mesh, and over the encoded phases.
+    The output is a sum of the probabilities with signs that are random in every interferometer.
     """
+    # it lies in [-1, 1] for every number of outputs; the mean photon number of a mode would be
+    # the same for distinguishable photons
     layer = _random_layer(circuit, n_draws)
     generator = torch.Generator().manual_seed(0)
     phases = _random_phases((n_draws, 1, circuit.n_modes), generator).requires_grad_()
@@ -82,11 +77,7 @@ def gradient_variance(circuit: Circuit, n_draws: int = 400) -> dict[str, float]:
 
 @torch.no_grad()
 def span_dimension(circuit: Circuit) -> float:
-    """Number of linearly independent functions of the phases among the outputs.
-
-    The numerical rank (singular values above 1e-9 of the largest) of the outputs at random phases,
-    more of them than there are outputs; mean of five random interferometers.
-    """
+    """Linearly independent outputs, as functions of the phases; mean of five interferometers."""
     layer = _random_layer(circuit, _INTERFEROMETERS)
     shape = (_INTERFEROMETERS, layer.n_outputs + 32, circuit.n_modes)
     phases = _random_phases(shape, torch.Generator().manual_seed(0))
@@ -95,10 +86,7 @@ def span_dimension(circuit: Circuit) -> float:
 
 
 def budget_losses(circuit: Circuit, epochs: int = 30) -> np.ndarray:
-    """Training loss of a dense head after some epochs on the paper's protocol, for 20 seeds.
-
-    Mean cross-entropy (nats) over the last epoch; Adam with lr 5e-3.
-    """
+    """Cross-entropy (nats) of the last epoch of a head on the paper's protocol, for 20 seeds."""
     from qllm_helpers.heads.photonic import PhotonicHead
     from qllm_helpers.text.embeddings import load_embeddings
     from qllm_helpers.text.protocols import paper_split
@@ -110,19 +98,14 @@ def budget_losses(circuit: Circuit, epochs: int = 30) -> np.ndarray:
     head = PhotonicHead(data.X.shape[1], 2, **options, twin=twin, n_replicas=len(SEEDS))
     head.reset_parameters(SEEDS)
     index = np.stack([paper_split(data.y, seed).train for seed in SEEDS])
-    result = train(
-        head, data.X, data.y, index, None, seeds=SEEDS, options=TrainingOptions(epochs=epochs)
-    )
+    options = TrainingOptions(epochs=epochs)
+    result = train(head, data.X, data.y, index, None, seeds=SEEDS, options=options)
     last = result.history[result.history["epoch"] == epochs]
     return last.sort_values("replica")["train_loss"].to_numpy()
 
 
 def landscape(circuits: Iterable[Circuit], *, progress: bool = False) -> pd.DataFrame:
-    """Measure the circuits: one row each, with all three measures.
-
-    The circuit's fields, `n_outputs`, the two gradient variances, `span_dimension`, and
-    `train_loss` with `train_loss_sem` (mean over 20 seeds and its standard error, in nats).
-    """
+    """All measures of every circuit; `train_loss` (nats) with its standard error over 20 seeds."""
     from tqdm.auto import tqdm
 
     rows = []

@@ -1,13 +1,10 @@
-"""What every chosen fit said of every test sentence: one bit a sentence, or a few.
-
-Classes are whole numbers below 256. Their binary digits are packed, so n predictions of two classes
-take n / 8 bytes, and those of five to eight classes three times as many.
-"""
+"""What every chosen fit said of every test sentence: the packed binary digits of classes < 256."""
 
 from __future__ import annotations
 
 import base64
 import zlib
+from collections import defaultdict
 from functools import lru_cache
 
 import numpy as np
@@ -32,10 +29,7 @@ def study_split(
 
 
 def split_of(row) -> Split:
-    """Which sentences trained, validated and tested the fit of a result row.
-
-    Positions in the corpus; those of the test part are in the order of the row's predictions.
-    """
+    """Split of a result row: positions in the corpus, test part in the order of predictions."""
     names = ("dataset", "encoder", "protocol", "samples_per_class", "seed")
     return study_split(*(row[name] for name in names))
 
@@ -68,22 +62,18 @@ def _packed(text: str, n: int) -> np.ndarray:
 
 
 def tensor_name(row) -> str:
-    """Which tensor holds the predictions of a row: there is one for all seeds of a head."""
+    """Tensor with the predictions of a row: there is one for all seeds of a head."""
     body = "tuned" if row["fine_tuned"] else "frozen"
     return f"{row['dataset']}, {row['samples_per_class']} a label, {body} body: {row['head']}"
 
 
 def format_predictions(rows: list[dict], table: bytes) -> bytes:
-    """Predictions of the rows of a table, as a safetensors file without pickle.
-
-    A tensor is uint8, (seeds in the order of the rows, digits, ceil(n / 8)).
-    """
+    """A table's predictions as safetensors: uint8, (seeds in their order, digits, ceil(n / 8))."""
     from safetensors.numpy import save
 
-    tensors = {}
+    tensors = defaultdict(list)
     for row in rows:
-        packed = _packed(row["predictions"], row["n_test"])
-        tensors.setdefault(tensor_name(row), []).append(packed)
+        tensors[tensor_name(row)].append(_packed(row["predictions"], row["n_test"]))
     stacked = {name: np.stack(parts) for name, parts in tensors.items()}
     return save(stacked | {TABLE: np.frombuffer(bytes.fromhex(sha256(table)), dtype=np.uint8)})
 

@@ -1,123 +1,74 @@
-"""Estimators that a grid can name: built in, registered, installed, or ``"package.module:Name"``.
+"""Estimators that a grid can name: built in, made known, or the address ``"package.module:Name"``.
 
-The class itself says its ``family`` (a key of ``figures.FAMILY_STYLE``: colour and marker of its
-rows) and whether it ``reads_texts``; what is registered with a name fills in what it does not say.
+A class has a ``family`` (colour and marker), perhaps ``reads_texts`` and ``count_parameters(X)``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.metadata import entry_points
 
 from qllm_helpers.files import UnknownNameError
 
-
-@dataclass(frozen=True)
-class Registered:
-    """An estimator that a grid can name.
-
-    Attributes
-    ----------
-    target : str or callable
-        Class or function that builds an unfitted estimator from keyword arguments, or its
-        address ``"package.module:Name"``.
-    family : str or None
-        For a class without the attribute ``family``.
-    count : str, callable or None
-        ``(fitted estimator, X) -> ParameterCount``, or its address; None for the method
-        ``count_parameters(X)`` of the estimator, or where it has none
-        :func:`qllm_helpers.heads.parameters.count_parameters`.
-    reads_texts : bool
-        Whether ``fit(texts, y, X_val, y_val)`` takes sentences, not their embeddings.
-    """
-
-    target: str | Callable
-    family: str | None = None
-    count: str | Callable | None = None
-    reads_texts: bool = False
-
-    def build(self, parameters: dict):
-        """Unfitted estimator with these parameters."""
-        return self.target(**parameters)
-
-
-def _count_svc(fit, X):
-    """Of a fidelity kernel only the SVC is trained."""
-    from qllm_helpers.heads.parameters import count_parameters
-
-    return count_parameters(fit.svc_, fit.kernel(X))
-
-
 _HERE = "qllm_helpers.classifiers"
-_IDEAL, _TRAINED = f"{_HERE}.noisy:count_ideal", f"{_HERE}.text:count_trained"
 _BUILT_IN = {
-    "LogisticRegression": ("sklearn.linear_model", "linear"),
-    "SVC": ("sklearn.svm", "svc"),
-    "MLPClassifier": (f"{_HERE}.estimators", "mlp"),
-    "PhotonicClassifier": (f"{_HERE}.estimators", "photonic"),
-    "QubitClassifier": (f"{_HERE}.estimators", "qubit"),
-    "QuadraticFormClassifier": (f"{_HERE}.estimators", "twin"),
-    "NoisyPhotonicClassifier": (f"{_HERE}.noisy", "photonic", _IDEAL),
-    "PhotonicKernelClassifier": (f"{_HERE}.kernel", "photonic", _count_svc),
-    "EndToEndClassifier": (f"{_HERE}.text", "photonic", _TRAINED, True),
-    "EndToEndLinear": (f"{_HERE}.text", "linear", _TRAINED, True),
+    "LogisticRegression": "sklearn.linear_model",
+    "SVC": "sklearn.svm",
+    "MLPClassifier": f"{_HERE}.estimators",
+    "PhotonicClassifier": f"{_HERE}.estimators",
+    "QubitClassifier": f"{_HERE}.estimators",
+    "QuadraticFormClassifier": f"{_HERE}.estimators",
+    "NoisyPhotonicClassifier": f"{_HERE}.noisy",
+    "PhotonicKernelClassifier": f"{_HERE}.kernel",
+    "EndToEndClassifier": f"{_HERE}.text",
+    "EndToEndLinear": f"{_HERE}.text",
 }
-_REGISTRY = {
-    name: Registered(f"{module}:{name}", *facts) for name, (module, *facts) in _BUILT_IN.items()
-}
+#: scikit-learn's own classes do not say it.
+_FAMILIES = {"LogisticRegression": "linear", "SVC": "svc"}
+_KNOWN: dict[str, type] = {}
 
 
-def register_estimator(name: str, target: str | Callable, family: str | None = None, **facts):
-    """Make an estimator known to the grids of this process, under a `name`.
-
-    Raises ValueError if another one has it; for the arguments see :class:`Registered`.
-    """
-    entry = Registered(target, family, **facts)
-    if _REGISTRY.setdefault(name, entry) != entry:
+def register_estimator(name: str, kind: type) -> None:
+    """Make a class known under a name, in this process; ValueError if another one has it."""
+    if name in _BUILT_IN or _KNOWN.setdefault(name, kind) is not kind:
         raise ValueError(f"an estimator is registered as {name!r} already; choose another name")
 
 
-def remember(name: str, entry: Registered) -> None:
-    """Make an estimator known in a worker process, which starts with the built-in ones."""
-    _REGISTRY.setdefault(name, entry)
+def remember(name: str, kind: type) -> None:
+    """Make a class known in a worker process, which starts with the built-in ones."""
+    _KNOWN.setdefault(name, kind)
 
 
-def _load(address: str | Callable | None):
-    """What is at an address; anything else is returned as it is."""
-    if not isinstance(address, str):
-        return address
-    module, _, name = address.partition(":")
+def require_known(name: str) -> None:
+    """Refuse a name that nothing has; built-in classes are not imported for it."""
+    if name not in _BUILT_IN:
+        estimator_class(name)
+
+
+def estimator_class(name: str) -> type:
+    """The class of a name. Raises UnknownNameError if there is none, or it has no family."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    if name not in _BUILT_IN and ":" not in name:
+        known = ", ".join(sorted({*_BUILT_IN, *_KNOWN}))
+        raise UnknownNameError(
+            f'unknown estimator {name!r}; known: {known}, and any address "package.module:Name"'
+        )
+    module, _, attribute = (name if ":" in name else f"{_BUILT_IN[name]}:{name}").partition(":")
     try:
-        return getattr(import_module(module), name)
+        kind = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise UnknownNameError(f"there is no estimator at {address!r}: {error}") from error
-
-
-def find(name: str) -> Registered:
-    """What is registered with a name; nothing is imported for it. Raises UnknownNameError."""
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    if ":" in name:
-        known = (entry for entry in _REGISTRY.values() if entry.target == name)
-        return next(known, Registered(name))
-    for point in entry_points(group="qllm_helpers.estimators", name=name):
-        return _REGISTRY.setdefault(name, point.load())
-    raise UnknownNameError(
-        f"unknown estimator {name!r}; known: {', '.join(sorted(_REGISTRY))}. Name another one by "
-        'its address, "package.module:Name", or make it known with register_estimator'
-    )
-
-
-def registered(name: str) -> Registered:
-    """The estimator of a name, its class imported, with all that it and its entry say.
-
-    Raises UnknownNameError if nothing has that name, or it has no family.
-    """
-    entry = find(name)
-    target = _load(entry.target)
-    said = {fact: getattr(target, fact, getattr(entry, fact)) for fact in ("family", "reads_texts")}
-    if said["family"] is None:
+        raise UnknownNameError(f"there is no estimator at {name!r}: {error}") from error
+    if not hasattr(kind, "family") and attribute not in _FAMILIES:
         raise UnknownNameError(f"the class of {name!r} needs the attribute `family`, as 'mlp'")
-    return replace(entry, target=target, count=_load(entry.count), **said)
+    return _KNOWN.setdefault(name, kind)
+
+
+def family(name: str) -> str:
+    """Head family of the class of a name: a key of ``figures.FAMILY_STYLE``."""
+    kind = estimator_class(name)
+    return getattr(kind, "family", None) or _FAMILIES[kind.__name__]
+
+
+def reads_texts(name: str) -> bool:
+    """Whether ``fit(texts, y, X_val, y_val)`` of a class takes sentences, not their embeddings."""
+    return getattr(estimator_class(name), "reads_texts", False)

@@ -1,8 +1,7 @@
-"""Studies: grids times seeds become tables of result rows.
+"""Studies: grids times seeds become rows, resumable, parallel and repeatable.
 
-Resumable, parallel and repeatable: every finished unit is a file of its own, workers run through
-joblib (so ``joblib.parallel_config`` puts a study on a cluster), and every unit runs on one
-thread, so its bits do not depend on what runs beside it.
+Every finished unit is a file; workers run through joblib (``joblib.parallel_config`` puts a study
+on a cluster), one thread each, so bits do not depend on what runs beside.
 """
 
 from __future__ import annotations
@@ -18,32 +17,10 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from qllm_helpers.files import DataError, cache_dir, write_atomic
-from qllm_helpers.studies.grid import STUDY_NAMES, TOLERANCE, Unit, digest, load_units
-from qllm_helpers.studies.registry import Registered, register_estimator, registered, remember
-from qllm_helpers.studies.table import (
-    export_table,
-    format_table,
-    load_predictions,
-    load_results,
-    parse_table,
-    shipped_table,
-)
+from qllm_helpers.studies.grid import TOLERANCE, Unit, digest, load_units
+from qllm_helpers.studies.registry import estimator_class, remember
+from qllm_helpers.studies.table import format_table, load_results, parse_table
 from qllm_helpers.studies.unit import data_digest, git_revision, run_unit, tune_body
-
-__all__ = [
-    "STUDY_NAMES",
-    "TOLERANCE",
-    "RowCheck",
-    "check_rows",
-    "export_table",
-    "load_predictions",
-    "load_results",
-    "load_units",
-    "register_estimator",
-    "run_study",
-    "shipped_table",
-    "study_rows",
-]
 
 #: Columns that hold a unit's place.
 _PLACE = ("head", "dataset", "samples_per_class", "fine_tuned")
@@ -54,15 +31,15 @@ def read_unit(folder: Path, key: str) -> list[dict] | None:
     path = folder / f"{key}.json"
     if not path.is_file():
         return None
-    damaged = f"{path} is damaged. Delete it: the unit is computed again when its study runs"
     try:
         content = json.loads(path.read_bytes())
         rows = content["rows"]
-        whole = digest(rows) == content["sha256"] and digest(content["specification"]) == key
+        if digest(rows) != content["sha256"] or digest(content["specification"]) != key:
+            raise ValueError("the digest differs")
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(damaged) from error
-    if not whole:
-        raise DataError(damaged)
+        raise DataError(
+            f"{path} is damaged. Delete it: the unit is computed again when its study runs"
+        ) from error
     return rows
 
 
@@ -74,16 +51,15 @@ def write_unit(folder: Path, specification: dict, rows: list[dict]) -> None:
         write_atomic(path, json.dumps(content, sort_keys=True).encode())
 
 
-def _work(name: Hashable, unit: Unit, entry: Registered) -> tuple[Hashable, list[dict]]:
-    # a worker process starts with the built-in registry only
-    remember(unit.estimator, entry)
+def _work(name: Hashable, unit: Unit, kind: type) -> tuple[Hashable, list[dict]]:
+    remember(unit.estimator, kind)
     return name, run_unit(unit)
 
 
 def _results(units: dict[Hashable, Unit], n_jobs: int | None) -> Iterator[tuple]:
     """Name and rows of every unit as they are finished, largest units first."""
     order = sorted(units.items(), key=lambda item: -item[1].cost())
-    jobs = [delayed(_work)(name, unit, registered(unit.estimator)) for name, unit in order]
+    jobs = [delayed(_work)(name, unit, estimator_class(unit.estimator)) for name, unit in order]
     if jobs:
         options = {"return_as": "generator_unordered", "pre_dispatch": "n_jobs"}
         yield from Parallel(n_jobs=n_jobs, **options)(jobs)
@@ -91,11 +67,12 @@ def _results(units: dict[Hashable, Unit], n_jobs: int | None) -> Iterator[tuple]
 
 def _tune_bodies(units: list[Unit], n_jobs: int | None, progress: bool) -> None:
     """Fine-tune every body once, before the heads that share it ask for it in parallel."""
-    bodies = {}
-    for unit in units:
-        if unit.fine_tuned:
-            common = (unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class)
-            bodies |= {(*common, seed): (unit, seed) for seed in unit.seeds}
+    bodies = {
+        (unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class, seed): (unit, seed)
+        for unit in units
+        if unit.fine_tuned
+        for seed in unit.seeds
+    }
     if bodies:
         jobs = (delayed(_tune_body)(*body) for body in bodies.values())
         done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
@@ -122,8 +99,7 @@ def run_study(
     units : list of Unit
         From :func:`load_units`.
     n_jobs : int or None
-        Processes; None leaves it to ``joblib.parallel_config`` (outside of one: 1), -1 uses all
-        cores.
+        Processes; None: as in ``joblib.parallel_config`` (outside of one: 1), -1: all cores.
     store : Path or None
         Folder of finished units, one file each; None for ``units`` in the cache folder.
     progress : bool
@@ -132,9 +108,8 @@ def run_study(
     Returns
     -------
     list of dict
-        One row per head and seed, in the order of the grid: equal units give equal rows,
-        whatever the number of jobs and however often the run was interrupted (``fit_seconds``
-        is what it was when the unit was computed).
+        One row per head and seed, in the order of the grid; all but ``fit_seconds`` are the same
+        whatever the number of jobs and however often the run was interrupted.
 
     Raises
     ------
@@ -166,10 +141,9 @@ def run_study(
 
 
 def study_rows(study: str, *, recompute: bool = False) -> pd.DataFrame:
-    """Rows of a study: the shipped ones, or what the finished units give.
+    """Shipped rows of a study; `recompute`: from finished units, computing those that are missing.
 
-    `recompute` computes the units that are missing, which takes up to an hour, and leaves the
-    shipped table alone; ``qllm study NAME`` does the same and writes the table.
+    That takes up to an hour and leaves the shipped table alone; ``qllm study NAME`` writes it.
     """
     if not recompute:
         return load_results(study)
@@ -179,11 +153,11 @@ def study_rows(study: str, *, recompute: bool = False) -> pd.DataFrame:
 
 def _bar(units: dict[str, Unit], missing: dict[str, Unit], enabled: bool) -> tqdm:
     """Progress in units of `Unit.cost`, what was finished before included."""
-    cost = {key: unit.cost() for key, unit in units.items()}
+    total = sum(unit.cost() for unit in units.values())
     return tqdm(
-        desc=f"{next(iter(units.values())).study}, {len(missing)} of {len(units)} heads missing",
-        total=sum(cost.values()),
-        initial=sum(cost[key] for key in units.keys() - missing.keys()),
+        desc=f"{next(iter(units.values())).study}, {len(missing)} of {len(units)} units missing",
+        total=total,
+        initial=total - sum(unit.cost() for unit in missing.values()),
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left",
         disable=not enabled,
     )
@@ -191,10 +165,7 @@ def _bar(units: dict[str, Unit], missing: dict[str, Unit], enabled: bool) -> tqd
 
 @dataclass(frozen=True)
 class RowCheck:
-    """A shipped row next to the same row computed again: test accuracies as fractions.
-
-    The `problem` is empty if they agree within the tolerance.
-    """
+    """Test accuracy (fraction) of a row, shipped and computed again; no `problem`: they agree."""
 
     head: str
     dataset: str
@@ -215,11 +186,9 @@ def check_rows(
     tolerance: float = TOLERANCE,
     n_jobs: int | None = None,
 ) -> list[RowCheck]:
-    """Compute a random sample of the rows of a `table` again, `n_rows` or all if it has fewer.
+    """Compute `n_rows` of a `table` (or all), drawn with the seed `draw`, again, in its order.
 
-    The seed of the sample is `draw`; test and validation accuracy and macro F1 may differ by the
-    `tolerance` (fraction). In the order of the table. Raises DataError if a row belongs to no head
-    of the grid.
+    Accuracies and macro F1 may differ by `tolerance` (fraction). DataError: no head has the row.
     """
     known = {unit.place: unit for unit in units}
     stray = set(table[list(_PLACE)].itertuples(index=False, name=None)) - set(known)

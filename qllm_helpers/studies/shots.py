@@ -78,7 +78,7 @@ def trained_heads(seeds: Iterable[int]) -> list[tuple]:
     Returns (seed, head, X, y) with the first `N_SENTENCES` test sentences, X of shape (1, n, d).
     """
     from qllm_helpers.classifiers.replicated import fit_many
-    from qllm_helpers.studies.registry import registered
+    from qllm_helpers.studies.registry import estimator_class
     from qllm_helpers.studies.run import load_units
     from qllm_helpers.studies.unit import one_thread, unit_data
 
@@ -86,7 +86,7 @@ def trained_heads(seeds: Iterable[int]) -> list[tuple]:
     unit = replace(unit, seeds=tuple(seeds))
     data = unit_data(unit)
     with one_thread():
-        estimator = registered(unit.estimator).build(unit.parameters | {"lr": LR})
+        estimator = estimator_class(unit.estimator)(**unit.parameters, lr=LR)
         fits = fit_many(estimator, data.X, data.y, data.splits, unit.seeds)
     trained = []
     for seed, split, fit in zip(unit.seeds, data.splits, fits, strict=True):

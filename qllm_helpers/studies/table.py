@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import platform
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -23,20 +25,28 @@ from qllm_helpers.files import (
 from qllm_helpers.studies import predictions
 from qllm_helpers.studies.grid import STUDY_NAMES
 
-_TEXT = ("study", "dataset", "encoder", "protocol", "samples_per_class", "fine_tuned", "head")
-_KIND = ("family", "estimator")
 _SIZES = ("n_modes", "n_photons", "n_qubits")
-_CHOICES = ("encoding", "space", "readout", "twin")
 _INTEGERS = ("samples_per_class", "seed", "n_train", "n_test")
 _COUNTS = ("n_parameters", "n_live_parameters", "n_effective_parameters")
 _FRACTIONS = ("validation_accuracy", "validation_loss", "test_accuracy", "macro_f1")
 VERSIONS = ("python", "numpy", "numba", "torch", "scikit_learn", "merlinquantum", "platform")
 #: Columns of every table, in order.
 COLUMNS = (
-    *(*_TEXT, *_KIND, *_SIZES, *_CHOICES, "configuration"),
+    *("study", "dataset", "encoder", "protocol", "samples_per_class", "fine_tuned", "head"),
+    *("family", "estimator", *_SIZES, "encoding", "space", "readout", "twin", "configuration"),
     *("seed", "hyperparameters", "n_train", "n_test"),
     *(*_FRACTIONS, *_COUNTS, "fit_seconds", *VERSIONS, "data_digest", "git_revision"),
 )
+
+#: Tables that are measured rather than studied, and the command that measures them anew.
+TABLES = {
+    "benchmark": "qllm bench",
+    "benchmark_sweep": "qllm bench",
+    "benchmark_qubits": "qllm bench",
+    "landscape": "qllm landscape",
+    "qubit_noise": "qllm qubit-noise",
+    "confusion": "qllm confusion",
+}
 
 
 def _cell(name: str, value) -> str:
@@ -59,10 +69,7 @@ def format_table(rows: list[dict]) -> bytes:
 
 
 def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
-    """Table from the bytes of a CSV file, as :func:`load_results` returns it.
-
-    Raises DataError, which names the `source`, if they are not a complete table of this study.
-    """
+    """Rows as of :func:`load_results` from CSV; DataError names the `source` that is damaged."""
     header = ",".join(COLUMNS).encode() + b"\n"
     if not content.startswith(header) or not content.endswith(b"\n"):
         raise DataError(f"{source} is not a complete table of results: it was left as it is")
@@ -86,7 +93,7 @@ def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
 
 
 def with_facts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with a column for every key of their JSON columns that has none yet, and ``kind``."""
+    """Rows with a column for every new key of their JSON columns, and ``kind``."""
     facts = pd.Series([{}] * len(rows), index=rows.index)
     for name in ("configuration", "hyperparameters"):
         if name in rows:
@@ -109,12 +116,7 @@ def _fact(values: list, index: pd.Index) -> pd.Series:
 
 
 def _kinds(rows: pd.DataFrame) -> pd.Series:
-    """What every row's head is made of.
-
-    The family (``"linear"``, ``"svc"``, ``"mlp"``, ``"photonic"``, ``"qubit"``), and where it
-    applies instead ``"linear map"`` (of the same rank: no quantum layer), an ablation twin such as
-    ``"cosine twin"``, or ``"occupation"``, ``"two-stage"``, ``"fidelity kernel"``.
-    """
+    """What every row's head is made of, see :func:`load_results`."""
     kind = rows["family"].astype(object).copy()
     kind = kind.mask(rows["readout"].eq("occupation").fillna(False), "occupation")
     if "n_encoders" in rows:
@@ -149,9 +151,9 @@ def load_results(study: str) -> pd.DataFrame:
         Accuracies and F1 are fractions, ``fit_seconds`` is the time to fit all settings for one
         seed, ``hyperparameters`` (chosen on validation) and ``configuration`` (fixed) are JSON;
         each of their keys is a column too, missing where a row has none. Sizes and counts are
-        nullable integers. ``kind`` says what the head is made of: its family, ``"linear map"``,
-        ``"cosine twin"`` or another twin, ``"occupation"``, ``"two-stage"``,
-        ``"fidelity kernel"``.
+        nullable integers. ``kind`` says what the head is made of: its family, ``"linear map"``
+        (same rank, no quantum layer), ``"cosine twin"`` or another ablation, ``"occupation"``,
+        ``"two-stage"``, ``"fidelity kernel"``.
 
     Raises
     ------
@@ -164,18 +166,14 @@ def load_results(study: str) -> pd.DataFrame:
     if study not in STUDY_NAMES and not path.is_file():
         raise UnknownNameError(f"unknown study {study!r}; known: {', '.join(STUDY_NAMES)}")
     if not path.is_file():
-        raise DataError(
-            f"study {study!r} has not been run yet: no rows are shipped. Run: {command}"
-        )
+        raise DataError(f"study {study!r} has not been run yet. Run: {command}")
     return parse_table(read_verified(path, regenerate=command), study, path.name)
 
 
 def load_predictions(study: str) -> pd.Series:
-    """Predicted classes of the test sentences, for every row of :func:`load_results`.
+    """Predicted classes, uint8 (n_test,), for every row of :func:`load_results`.
 
-    Arrays of uint8, shape (n_test,), with the index of the rows; ``predictions.split_of(row).test``
-    says which sentences they are. Raises DataError if the study has not been run with predictions,
-    or they are damaged or of other rows.
+    They are of the sentences ``predictions.split_of(row).test``. Damaged ones raise DataError.
     """
     rows = load_results(study)
     path, command = predictions_file(study), f"qllm study {study}"
@@ -191,10 +189,9 @@ def load_predictions(study: str) -> pd.Series:
 
 
 def export_table(study: str, rows: list[dict], path: Path) -> None:
-    """Write a study's table; a damaged or foreign file in its place is refused with a DataError.
+    """Write a study's table and the rows' predictions; shipped files get their digests.
 
-    Rows that carry predictions have them written too: to :func:`predictions_file` for a shipped
-    table, else beside the table. Shipped files get their digests.
+    A damaged or foreign file in their place is refused with a DataError.
     """
     content = format_table(rows)
     shipped = path.resolve().is_relative_to(DATA_DIR.resolve())
@@ -213,13 +210,34 @@ def export_table(study: str, rows: list[dict], path: Path) -> None:
 
 
 def _refuse_changed(path: Path, study: str, content: bytes, shipped: bool) -> None:
-    """Raise DataError if a file is no intact table of the study."""
+    """Refuse to replace what is no intact table of the study."""
     old = path.read_bytes()
     parse_table(old, study, str(path))
     name = path.resolve().relative_to(DATA_DIR.resolve()).as_posix() if shipped else ""
     # equal content without a digest is what a run leaves that was killed in between
     if shipped and old != content and sha256(old) != read_manifest().get(name):
         raise DataError(
-            f"{path} differs from its SHA-256: it was changed by hand, or is damaged, and was "
-            "left as it is. Move it away to write a new one"
+            f"{path} differs from its SHA-256, as if changed by hand. Move it to write a new one"
         )
+
+
+def write_measurements(tables: dict[str, pd.DataFrame], folder: Path | None = None) -> list[Path]:
+    """Write tables (keys of `TABLES`) with versions and machine as CSV; no `folder`: ship them."""
+    target = folder or DATA_DIR / "results"
+    versions = {name: version(name) for name in ("torch", "merlinquantum")}
+    versions |= {"python": platform.python_version(), "machine": platform.machine()}
+    paths = {name: target / f"{name}.csv" for name in tables}
+    for name, table in tables.items():
+        content = table.assign(**versions).to_csv(index=False, float_format="%.6g")
+        write_atomic(paths[name], content.encode())
+    if folder is None:
+        write_manifest(*paths.values())
+    return list(paths.values())
+
+
+def load_measurements(name: str) -> pd.DataFrame:
+    """Shipped rows of a table in `TABLES`; its columns are described where it is made."""
+    if name not in TABLES:
+        raise UnknownNameError(f"unknown table {name!r}; known: {', '.join(TABLES)}")
+    content = read_verified(f"results/{name}.csv", regenerate=TABLES[name])
+    return pd.read_csv(io.BytesIO(content))

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
@@ -30,13 +29,10 @@ from qllm_helpers.heads.parameters import (
 from qllm_helpers.heads.rank import has_generic_ranks
 from qllm_helpers.studies.grid import Unit
 from qllm_helpers.studies.predictions import study_split, to_text
-from qllm_helpers.studies.registry import registered
+from qllm_helpers.studies.registry import estimator_class, reads_texts
 from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.embeddings import load_embeddings
 from qllm_helpers.text.protocols import Split
-
-if TYPE_CHECKING:
-    from qllm_helpers.text.tuning import TunedEmbeddings
 
 PARTS = ("train", "validation", "test")
 #: Sentences (without their labels) on which a parameter with a gradient counts as live.
@@ -44,6 +40,7 @@ LIVE_SAMPLES = 512
 #: Networks with more live parameters get no effective count: its matrix is this number squared,
 #: and the sentences have no more than 19,226 logits. Other heads need no such matrix.
 MAX_RANK = 6000
+_UNIT = ("dataset", "encoder", "protocol", "samples_per_class", "fine_tuned", "family")
 _CONFIGURATION = ("n_modes", "n_photons", "n_qubits", "encoding", "space", "readout", "twin")
 
 
@@ -84,17 +81,14 @@ def git_revision() -> str:
 
 @dataclass(frozen=True)
 class UnitData:
-    """What the fits of a unit see: labels y (n,), a split for each of R seeds, and X.
-
-    X is float32, (n, d), or (R, n, d) with a body fine-tuned for every seed; or sentences, (n,).
-    """
+    """Labels y (n,), R splits, and X: float32 (n, d), (R, n, d) if fine-tuned; or texts (n,)."""
 
     X: np.ndarray
     y: np.ndarray
     splits: list[Split]
 
     def features(self, replica: int, index: np.ndarray) -> np.ndarray:
-        """Some sentences as the replica sees them: (len(index), d), or (len(index),) texts."""
+        """Some sentences as the replica sees them."""
         return (self.X[replica] if self.X.ndim == 3 else self.X)[index]
 
 
@@ -110,7 +104,7 @@ class Candidate:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Numerical libraries use one thread inside: bits then do not depend on the number of jobs."""
+    """One thread for all numerical libraries: bits then do not depend on the number of jobs."""
     import numba
     import torch
     from threadpoolctl import threadpool_limits
@@ -131,14 +125,14 @@ def unit_data(unit: Unit) -> UnitData:
     data = load_embeddings(unit.dataset, unit.encoder)
     part = unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class
     splits = [study_split(*part, seed) for seed in unit.seeds]
-    if registered(unit.estimator).reads_texts:
+    if reads_texts(unit.estimator):
         return UnitData(np.array(load_texts(unit.dataset).texts, dtype=object), data.y, splits)
     if not unit.fine_tuned:
         return UnitData(data.X, data.y, splits)
     return _fine_tuned(unit, data.y, splits)
 
 
-def tune_body(unit: Unit, seed: int) -> TunedEmbeddings:
+def tune_body(unit: Unit, seed: int):
     """Embeddings of one seed's split by a body fine-tuned on its training part; cached."""
     from qllm_helpers.text.tuning import tune_few_shot, tune_paper
 
@@ -162,10 +156,7 @@ def _fine_tuned(unit: Unit, y: np.ndarray, splits: list[Split]) -> UnitData:
 
 
 def _fit_replicas(estimator, data: UnitData, seeds, validates: bool) -> list[tuple]:
-    """Fits of all seeds with validation accuracy and loss: side by side where possible.
-
-    An estimator that `validates` gets the validation part, to keep the weights of its best epoch.
-    """
+    """Fits of all seeds, validation accuracy and loss; who `validates` gets the validation part."""
     if isinstance(estimator, ReplicatedClassifier):
         fits = fit_many(estimator, data.X, data.y, data.splits, seeds)
         return [(fit, fit.validation_accuracy_, fit.validation_loss_) for fit in fits]
@@ -174,40 +165,30 @@ def _fit_replicas(estimator, data: UnitData, seeds, validates: bool) -> list[tup
         fit = clone(estimator)
         if "random_state" in fit.get_params():
             fit.set_params(random_state=seed)
-        known = [data.features(replica, split.train), data.y[split.train]]
-        if validates:
-            known += [data.features(replica, split.validation), data.y[split.validation]]
-        fit.fit(*known)
-        fits.append((fit, *_validate(fit, data, replica, split)))
+        X, y = data.features(replica, split.validation), data.y[split.validation]
+        train = data.features(replica, split.train), data.y[split.train]
+        # who validates keeps the weights of its best epoch
+        fit.fit(*train, *((X, y) if validates else ()))
+        accuracy, loss = float(np.mean(fit.predict(X) == y)), float("nan")
+        if hasattr(fit, "predict_proba"):
+            loss = float(log_loss(y, fit.predict_proba(X), labels=fit.classes_))
+        fits.append((fit, accuracy, loss))
     return fits
 
 
-def _validate(fit, data: UnitData, replica: int, split: Split) -> tuple[float, float]:
-    X, y = data.features(replica, split.validation), data.y[split.validation]
-    accuracy = float(np.mean(fit.predict(X) == y))
-    if not hasattr(fit, "predict_proba"):
-        return accuracy, float("nan")
-    return accuracy, float(log_loss(y, fit.predict_proba(X), labels=fit.classes_))
-
-
 def select(candidates: list[Candidate]) -> Candidate:
-    """Best setting on the validation part, of candidates in the order of the grid.
-
-    Highest validation accuracy; ties go to the lower validation loss where it is known, then to
-    the setting that comes first.
-    """
-    return min(
-        candidates,
-        key=lambda one: (-one.validation_accuracy, np.nan_to_num(one.validation_loss, nan=np.inf)),
-    )
+    """Highest validation accuracy; ties: lower validation loss if known, then the first setting."""
+    loss = [np.nan_to_num(one.validation_loss, nan=np.inf) for one in candidates]
+    accuracy = [one.validation_accuracy for one in candidates]
+    return candidates[np.lexsort((loss, np.negative(accuracy)))[0]]
 
 
 def _chosen_fits(unit: Unit, data: UnitData) -> list[Candidate]:
     """For every seed the fit with the setting that validation chose."""
-    settings, entry = [], registered(unit.estimator)
+    settings, kind = [], estimator_class(unit.estimator)
     for setting in unit.settings:
-        estimator = entry.build(unit.parameters | setting)
-        fits = _fit_replicas(estimator, data, unit.seeds, entry.reads_texts)
+        estimator = kind(**unit.parameters | setting)
+        fits = _fit_replicas(estimator, data, unit.seeds, reads_texts(unit.estimator))
         settings.append([Candidate(fit, setting, *scores) for fit, *scores in fits])
     return [select(list(candidates)) for candidates in zip(*settings, strict=True)]
 
@@ -215,33 +196,27 @@ def _chosen_fits(unit: Unit, data: UnitData) -> list[Candidate]:
 def run_unit(unit: Unit) -> list[dict]:
     """Rows of a unit, one per seed: the test part is used once a seed, by the chosen fit.
 
-    They have the columns of :data:`qllm_helpers.studies.table.COLUMNS` but the names of study and
-    head and the git revision, and ``predictions``, see :mod:`qllm_helpers.studies.predictions`.
+    They lack the names of study and head and the git revision, and have ``predictions`` too.
     """
     with one_thread():
         data, start = unit_data(unit), time.perf_counter()
         chosen = _chosen_fits(unit, data)
         seconds = (time.perf_counter() - start) / len(unit.seeds)
-        counts = _counts(unit, chosen[0].fit, data)
+        counts = _counts(chosen[0].fit, data)
         return [
             _row(unit, replica, candidate, data) | counts | {"fit_seconds": seconds}
             for replica, candidate in enumerate(chosen)
         ]
 
 
-def _counts(unit: Unit, fit, data: UnitData) -> dict:
+def _counts(fit, data: UnitData) -> dict:
     """Parameter counts of the first seed's fit, taken as those of all seeds."""
-    split = data.splits[0]
-    index = np.concatenate([getattr(split, part) for part in PARTS])
-    count, X = registered(unit.estimator).count, data.features(0, index)
-    if count is None and hasattr(fit, "count_parameters"):
-        counted = fit.count_parameters(X)
-    else:
-        counted = (count or _count_on_sentences)(fit, X)
-    names = {"nominal": "n_parameters", "live": "n_live_parameters"}
-    names["effective"] = "n_effective_parameters"
-    totals = {name: getattr(counted, part) for part, name in names.items()}
-    return {name: None if part is None else int(part.total) for name, part in totals.items()}
+    X = data.features(0, np.concatenate([getattr(data.splits[0], part) for part in PARTS]))
+    own = hasattr(fit, "count_parameters")
+    counted = fit.count_parameters(X) if own else _count_on_sentences(fit, X)
+    parts = {"": counted.nominal, "live_": counted.live, "effective_": counted.effective}
+    totals = {name: None if part is None else int(part.total) for name, part in parts.items()}
+    return {f"n_{name}parameters": total for name, total in totals.items()}
 
 
 def _count_on_sentences(fit, X: np.ndarray) -> ParameterCount:
@@ -264,8 +239,7 @@ def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict
     known = candidate.fit.get_params() if hasattr(candidate.fit, "get_params") else {}
     return {
         **{name: known.get(name) for name in _CONFIGURATION},
-        **{name: getattr(unit, name) for name in ("dataset", "encoder", "protocol")},
-        **{name: getattr(unit, name) for name in ("samples_per_class", "fine_tuned", "family")},
+        **{name: getattr(unit, name) for name in _UNIT},
         "estimator": unit.estimator_name,
         "configuration": json.dumps(unit.parameters, sort_keys=True),
         "seed": unit.seeds[replica],

@@ -1,24 +1,24 @@
-"""Corpora: sentences, labels and official splits.
+"""Corpora: sentences, labels, official splits, and which texts occur more than once.
 
-The sentences themselves are never shipped. They come from ``$QLLM_DATA_DIR/<name>.csv`` or from
-the Hugging Face Hub; either way they must be, byte for byte, the corpora that the shipped
-embeddings were computed from, and a digest checks it.
+No sentence is shipped: they come from ``$QLLM_DATA_DIR/<name>.csv`` or the Hugging Face Hub, and a
+digest checks that they are, byte for byte, those of the shipped embeddings.
 """
 
 import csv
 import io
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from qllm_helpers.files import DataError, UnknownNameError, sha256
-from qllm_helpers.text.hub import require_on_hub
+from qllm_helpers.files import DataError, UnknownNameError, read_verified, sha256
+from qllm_helpers.text.bodies import from_hub
 
 SPLIT_NAMES = ("train", "validation", "test")
 COLUMNS = ["text", "label", "split"]
-_OWN_DATA = "For sentences of your own, use encode() and the estimators directly"
+DUPLICATES_FILE = "duplicates.json"
 
 
 @dataclass(frozen=True)
@@ -33,47 +33,33 @@ class Corpus:
 
 
 CORPORA = {
-    corpus.name: corpus
-    for corpus in (
-        Corpus(
-            name="sst2",
-            hub="SetFit/sst2",
-            label_names=("negative", "positive"),
-            digest="10e1bf32e74a629792b26a9e448ff1955c4f92979ba4b689b6ae48937c7abbc7",
-        ),
-        Corpus(
-            name="sst5",
-            hub="SetFit/sst5",
-            label_names=("very negative", "negative", "neutral", "positive", "very positive"),
-            digest="1c126dc9633d9a9a58cf737f7d529776fa8a95fd229adaad34be3d2f36aacbc6",
-        ),
-        Corpus(
-            name="trec",
-            hub="SetFit/TREC-QC",
-            label_names=("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"),
-            digest="aec2e136420c636a311a29ef62ded89c7088e36669007ac6579d7d2918d8643b",
-            hub_label="label_coarse_original",
-        ),
-    )
+    "sst2": Corpus(
+        "sst2",
+        "SetFit/sst2",
+        ("negative", "positive"),
+        "10e1bf32e74a629792b26a9e448ff1955c4f92979ba4b689b6ae48937c7abbc7",
+    ),
+    "sst5": Corpus(
+        "sst5",
+        "SetFit/sst5",
+        ("very negative", "negative", "neutral", "positive", "very positive"),
+        "1c126dc9633d9a9a58cf737f7d529776fa8a95fd229adaad34be3d2f36aacbc6",
+    ),
+    "trec": Corpus(
+        "trec",
+        "SetFit/TREC-QC",
+        ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"),
+        "aec2e136420c636a311a29ef62ded89c7088e36669007ac6579d7d2918d8643b",
+        hub_label="label_coarse_original",
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Texts:
-    """A corpus with its sentences.
+    """n sentences in official order, labels (n,; indices into the names), official parts (n,).
 
-    Attributes
-    ----------
-    texts : list of str
-        The n sentences, in the order of the official splits.
-    labels : ndarray of int64, shape (n,)
-        Class of each sentence, an index into ``label_names``.
-    split : ndarray of str, shape (n,)
-        ``"train"``, ``"validation"`` or ``"test"``: the official part.
-    label_names : tuple of str
-        Name of each class.
-    digest : str
-        SHA-256 of the corpus as a CSV file with the columns text, label, split.
+    The digest is the SHA-256 of the corpus as a CSV file with the columns text, label, split.
     """
 
     texts: list[str]
@@ -84,22 +70,7 @@ class Texts:
 
 
 def corpus(name: str) -> Corpus:
-    """What is known in advance about a corpus.
-
-    Parameters
-    ----------
-    name : str
-        ``"sst2"``, ``"sst5"`` or ``"trec"``.
-
-    Returns
-    -------
-    Corpus
-
-    Raises
-    ------
-    UnknownNameError
-        For any other name.
-    """
+    """What is known in advance about a corpus. Raises UnknownNameError."""
     if name not in CORPORA:
         raise UnknownNameError(f"unknown dataset {name!r}; choose one of {', '.join(CORPORA)}")
     return CORPORA[name]
@@ -108,9 +79,8 @@ def corpus(name: str) -> Corpus:
 def load_texts(name: str) -> Texts:
     """Sentences, labels and official splits of a corpus.
 
-    Read from ``$QLLM_DATA_DIR/<name>.csv`` if the variable is set, else from the Hub
-    (``SetFit/sst2``, ``SetFit/sst5``, ``SetFit/TREC-QC``). If the variable is set the Hub is
-    never asked: whoever points at a folder wants that folder's file or an error.
+    Read from ``$QLLM_DATA_DIR/<name>.csv`` if the variable is set (then the Hub is never asked),
+    else from the Hub (``SetFit/sst2``, ``SetFit/sst5``, ``SetFit/TREC-QC``).
 
     Parameters
     ----------
@@ -123,14 +93,11 @@ def load_texts(name: str) -> Texts:
 
     Raises
     ------
-    UnknownNameError
-        For any other name.
-    DataError
-        If the file is missing, damaged or another corpus, or the Hub cannot be reached.
+    UnknownNameError, DataError
+        For any other name; for a missing, damaged or foreign file, or a Hub out of reach.
     """
     known = corpus(name)
-    folder = os.environ.get("QLLM_DATA_DIR")
-    if folder:
+    if folder := os.environ.get("QLLM_DATA_DIR"):
         path = Path(folder).expanduser() / f"{name}.csv"
         rows, origin = _read_csv(path), str(path)
     else:
@@ -140,10 +107,8 @@ def load_texts(name: str) -> Texts:
 
 def _read_csv(path: Path) -> list[list[str]]:
     if not path.is_file():
-        raise DataError(
-            f"QLLM_DATA_DIR is set, but there is no file {path}. Point it at the folder with "
-            f"{path.name}, or unset it to load the corpus from the Hub"
-        )
+        how = f"Point it at the folder with {path.name}, or unset it to ask the Hub"
+        raise DataError(f"QLLM_DATA_DIR is set, but there is no file {path}. {how}")
     try:
         content = path.read_bytes().decode("utf-8")
         rows = list(csv.reader(io.StringIO(content, newline=""), strict=True))
@@ -162,12 +127,8 @@ def _read_hub(known: Corpus) -> list[list[str]]:
         f"Without network, set QLLM_DATA_DIR to a folder with {known.name}.csv (columns text, "
         "label, split); load_embeddings() needs no sentences and works offline"
     )
-    require_on_hub("dataset", known.hub, otherwise)
-    try:
+    with from_hub("dataset", known.hub, otherwise):
         parts = load_dataset(known.hub)
-    except Exception as error:  # the client raises a different type for each way to fail
-        reason = type(error).__name__
-        raise DataError(f"cannot load {known.hub} from the Hub ({reason}). {otherwise}") from error
     code = {label: str(number) for number, label in enumerate(known.label_names)}
     rows = []
     for part in (part for part in SPLIT_NAMES if part in parts):
@@ -187,11 +148,15 @@ def _checked(rows: list[list[str]], known: Corpus, origin: str) -> Texts:
                 f"row {line} of {origin} is damaged: expected a text, a label from 0 to "
                 f"{len(numbers) - 1} and a split out of {', '.join(SPLIT_NAMES)}"
             )
-    digest = _digest(rows)
+    # Rows from the Hub are written as the CSV file would be: one digest for both ways.
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
+    digest = sha256(stream.getvalue().encode("utf-8"))
     if digest != known.digest:
         raise DataError(
             f"{origin} is not the corpus {known.name!r} of this project: its SHA-256 starts with "
-            f"{digest[:16]}, expected {known.digest[:16]}. Get the file again. {_OWN_DATA}"
+            f"{digest[:16]}, expected {known.digest[:16]}. Get the file again. For sentences of "
+            "your own, use encode() and the estimators directly"
         )
     return Texts(
         texts=[row[0] for row in rows],
@@ -202,8 +167,26 @@ def _checked(rows: list[list[str]], known: Corpus, origin: str) -> Texts:
     )
 
 
-def _digest(rows: list[list[str]]) -> str:
-    # Rows from the Hub are written as the CSV file would be: one digest for both ways.
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
-    return sha256(stream.getvalue().encode("utf-8"))
+def find_duplicates(texts: list[str]) -> list[list[int]]:
+    """Ascending positions of each text that occurs more than once, by first occurrence.
+
+    Case and white space do not count: the uncased encoders cannot tell such texts apart.
+    """
+    positions: dict[str, list[int]] = {}
+    for position, text in enumerate(texts):
+        positions.setdefault(" ".join(text.lower().split()), []).append(position)
+    return [group for group in positions.values() if len(group) > 1]
+
+
+def duplicate_groups(y) -> list[list[int]]:
+    """`find_duplicates` of a corpus recognised by its labels (n,); empty for an unknown one."""
+    y = np.asarray(y)
+    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+        return []
+    known, digest = json.loads(read_verified(DUPLICATES_FILE)).values(), labels_digest(y)
+    return next((entry["groups"] for entry in known if entry["labels_sha256"] == digest), [])
+
+
+def labels_digest(y) -> str:
+    """SHA-256 of a label vector, by which a corpus is recognised without its sentences."""
+    return sha256(np.asarray(y).astype("<i8").tobytes())

@@ -1,7 +1,6 @@
 """The embeddings that are shipped with the package, and how they are made.
 
-One file holds the vectors of a whole corpus in half precision with labels and official splits,
-and no sentence. ``qllm embed`` makes the files again from the sentences.
+One file holds a corpus' vectors in half precision, labels and official splits, and no sentence.
 """
 
 import json
@@ -19,8 +18,8 @@ from qllm_helpers.files import (
     write_atomic,
     write_manifest,
 )
-from qllm_helpers.text.encoders import DEFAULT_ENCODER, encode, shared_encoder, short_name
-from qllm_helpers.text.protocols import (
+from qllm_helpers.text.bodies import PINNED, body_identity
+from qllm_helpers.text.corpora import (
     DUPLICATES_FILE,
     SPLIT_NAMES,
     Texts,
@@ -29,8 +28,13 @@ from qllm_helpers.text.protocols import (
     labels_digest,
     load_texts,
 )
-
-__all__ = ["Embeddings", "encode", "load_embeddings", "shipped_file", "write_embeddings"]
+from qllm_helpers.text.encoders import (
+    DEFAULT_ENCODER,
+    encode,
+    resolve_precision,
+    shared_encoder,
+    short_name,
+)
 
 # SST-2 is SST-5 without its neutral sentences: one file serves both.
 NEUTRAL = 2
@@ -38,19 +42,7 @@ NEUTRAL = 2
 
 @dataclass(frozen=True)
 class Embeddings:
-    """A corpus as vectors.
-
-    Attributes
-    ----------
-    X : ndarray of float32, shape (n, d)
-        One unit vector per sentence.
-    y : ndarray of int64, shape (n,)
-        Class of each sentence, an index into ``label_names``.
-    split : ndarray of str, shape (n,)
-        ``"train"``, ``"validation"`` or ``"test"``: the official part.
-    label_names : tuple of str
-        Name of each class.
-    """
+    """Unit vectors (n, d; float32), labels (n,; indices into the names) and official parts (n,)."""
 
     X: np.ndarray
     y: np.ndarray
@@ -61,9 +53,8 @@ class Embeddings:
 def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
     """Embeddings, labels and official splits of a corpus.
 
-    Those of the default encoder are shipped and need neither sentences nor network. With any
-    other encoder the sentences are loaded and encoded once, and the result is kept in the cache
-    folder.
+    Those of ``"all-MiniLM-L6-v2"`` and ``"all-mpnet-base-v2"`` are shipped; with any other encoder
+    the sentences are loaded, encoded once, and the result is kept in the cache folder.
 
     Parameters
     ----------
@@ -78,15 +69,13 @@ def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
 
     Raises
     ------
-    UnknownNameError
-        For an unknown corpus.
-    DataError
-        If the shipped file is missing or damaged, or another encoder cannot be loaded.
+    UnknownNameError, DataError
+        For an unknown corpus; for a damaged file, or an encoder that cannot be loaded.
     """
     known = corpus(name)
     encoder = short_name(encoder)
     stored = _stored(name)
-    arrays = _shipped(stored) if encoder == DEFAULT_ENCODER else _computed(stored, encoder)
+    arrays = _shipped(stored, encoder) if encoder in PINNED else _computed(stored, encoder)
     X, y, code = arrays["X"].astype(np.float32), arrays["y"].astype(np.int64), arrays["split"]
     if name == "sst2":
         kept = y != NEUTRAL
@@ -94,19 +83,9 @@ def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
     return Embeddings(X, y, np.array(SPLIT_NAMES)[code], known.label_names)
 
 
-def shipped_file(name: str) -> str:
-    """Path of a corpus' embeddings below ``qllm_helpers/data``.
-
-    Parameters
-    ----------
-    name : str
-        Name of the corpus; ``"sst2"`` is served by the file of ``"sst5"``.
-
-    Returns
-    -------
-    str
-    """
-    return f"embeddings/{_stored(name)}--{DEFAULT_ENCODER}.safetensors"
+def shipped_file(name: str, encoder: str = DEFAULT_ENCODER) -> str:
+    """Path of a corpus' embeddings below ``qllm_helpers/data``; SST-2 shares SST-5's."""
+    return f"embeddings/{_stored(name)}--{encoder}.safetensors"
 
 
 def write_embeddings(
@@ -114,43 +93,17 @@ def write_embeddings(
 ) -> Path:
     """Encode a whole corpus and write the file that :func:`load_embeddings` reads.
 
-    Parameters
-    ----------
-    name : str
-        ``"sst2"`` (writes the file of ``"sst5"``), ``"sst5"`` or ``"trec"``.
-    encoder : str
-        Name of a sentence-transformers model.
-    output : Path, optional
-        Target. By default the shipped file, whose manifest line and duplicate table are brought
-        up to date too; an encoder other than the default needs an ``output``.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    UnknownNameError
-        For an unknown corpus.
-    ValueError
-        If another encoder has no ``output``.
-    DataError
-        If sentences or encoder cannot be loaded.
+    Without `output`, the shipped one, its manifest line and the table of duplicates.
     """
     from safetensors.numpy import save
 
     known, encoder = corpus(_stored(name)), short_name(encoder)
-    if output is None and encoder != DEFAULT_ENCODER:
-        raise ValueError(
-            f"the shipped files are those of {DEFAULT_ENCODER}; name an output file for "
-            f"{encoder!r}, or call load_embeddings(), which keeps its result in the cache folder"
-        )
+    if output is None and encoder not in PINNED:
+        how = f"name an output file for {encoder!r}, or call load_embeddings(), which caches"
+        raise ValueError(f"the shipped files are those of {' and '.join(PINNED)}; {how}")
     texts = _texts_for(known.name, encoder)
     body = save(_arrays(texts, encoder, progress), metadata=_description(known.name, encoder))
-    path = data_path(shipped_file(name)) if output is None else Path(output)
+    path = data_path(shipped_file(name, encoder)) if output is None else Path(output)
     write_atomic(path, body)
     if output is None:
         write_atomic(data_path(DUPLICATES_FILE), _duplicates(known.name, texts))
@@ -180,37 +133,41 @@ def _arrays(texts: Texts, encoder: str, progress: bool) -> dict[str, np.ndarray]
 
 def _description(name: str, encoder: str) -> dict[str, str]:
     about = {"corpus": name, "corpus_sha256": corpus(name).digest, "encoder": encoder}
+    precision = resolve_precision("auto", encoder)
+    if precision != "float32":
+        about["precision"] = precision
     # One entry, because safetensors writes several in random order and the digest would change.
     return {"description": json.dumps(about, sort_keys=True)}
 
 
-def _shipped(name: str) -> dict[str, np.ndarray]:
+def _shipped(name: str, encoder: str) -> dict[str, np.ndarray]:
     from safetensors.numpy import load
 
-    remedy = f"reinstall the package, or run 'qllm embed {name}', which needs the sentences"
-    arrays = load(read_verified(shipped_file(name), regenerate=remedy))
+    command = f"qllm embed {name}" + f" --encoder {encoder}" * (encoder != DEFAULT_ENCODER)
+    remedy = f"reinstall the package, or run '{command}', which needs the sentences"
+    arrays = load(read_verified(shipped_file(name, encoder), regenerate=remedy))
     if set(arrays) != {"X", "y", "split"}:
-        raise DataError(f"{shipped_file(name)} lacks X, y or split. To get it back: {remedy}")
+        raise DataError(f"{shipped_file(name, encoder)} lacks X, y or split. To mend it: {remedy}")
     return arrays
 
 
 def _computed(name: str, encoder: str) -> dict[str, np.ndarray]:
-    key = sha256(_description(name, encoder)["description"].encode())[:32]
+    about = _description(name, encoder)["description"] + body_identity(encoder)
+    key = sha256(about.encode())[:32]
     return cached_arrays(
         "embeddings", key, lambda: _arrays(_texts_for(name, encoder), encoder, progress=False)
     )
 
 
 def _duplicates(name: str, texts: Texts) -> bytes:
+    def entry(sentences: list[str], labels: np.ndarray) -> dict:
+        return {"labels_sha256": labels_digest(labels), "groups": find_duplicates(sentences)}
+
     path = data_path(DUPLICATES_FILE)
     table = json.loads(path.read_bytes()) if path.is_file() else {}
-    table[name] = _duplicate_entry(texts.texts, texts.labels)
+    table[name] = entry(texts.texts, texts.labels)
     if name == "sst5":
         kept = np.flatnonzero(texts.labels != NEUTRAL)
         sentences = [texts.texts[position] for position in kept]
-        table["sst2"] = _duplicate_entry(sentences, texts.labels[kept] > NEUTRAL)
+        table["sst2"] = entry(sentences, texts.labels[kept] > NEUTRAL)
     return (json.dumps(table, sort_keys=True, separators=(",", ":")) + "\n").encode()
-
-
-def _duplicate_entry(texts: list[str], labels: np.ndarray) -> dict:
-    return {"labels_sha256": labels_digest(labels), "groups": find_duplicates(texts)}

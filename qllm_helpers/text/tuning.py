@@ -1,26 +1,56 @@
 """Contrastive fine-tuning of the encoder's body on the training sentences of a split.
 
-The body is tuned by sentence-transformers' own trainer so that sentences of one label move
-together; then the sentences of the split are encoded. A tuned body is a function of the weights
-it starts from, the training sentences, their labels, the options and the seed, so the vectors are
-kept in the cache folder under a digest of these and no result row tunes twice.
+A tuned body is a function of its weights, the sentences and labels, the options and the seed: the
+vectors are cached under a digest of these, and no result row tunes twice.
 """
 
 import json
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from qllm_helpers import checks
 from qllm_helpers.files import cached_arrays, sha256
-from qllm_helpers.text.contrastive import TuningOptions, tune
+from qllm_helpers.text.bodies import body_identity
+from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.encoders import (
     DEFAULT_ENCODER,
-    encoder_files,
+    autocast,
     load_encoder,
+    resolve_precision,
     short_name,
-    weights_digest,
+    vectors_of,
 )
-from qllm_helpers.text.protocols import Split, few_shot_split, load_texts, paper_split
+from qllm_helpers.text.protocols import Split, few_shot_split, paper_split
+
+LOSSES = ("supervised_contrastive", "batch_all_triplet")
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """A loss, steps and sentences a step (None: all), Adam's learning rate, loss temperature.
+
+    The loss is that of Khosla et al. 2020, equation 2, or sentence-transformers' triplet loss.
+    """
+
+    loss: str = "supervised_contrastive"
+    steps: int = 20
+    batch_size: int | None = None
+    lr: float = 1e-5
+    temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        checks.choice("loss", self.loss, LOSSES)
+        checks.integer("steps", self.steps)
+        if self.batch_size is not None:
+            checks.integer("batch_size", self.batch_size, 2)
+        checks.real("lr", self.lr, open_below=True)
+        checks.real("temperature", self.temperature, open_below=True)
+
 
 FEW_SHOT_OPTIONS = TuningOptions()
 # 14 steps of 32 are one pass through the 435 training sentences.
@@ -29,18 +59,9 @@ PAPER_OPTIONS = TuningOptions(loss="batch_all_triplet", steps=14, batch_size=32,
 
 @dataclass(frozen=True)
 class TunedEmbeddings:
-    """Vectors of a split's sentences after tuning.
+    """Tuned vectors (n, d; float32) of training, validation and test sentences, in this order.
 
-    Attributes
-    ----------
-    X : ndarray of float32, shape (n, d)
-        Vectors of the training, validation and test sentences, in this order.
-    y : ndarray of int64, shape (n,)
-        Their labels.
-    split : Split
-        Rows of ``X`` that are the three parts.
-    positions : ndarray of int64, shape (n,)
-        Position of each row in the corpus.
+    With labels (n,), the rows of the three parts, and the sentences' positions (n,) in the corpus.
     """
 
     X: np.ndarray
@@ -50,88 +71,27 @@ class TunedEmbeddings:
 
 
 def tune_few_shot(
-    name: str = "sst2",
-    seed: int = 0,
-    *,
-    samples_per_class: int = 8,
-    options: TuningOptions = FEW_SHOT_OPTIONS,
-    encoder: str = DEFAULT_ENCODER,
-    progress: bool = False,
+    name: str = "sst2", seed: int = 0, *, samples_per_class: int = 8, **options
 ) -> TunedEmbeddings:
-    """Fine-tuned embeddings for the few-shot protocol.
+    """Tuned embeddings for `few_shot_split`; the seed draws the split, batches and dropout.
 
-    Parameters
-    ----------
-    name : str
-        Corpus; its sentences must be available, see :func:`qllm_helpers.text.protocols.load_texts`.
-    seed : int
-        Draws the training sentences (as ``few_shot_split`` does) and seeds the tuning.
-    samples_per_class : int
-        Training sentences of each label.
-    options : TuningOptions
-        The default is the earlier reproduction's recipe.
-    encoder : str
-        Body to start from.
-    progress : bool
-        Show the trainer's progress bar.
-
-    Returns
-    -------
-    TunedEmbeddings
-        SST-2: 16 + 250 + 622 rows.
-
-    Raises
-    ------
-    DataError
-        If sentences or encoder cannot be loaded, or a cached result is damaged.
-
-    Notes
-    -----
-    Recipe: MerLin documentation, reproduction "QLLM fine tuning": 20 full-batch steps of the
-    supervised contrastive loss at temperature 0.07 with Adam at 1e-5. It differs in the body
-    (MiniLM with 384 dimensions; there mpnet with 768) and in the loop, which is the library's
-    trainer, so dropout is active in the body and drawn from ``seed``.
+    Recipe: MerLin documentation, reproduction "QLLM fine tuning"; `options` as `tuned_vectors`.
     """
     texts = load_texts(name)
     split = few_shot_split(texts.labels, texts.split, seed, samples_per_class)
-    return _tuned(texts, split, seed, options, encoder, progress)
+    return _tuned(texts, split, seed, **options)
 
 
 def tune_paper(
-    name: str = "sst2",
-    seed: int = 0,
-    *,
-    samples_per_class: int = 256,
-    options: TuningOptions = PAPER_OPTIONS,
-    encoder: str = DEFAULT_ENCODER,
-    progress: bool = False,
+    name: str = "sst2", seed: int = 0, *, samples_per_class: int = 256, **options
 ) -> TunedEmbeddings:
-    """Fine-tuned embeddings for the paper's protocol.
+    """The same for `paper_split`, as the paper says in one place (in another: a frozen body).
 
-    The paper says both that the body is frozen and that SetFit tuned it; this is the second
-    reading. The validation sentences take no part in the tuning.
-
-    Parameters
-    ----------
-    name, seed, samples_per_class, encoder, progress
-        As in :func:`tune_few_shot`, with the split of ``paper_split``.
-    options : TuningOptions
-        Default: one pass of the batch-all triplet loss, batches of 32, learning rate 4e-5 (our
-        choice; the paper states none).
-
-    Returns
-    -------
-    TunedEmbeddings
-        SST-2: 435 + 77 + 9,101 rows.
-
-    Raises
-    ------
-    DataError
-        If sentences or encoder cannot be loaded, or a cached result is damaged.
+    The paper states no recipe; one pass of the batch-all triplet loss is our choice.
     """
     texts = load_texts(name)
     split = paper_split(texts.labels, seed, samples_per_class=samples_per_class)
-    return _tuned(texts, split, seed, options, encoder, progress)
+    return _tuned(texts, split, seed, **{"options": PAPER_OPTIONS} | options)
 
 
 def tuned_vectors(
@@ -142,34 +102,12 @@ def tuned_vectors(
     seed: int,
     options: TuningOptions = FEW_SHOT_OPTIONS,
     encoder: str = DEFAULT_ENCODER,
+    precision: str = "auto",
     progress: bool = False,
 ) -> np.ndarray:
-    """Tune the body on some sentences, then encode these and others; cached.
+    """Tune the body on texts, then encode these and the others: float32 (n, d), cached.
 
-    Parameters
-    ----------
-    texts : list of str
-        Training sentences.
-    labels : array_like of int
-        Their labels; at least two labels with two sentences each.
-    others : list of str
-        Further sentences to encode; they have no influence on the tuning.
-    seed : int
-        Seeds dropout and batches.
-    options : TuningOptions
-    encoder : str
-    progress : bool
-
-    Returns
-    -------
-    ndarray of float32, shape (len(texts) + len(others), d)
-
-    Raises
-    ------
-    ValueError
-        If the labels do not fit the sentences or allow no contrast.
-    DataError
-        If the encoder cannot be loaded, or a cached result is damaged.
+    Needs two labels with two sentences each. The precision is that of training as well.
     """
     labels = np.asarray(labels).astype(np.int64)
     if len(texts) != len(labels):
@@ -177,42 +115,36 @@ def tuned_vectors(
     if np.sum(np.unique(labels, return_counts=True)[1] > 1) < 2:
         raise ValueError("tuning needs at least two labels with two sentences each")
 
-    def compute() -> dict[str, np.ndarray]:
-        model = load_encoder(encoder)
-        tune(model, texts, labels, seed, options, progress)
-        vectors = model.encode([*texts, *others], batch_size=64, show_progress_bar=progress)
-        return {"X": np.asarray(vectors, dtype=np.float32)}
+    encoder = short_name(encoder)
+    precision = resolve_precision(precision, encoder)
 
-    key = _key(texts, labels, others, seed, options, encoder)
+    def compute() -> dict[str, np.ndarray]:
+        model = load_encoder(encoder, progress)
+        tune(model, texts, labels, seed, options, precision, progress)
+        sentences = [*texts, *others]
+        return {"X": vectors_of(model, encoder, sentences, precision, progress=progress)}
+
+    key = _key(texts, labels, others, seed, options, encoder, precision)
     return cached_arrays("tuned", key, compute)["X"]
 
 
-def _tuned(texts, split: Split, seed, options, encoder, progress) -> TunedEmbeddings:
+def _tuned(texts, split: Split, seed: int, **options) -> TunedEmbeddings:
     positions = np.concatenate([split.train, split.validation, split.test])
     sentences = [texts.texts[position] for position in positions]
     y, n_train = texts.labels[positions], len(split.train)
-    X = tuned_vectors(
-        sentences[:n_train],
-        y[:n_train],
-        sentences[n_train:],
-        seed=seed,
-        options=options,
-        encoder=encoder,
-        progress=progress,
-    )
+    X = tuned_vectors(sentences[:n_train], y[:n_train], sentences[n_train:], seed=seed, **options)
     ends = np.cumsum([n_train, len(split.validation)])
     return TunedEmbeddings(X, y, Split(*np.split(np.arange(len(positions)), ends)), positions)
 
 
-def _key(texts, labels, others, seed, options: TuningOptions, encoder: str) -> str:
+def _key(texts, labels, others, seed, options, encoder: str, precision: str) -> str:
     import sentence_transformers
     import torch
 
-    encoder = short_name(encoder)
-    pinned = encoder == DEFAULT_ENCODER
-    weights = weights_digest(encoder_files() / "model.safetensors") if pinned else encoder
     content = {
-        "weights": weights,
+        "encoder": encoder,
+        "weights": body_identity(encoder),
+        "precision": precision,
         "train": [texts, labels.tolist()],
         "others": others,
         "seed": int(seed),
@@ -220,3 +152,108 @@ def _key(texts, labels, others, seed, options: TuningOptions, encoder: str) -> s
         "versions": [sentence_transformers.__version__, torch.__version__],
     }
     return sha256(json.dumps(content, sort_keys=True).encode())
+
+
+def supervised_contrastive(vectors, labels, temperature: float):
+    """Khosla et al. 2020, equation 2, of vectors (n, d) and labels (n,), a scalar.
+
+    The mean over the vectors that have a partner of the same label; only directions matter.
+    """
+    import torch
+
+    vectors = torch.nn.functional.normalize(vectors, dim=1)
+    itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
+    similarity = (vectors @ vectors.T / temperature).masked_fill(itself, -torch.inf)
+    log_share = (similarity - similarity.logsumexp(dim=1, keepdim=True)).masked_fill(itself, 0.0)
+    partner = (labels[:, None] == labels[None, :]) & ~itself
+    n_partners = partner.sum(dim=1)
+    per_sentence = -(log_share * partner).sum(dim=1) / n_partners.clamp(min=1)
+    return per_sentence[n_partners > 0].mean()
+
+
+def tune(
+    model, texts: list[str], labels, seed: int, options: TuningOptions, precision: str, progress
+):
+    """Tune a model in place; the precision is that of the forward pass, losses are float32."""
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformerTrainer
+    from transformers.trainer_callback import PrinterCallback
+
+    class Trainer(SentenceTransformerTrainer):
+        def add_model_card_callback(self, default_args_dict) -> None:
+            """None: the tuned body is not published, and the card draws progress bars."""
+
+    sentences = Dataset.from_dict({"sentence": texts, "label": labels.tolist()})
+    with isolated_randomness(seed), tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=model,
+            args=_arguments(folder, len(texts), seed, options, progress),
+            train_dataset=sentences,
+            loss=_loss(model, options, precision),
+        )
+        # Without its progress bar the trainer prints every log entry instead.
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    model.eval()
+
+
+def _arguments(folder: str, n_sentences: int, seed: int, options: TuningOptions, progress: bool):
+    from sentence_transformers.sentence_transformer import training_args
+
+    return training_args.SentenceTransformerTrainingArguments(
+        output_dir=folder,
+        max_steps=options.steps,
+        per_device_train_batch_size=options.batch_size or n_sentences,
+        learning_rate=options.lr,
+        lr_scheduler_type="constant",
+        # AdamW without weight decay is Adam.
+        optim="adamw_torch",
+        weight_decay=0.0,
+        max_grad_norm=0.0,
+        seed=seed,
+        data_seed=seed,
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=not progress,
+        dataloader_pin_memory=False,
+    )
+
+
+def _loss(model, options: TuningOptions, precision: str):
+    import torch
+    from sentence_transformers.sentence_transformer.losses import BatchAllTripletLoss
+
+    triplet = BatchAllTripletLoss(None).batch_all_triplet_loss
+
+    class Loss(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, features, labels):
+            with autocast(precision):
+                vectors = self.model(next(iter(features)))["sentence_embedding"].float()
+            if options.loss == "batch_all_triplet":
+                return triplet(labels, vectors)
+            return supervised_contrastive(vectors, labels, options.temperature)
+
+    return Loss()
+
+
+@contextmanager
+def isolated_randomness(seed: int) -> Iterator[None]:
+    """Seed the global generators, which trainers draw from, then put back their states."""
+    import torch
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

@@ -14,7 +14,7 @@ from qllm_helpers.benchmarks.timing import (
 )
 from qllm_helpers.cli import main
 from qllm_helpers.files import UnknownNameError
-from qllm_helpers.studies.measurements import load_measurements
+from qllm_helpers.studies.table import load_measurements
 
 
 def test_standard_cases_cover_every_circuit_engine_and_size():

@@ -13,13 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from qllm_helpers.classifiers.estimators import (
-    MLPClassifier,
-    PhotonicClassifier,
-    QubitClassifier,
-    fit_many,
-)
+from qllm_helpers.classifiers.estimators import MLPClassifier, PhotonicClassifier, QubitClassifier
 from qllm_helpers.classifiers.noisy import NoisyPhotonicClassifier
+from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.options import QubitOptions
 from qllm_helpers.photons.noise import Noise
 
@@ -156,7 +152,7 @@ def test_wrong_width_and_unknown_validation_labels_are_refused(blobs):
         model.fit(X, y).predict(X[:, :5])
     with pytest.raises(ValueError, match="features"):
         model.fit(X, y, X[:, :5], y)
-    with pytest.raises(ValueError, match="do not"):
+    with pytest.raises(ValueError, match=r"y_val holds labels that y does not: \['z'\]"):
         model.fit(X, y, X, np.full(len(y), "z"))
     with pytest.raises(ValueError, match="both"):
         model.fit(X, y, X)
@@ -167,6 +163,7 @@ BAD_PARAMETERS = [
     (MLPClassifier(hidden_dims=5), "hidden_dims"),
     (MLPClassifier(dropout=1.0), "dropout"),
     (MLPClassifier(epochs=0), "epochs"),
+    (MLPClassifier(epochs=True), "epochs must be .* not True"),
     (MLPClassifier(lr=-1.0), "lr"),
     (MLPClassifier(batch_size=0), "batch_size"),
     (MLPClassifier(weight_decay=-1.0), "weight_decay"),

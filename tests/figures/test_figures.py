@@ -159,6 +159,20 @@ def test_lines_draw_the_table_and_hollow_marks_found_nothing(rows):
     assert [line.get_ydata()[0] for line in filled] == [table.loc[0, "difference"]]
 
 
+def test_panels_share_their_range_unless_told_otherwise():
+    table = pd.DataFrame({"head": ["a", "b"] * 2, "size": [4, 4, 8, 8], "mean": [0.1, 0.8] * 2})
+    for shared, n_ranges in ((True, 1), (False, 2)):
+        drawn = figures.lines(table, "size", panel="head", sharey=shared)
+        assert len({axes.get_ylim() for axes in drawn.axes}) == n_ranges
+
+
+def test_confusions_are_per_cent_of_the_true_class():
+    shares = [("h", true, said, 0.75 if true == said else 0.25) for true in "xy" for said in "xy"]
+    table = pd.DataFrame(shares, columns=["head", "true", "predicted", "share"])
+    axes = figures.confusion_panels(table, {"h": "photonic"}).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["75", "25", "25", "75"]
+
+
 def test_bad_tables_are_refused(rows, history):
     with pytest.raises(ValueError, match="no rows"):
         figures.lines(rows[:0], "n_modes")

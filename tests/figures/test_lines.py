@@ -27,7 +27,7 @@ def test_points_and_intervals_are_those_of_the_table(table):
     low, high = second.lines[2][0].get_segments()[1][:, 1]
     assert (low, high) == pytest.approx((0.75, 0.83))
     assert [label.get_text() for label in axes.get_xticklabels()] == ["8", "1,024"]
-    assert axes.get_legend_handles_labels()[1] == ["guessing", "training", "test"]
+    assert axes.get_legend_handles_labels()[1] == ["training", "test", "guessing"]
 
 
 def test_a_panel_for_every_value_and_the_colours_that_were_asked_for(table, tmp_path):

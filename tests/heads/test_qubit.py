@@ -7,12 +7,13 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from qllm_helpers import count_parameters
-from qllm_helpers.classifiers.estimators import QuadraticFormClassifier, QubitClassifier, fit_many
+from qllm_helpers.classifiers.estimators import QuadraticFormClassifier, QubitClassifier
+from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.base import select_replica
 from qllm_helpers.heads.qubit import PAPER_PARAMETERS, PAPER_READINGS, QubitHead
 from qllm_helpers.heads.twins import QuadraticFormHead
 from qllm_helpers.studies.grid import load_units
-from qllm_helpers.studies.registry import registered
+from qllm_helpers.studies.registry import estimator_class
 
 SMALL = QubitClassifier(n_qubits=5, epochs=8, lr=3e-2)
 SMALL_FORMS = QuadraticFormClassifier(n_forms=3, epochs=8, lr=3e-2)
@@ -256,7 +257,7 @@ def test_every_head_of_the_study_can_be_built(units):
         if unit.estimator == "LogisticRegression":
             continue
         for setting in unit.settings:
-            estimator = registered(unit.estimator).build(unit.parameters | setting)
+            estimator = estimator_class(unit.estimator)(**unit.parameters | setting)
             estimator._options()
         sizes[name] = size(estimator._build_head(384, 2, 1))
         assert estimator.epochs == 25

@@ -17,7 +17,6 @@ from qllm_helpers.heads.parameters import count_parameters
 from qllm_helpers.photons.layer import PhotonicLayer
 from qllm_helpers.photons.merlin import TOKEN_VARIABLE, open_processor, to_merlin, to_noise_model
 from qllm_helpers.photons.noise import Noise, draw_features, perturb, recorded
-from qllm_helpers.studies.registry import registered
 from qllm_helpers.text.protocols import Split
 
 CHECKED = NoisyPhotonicClassifier(n_modes=4, n_photons=2, epochs=20, lr=3e-2)
@@ -219,7 +218,7 @@ def test_frozen_weights_are_those_of_the_ideal_head_bit_for_bit(data):
     assert np.array_equal(noisy.ideal().predict(X), ideal.predict(X))
     assert np.array_equal(noisy.predict(X), noisy.predict(X))
     assert not np.array_equal(noisy.decision_logits(X), ideal.decision_logits(X))
-    count = registered("NoisyPhotonicClassifier").count(noisy, X)
+    count = noisy.count_parameters(X)
     nominal = sum(parameter.numel() for parameter in ideal.module_.parameters())
     expected = count_parameters(ideal, X)
     assert count.nominal.total == nominal

@@ -93,7 +93,7 @@ def test_a_figure_has_a_line_a_circuit_and_leaves_infinity_out(rows):
     axes = figure.axes[0]
     assert axes.get_xscale() == "log"
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["ideal", "1", "2"]
+    assert names == ["1", "2", "ideal"]
     xs = [bar.lines[0].get_xdata() for bar in axes.containers]
     assert [len(x) for x in xs] == [5, 5]
     assert all(np.isfinite(np.asarray(x, dtype=float)).all() for x in xs)

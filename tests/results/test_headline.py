@@ -26,7 +26,7 @@ from qllm_helpers.results.headline import (
     verdict_groups,
 )
 from qllm_helpers.results.published import published_table
-from qllm_helpers.studies.run import load_results
+from qllm_helpers.studies.table import load_results
 
 BLOCK = re.compile(r"<!-- headline:begin -->\n(.*?)<!-- headline:end -->", re.DOTALL)
 TUNED = re.compile(r"<!-- tuned:begin -->\n(.*?)<!-- tuned:end -->", re.DOTALL)

@@ -89,8 +89,18 @@ def test_figures_are_typed_as_they_were_printed():
     assert counts == list(PINNED_COUNTS.values())
 
 
+def test_validation_and_test_accuracies_choose_the_same_lines():
+    circuits = published_photons().dropna(subset="reported")
+    sizes = circuits.groupby("n_modes")
+    by_test, by_validation = (sizes[n].idxmax() for n in ("reported", "reported_validation"))
+    assert by_test.equals(by_validation)
+    classical = TABLE[(TABLE["source"] == "reproduction") & TABLE["n_modes"].isna()]
+    for lines in (circuits, classical):
+        assert lines["reported"].idxmax() == lines["reported_validation"].idxmax()
+
+
 def test_every_line_names_heads_that_its_study_has():
-    from qllm_helpers.studies.run import load_results
+    from qllm_helpers.studies.table import load_results
 
     for line in published_table().to_dict("records"):
         assert len(matching(load_results(line["study"]), line["ours"])), line["label"]

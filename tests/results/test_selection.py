@@ -8,6 +8,7 @@ from qllm_helpers.results.selection import (
     pareto_front,
     reported_gain,
     residual_spread,
+    residuals,
     screen_curve,
     seeds_needed,
     select_best,
@@ -72,12 +73,24 @@ def test_select_best_by_validation_and_by_test():
     ]
 
 
+def test_a_tie_goes_to_the_row_that_comes_first():
+    # sorted by loss, so that the loss decides among equal accuracies; a missing loss comes last
+    rows = sweep_rows().assign(validation_accuracy=0.5, validation_loss=[3, np.nan, 1, 4, 2, 5])
+    ordered = rows.sort_values("validation_loss", na_position="last")
+    best = select_best(ordered.assign(one=0), within="one").set_index("seed")
+    assert best["validation_loss"].to_dict() == {0: 1, 1: 2}
+
+
 def test_reported_gain_by_hand():
     rows = sweep_rows()
     photonic, reference = rows[rows["n_modes"] == 4], rows[rows["n_modes"] == 6]
     assert reported_gain(photonic, reference).tolist() == pytest.approx([0.3, 0.1])
     honest = reported_gain(photonic, reference, on="validation_accuracy")
     assert honest.tolist() == pytest.approx([-0.1, -0.3])
+    with pytest.raises(ValueError, match="share no seed"):
+        reported_gain(photonic, reference.assign(seed=7))
+    with pytest.raises(ValueError, match="no rows"):
+        reported_gain(photonic, reference[:0])
 
 
 def test_seeds_needed_gives_the_power_it_promises():
@@ -100,14 +113,33 @@ def test_standard_error_of_the_two_protocols():
     assert standard_error(0.9, 77) == pytest.approx(0.0342, abs=1e-4)
 
 
-def test_residual_spread_is_the_noise_without_head_means_and_seed_effects():
+def noisy_rows(n_heads):
+    """Heads that differ in their means, share a seed effect and have noise of one point."""
     draw = np.random.default_rng(0)
     luck = draw.normal(0, 0.03, 400)
-    rows = pd.DataFrame(
+    return pd.DataFrame(
         {"head": head, "seed": seed, "test_accuracy": 0.7 + head / 50 + luck[seed] + noise}
-        for head in range(6)
+        for head in range(n_heads)
         for seed, noise in enumerate(draw.normal(0, 0.01, 400))
     )
+
+
+def test_residuals_drawn_again_give_the_gaussian_selection_effect():
+    left = residuals(noisy_rows(12)).to_numpy()
+    chosen = np.random.default_rng(0).integers(len(left), size=(20_000, 12))
+    drawn = np.take_along_axis(left, chosen, axis=0)
+    sizes = {"n_candidates": 9, "n_references": 3, "n_test": 622, "accuracy": 0.77}
+    model = selection_effect(correlation=1.0, training_std=0.01, **sizes)
+    points = [0.05, 0.5, 0.95]
+    assert np.quantile(drawn[:, :9].max(1) - drawn[:, 9:].max(1), points) == pytest.approx(
+        np.quantile(model, points), abs=6e-4
+    )
+    with pytest.raises(ValueError, match="at least two heads"):
+        residuals(noisy_rows(1))
+
+
+def test_residual_spread_is_the_noise_without_head_means_and_seed_effects():
+    rows = noisy_rows(6)
     assert residual_spread(rows) == pytest.approx(0.01, rel=0.03)
     few = rows[rows["seed"] < 3]
     spreads = [

@@ -24,15 +24,14 @@ from qllm_helpers.studies import unit as study_run
 from qllm_helpers.studies.grid import digest
 from qllm_helpers.studies.predictions import from_text, pack, split_of, unpack
 from qllm_helpers.studies.registry import register_estimator
-from qllm_helpers.studies.run import (
-    check_rows,
+from qllm_helpers.studies.run import check_rows, load_units, run_study
+from qllm_helpers.studies.table import (
     export_table,
+    format_table,
     load_predictions,
     load_results,
-    load_units,
-    run_study,
+    parse_table,
 )
-from qllm_helpers.studies.table import format_table, parse_table
 from qllm_helpers.studies.unit import Candidate, select, unit_data
 from qllm_helpers.text.embeddings import load_embeddings
 
@@ -64,6 +63,8 @@ tune = { C = [1.0, 10.0] }
 class Centroid(ClassifierMixin, BaseEstimator):
     """Sign of the projection on the difference of the class means, of a few features only."""
 
+    family = "linear"
+
     seen = []
 
     def __init__(self, width=1, shift=0.0, pause=0.0):
@@ -84,12 +85,11 @@ class Centroid(ClassifierMixin, BaseEstimator):
         type(self).seen.append((id(self), X.copy()))
         return (X @ self.direction_ > self.shift).astype(int)
 
+    def count_parameters(self, X):
+        return Counts(Count(10 * self.width), Count(10 * self.width), None)
 
-def count_centroid(fit, X):
-    return Counts(Count(10 * fit.width), Count(10 * fit.width), None)
 
-
-register_estimator("Centroid", Centroid, "linear", count=count_centroid)
+register_estimator("Centroid", Centroid)
 
 
 @pytest.fixture
@@ -186,6 +186,9 @@ def test_parts_of_a_study_differ_in_corpus_and_size(grid, tmp_path):
 class Length(ClassifierMixin, BaseEstimator):
     """Reads sentences: the longer ones are of class 1; remembers what it was given."""
 
+    family = "linear"
+    reads_texts = True
+
     def fit(self, X, y, X_val, y_val):
         self.classes_, self.given_ = np.unique(y), (list(X), list(X_val), len(y), len(y_val))
         self.middle_ = np.median([len(text) for text in X])
@@ -195,11 +198,11 @@ class Length(ClassifierMixin, BaseEstimator):
     def predict(self, X):
         return np.array([len(text) > self.middle_ for text in X]).astype(int)
 
+    def count_parameters(self, X):
+        return Counts(Count(1), None, None)
 
-register_estimator(
-    "Length", Length, "linear", count=lambda fit, X: COUNT_OF_LENGTH, reads_texts=True
-)
-COUNT_OF_LENGTH = Counts(Count(1), None, None)
+
+register_estimator("Length", Length)
 
 
 def test_an_estimator_may_read_sentences(grid, tmp_path, monkeypatch):
@@ -319,9 +322,10 @@ def test_a_class_says_itself_what_it_is(grid, monkeypatch, tmp_path):
 
 
 def test_a_name_cannot_be_registered_twice():
-    register_estimator("Centroid", Centroid, "linear", count=count_centroid)
-    with pytest.raises(ValueError, match="registered as 'Centroid' already"):
-        register_estimator("Centroid", Centroid, "svc")
+    register_estimator("Centroid", Centroid)
+    for name, other in (("Centroid", Length), ("SVC", Length)):
+        with pytest.raises(ValueError, match=f"registered as '{name}' already"):
+            register_estimator(name, other)
 
 
 # --- one unit --------------------------------------------------------------------------------
@@ -417,7 +421,8 @@ DRIVER = """
     sys.path.insert(0, sys.argv[1])
     from pathlib import Path
     import test_study
-    from qllm_helpers.studies.run import export_table, load_units, run_study
+    from qllm_helpers.studies.run import load_units, run_study
+    from qllm_helpers.studies.table import export_table
 
     folder, kills = Path(sys.argv[2]), int(sys.argv[3])
     units = load_units("toy", path=folder / "grid.toml")

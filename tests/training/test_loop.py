@@ -7,8 +7,7 @@ import torch
 from qllm_helpers.heads.base import MLPHead
 from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.training import loop as training
-from qllm_helpers.training.loop import TrainingOptions, compute_logits, train
-from qllm_helpers.training.tracking import BestWeights
+from qllm_helpers.training.loop import BestWeights, TrainingOptions, compute_logits, train
 
 N, D = 120, 10
 SEEDS = [5, 0, 17]
@@ -277,8 +276,10 @@ def test_bad_runs_are_refused(data, changes, message):
     [
         {"epochs": 0},
         {"epochs": 1.5},
+        {"epochs": True},
         {"lr": 0.0},
         {"lr": float("nan")},
+        {"lr": "fast"},
         {"batch_size": 0},
         {"weight_decay": -1e-3},
         {"patience": 0},

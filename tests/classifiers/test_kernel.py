@@ -6,7 +6,6 @@ from sklearn.datasets import make_moons
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from qllm_helpers.classifiers.kernel import PhotonicKernelClassifier
-from qllm_helpers.studies.registry import registered
 
 
 @parametrize_with_checks([PhotonicKernelClassifier(n_modes=4, n_photons=2)])
@@ -37,16 +36,16 @@ def test_effective_parameters_are_the_dimension_of_the_kernel():
     """One photon: the overlap is a constant, and a cosine and a sine for every pair of modes."""
     X = np.random.default_rng(0).normal(size=(80, 4))
     model = PhotonicKernelClassifier(4, 1, random_state=0).fit(X, X[:, 0] * X[:, 1] > 0)
-    count = registered("PhotonicKernelClassifier").count(model, X)
+    count = model.count_parameters(X)
     assert count.nominal.total > count.effective.total == 4 * 3 + 1
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_modes": 1}, "n_modes must be a whole number"),
+        ({"n_modes": 1}, "n_modes must be .*1"),
         ({"n_photons": 9}, "9 photons do not fit"),
-        ({"scale": 0.0}, "scale must be a positive"),
+        ({"scale": 0.0}, "scale must be .*0.0"),
     ],
 )
 def test_impossible_kernels_are_refused(options, message):

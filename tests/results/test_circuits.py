@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from qllm_helpers.results.contrasts import compare, trends
-from qllm_helpers.studies.run import load_results
+from qllm_helpers.studies.table import load_results
 
 CIRCUITS = [(2, 1), (4, 1), (4, 2), (6, 1), (6, 2), (6, 3)]
 STEPS = [(4, 2), (6, 4)]

@@ -9,10 +9,15 @@ import pytest
 import torch
 
 from qllm_helpers.text import tuning as finetuning
-from qllm_helpers.text.contrastive import TuningOptions, supervised_contrastive
 from qllm_helpers.text.embeddings import encode, load_embeddings
 from qllm_helpers.text.protocols import few_shot_split, paper_split
-from qllm_helpers.text.tuning import tune_few_shot, tune_paper, tuned_vectors
+from qllm_helpers.text.tuning import (
+    TuningOptions,
+    supervised_contrastive,
+    tune_few_shot,
+    tune_paper,
+    tuned_vectors,
+)
 
 FOLDER = Path(os.environ.get("QLLM_DATA_DIR", "nowhere"))
 needs_sentences = pytest.mark.skipif(
@@ -101,11 +106,12 @@ def test_the_library_s_triplet_loss_works_too():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "hinge"}, "unknown loss 'hinge'"),
-        ({"steps": 0}, "steps must be"),
-        ({"batch_size": 1}, "batch_size at least 2"),
-        ({"lr": 0.0}, "must be positive"),
-        ({"temperature": float("nan")}, "must be positive"),
+        ({"loss": "hinge"}, "loss must be one of .* not 'hinge'"),
+        ({"steps": 0}, "steps must be .* not 0"),
+        ({"steps": True}, "steps must be .* not True"),
+        ({"batch_size": 1}, "batch_size must be .* at least 2, not 1"),
+        ({"lr": 0.0}, "lr must be .* above 0, not 0.0"),
+        ({"temperature": float("nan")}, "temperature must be .* not nan"),
     ],
 )
 def test_senseless_options_are_refused(options, message):
@@ -144,3 +150,22 @@ def test_rows_are_those_of_the_protocol_s_split(monkeypatch, tune, sizes):
     assert seen["n_train"] == sizes[0]
     assert seen["seed"] == 3
     assert np.array_equal(seen["labels"], data.y[split.train])
+
+
+def test_precision_and_weights_are_part_of_what_is_kept(small_body, empty_cache):
+    options = {"seed": 0, "options": SHORT, "encoder": small_body}
+    exact, same, rough = (
+        tuned_vectors(TEXTS, LABELS, OTHERS, precision=precision, **options)
+        for precision in ("auto", "float32", "bfloat16")
+    )
+    assert exact.shape == (5, 16)
+    assert np.array_equal(exact, same)
+    assert not np.array_equal(exact, rough)
+    assert np.isfinite(rough).all()
+    assert len(list((empty_cache / "tuned").iterdir())) == 2
+
+
+def test_a_repeated_sentence_has_one_vector(small_body):
+    options = {"seed": 0, "options": SHORT, "encoder": small_body}
+    vectors = tuned_vectors(TEXTS, LABELS, [TEXTS[0], "who", "who"], **options)
+    assert np.array_equal(vectors[[4, 5]], vectors[[0, 6]])

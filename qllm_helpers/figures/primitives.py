@@ -1,0 +1,324 @@
+"""The primitives: lines with intervals, and one row a head (forest, strip, beside)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, StrMethodFormatter
+
+from qllm_helpers.figures.style import (
+    AXIS,
+    COLORS,
+    FAMILY_STYLE,
+    INK,
+    SEQUENCE,
+    errors,
+    legend_above,
+    looks,
+    new_figure,
+    styled,
+)
+from qllm_helpers.results.intervals import paired_values, summarise
+
+
+def _line_looks(table: pd.DataFrame, by: str, families: Mapping[str, str] | None) -> dict:
+    """Look of every line: its family's colour where families differ, else colours in turn."""
+    names = list(table[by].drop_duplicates())
+    if families is None and "family" in table.columns:
+        known = table.drop_duplicates(by).set_index(by)["family"]
+        families = dict(known) if known.nunique() == len(known) else None
+    found = {}
+    for place, name in enumerate(names):
+        marker, dashes = SEQUENCE[place % len(SEQUENCE)]
+        look = {"marker": marker, "ls": dashes, "color": COLORS[place % len(COLORS)]}
+        family = {} if families is None else FAMILY_STYLE[families[name]].look
+        found[name] = look | family
+    return found
+
+
+def _shifted(x: pd.Series, place: int, count: int, table: pd.DataFrame, log: bool) -> pd.Series:
+    """Lines side by side, so that their intervals can be read where they meet."""
+    middle = place - (count - 1) / 2
+    if log:
+        return x.astype(float) * 1.045**middle
+    steps = np.diff(np.unique(table.to_numpy(float)))
+    return x.astype(float) + (0.1 * steps.min() * middle if len(steps) else 0.0)
+
+
+def _line(axes, part: pd.DataFrame, at: pd.Series, y: str, name: str, look: dict) -> None:
+    """One line; where the rows carry a verdict, a hollow mark is one that found no difference."""
+    bars = errors(part, y) if {"low", "high"} <= set(part.columns) else None
+    shown = part["verdict"].isin(["better", "worse"]) if "verdict" in part else at.notna()
+    hollow = look | {"mfc": "none"}
+    axes.errorbar(at, part[y], yerr=bars, capsize=2.5, elinewidth=1.2, **hollow)
+    axes.plot(at[shown], part[y][shown], **look | {"ls": "none"})
+    axes.plot([], [], label=name, **look)
+
+
+def _ticks(axes, values: np.ndarray, log: str) -> None:
+    """Ticks at the sizes that were run, if they are few."""
+    if "x" in log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
+    if "y" in log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    if len(values) <= 8:
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticks(values, [f"{value:,.10g}" for value in values])
+
+
+def _references(axes, reference: pd.DataFrame | None, marks: Mapping[str, float] | None) -> None:
+    """What the lines are compared with: heads as bands across the panel, upright lines."""
+    for place, row in enumerate([] if reference is None else reference.iloc):
+        dashes = ("-", ":", "--")[place % 3]
+        axes.axhline(row["mean"], color=INK, ls=dashes, label=row["head"], zorder=1)
+        if np.isfinite(row["low"]):
+            axes.axhspan(row["low"], row["high"], color=INK, alpha=0.18, lw=0, zorder=0)
+    for name, value in (marks or {}).items():
+        axes.axvline(value, color=INK, ls="-.", label=name, zorder=1)
+
+
+@styled
+def lines(
+    table: pd.DataFrame,
+    x: str,
+    *,
+    by: str = "head",
+    panel: str | None = None,
+    y: str = "mean",
+    xlabel: str = "",
+    ylabel: str = AXIS["test_accuracy"],
+    families: Mapping[str, str] | None = None,
+    reference: pd.DataFrame | None = None,
+    margin: float | None = None,
+    marks: Mapping[str, float] | None = None,
+    log: str = "",
+    sharey: bool = True,
+    height: float = 3.6,
+) -> Figure:
+    """Means with intervals against a size or a setting, one line a head.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns `x`, `by`, `y` and, where there are intervals, ``low`` and ``high``: for example
+        from :func:`qllm_helpers.results.intervals.summarise`. With a column ``verdict`` (from
+        :func:`qllm_helpers.results.contrasts.compare`) differences that were not shown are hollow.
+    x, by, y : str
+        Columns of the horizontal axis, of the name of a line, of its height.
+    panel : str or None
+        Column whose values get a panel each, one under the other.
+    xlabel, ylabel : str
+        With units.
+    families : dict of str to str, optional
+        Line -> head family that gives its colour; default: the column ``family``, if all differ.
+    reference : DataFrame, optional
+        Rows with ``head``, ``mean``, ``low``, ``high``: a line with a band across every panel.
+    margin : float, optional
+        Half-width of a band around zero: differences that count as none.
+    marks : dict of str to float, optional
+        Name and value of `x`: an upright line.
+    log : str
+        Logarithmic axes: ``"x"``, ``"y"`` or ``"xy"``.
+    sharey : bool
+        One vertical range for all panels (not if that axis is logarithmic).
+    height : float
+        Inches of a panel.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If the table has no rows.
+    """
+    if table.empty:
+        raise ValueError("there is nothing to draw: the table has no rows")
+    parts = [("", table)] if panel is None else list(table.groupby(panel, sort=False))
+    shared = {"sharex": True, "sharey": sharey and "y" not in log}
+    figure, panels = new_figure(height * len(parts), rows=len(parts), squeeze=False, **shared)
+    styles, sizes = _line_looks(table, by, families), table[x].astype(float)
+    for axes, (title, part) in zip(panels[:, 0], parts, strict=True):
+        if margin is not None:
+            axes.axhspan(-margin, margin, color=INK, alpha=0.15, lw=0)
+            axes.axhline(0, color=INK, lw=1)
+        for place, (name, look) in enumerate(styles.items()):
+            points = part[(part[by] == name) & np.isfinite(part[x].astype(float))].sort_values(x)
+            at = _shifted(points[x], place, len(styles), table[x], "x" in log)
+            _line(axes, points, at, y, str(name), look)
+        _references(axes, reference, marks)
+        _ticks(axes, np.unique(sizes[np.isfinite(sizes)]), log)
+        axes.set_ylabel(ylabel)
+        axes.set_title(str(title), loc="left", fontsize=11)
+    panels[-1, 0].set_xlabel(xlabel or x)
+    legend_above(figure, panels[0, 0], columns=2)
+    return figure
+
+
+def _name_rows(axes, names, xlabel: str) -> None:
+    """Names of the heads down the left side, the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.locator_params(axis="x", nbins=5)
+    axes.set_xlabel(xlabel)
+    axes.grid(axis="y", visible=False)
+
+
+@styled
+def difference_forest(
+    table: pd.DataFrame,
+    *,
+    label: str = "{head}",
+    reference: str = "LogisticRegression",
+    margin: float | None = None,
+) -> Figure:
+    """Paired differences with 95 % intervals, one row a pair; hollow: no difference was shown.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`qllm_helpers.results.contrasts.compare`.
+    label : str
+        Name of a row, with columns in braces.
+    reference : str
+        What the differences are to, for the axis.
+    margin : float or None
+        Half-width (fraction) of a shaded band: differences that count as none.
+
+    Returns
+    -------
+    Figure
+    """
+    figure, axes = new_figure(0.3 * len(table) + 1.1)
+    bars = errors(table, "difference")
+    for place, (row, style) in enumerate(zip(table.to_dict("records"), looks(table), strict=True)):
+        shown = row["verdict"] in ("better", "worse")
+        look = style.look | {"mfc": style.color if shown else "none", "capsize": 2.5}
+        axes.errorbar(row["difference"], place, xerr=bars[:, [place]], **look)
+    axes.axvline(0, color=INK, lw=1)
+    if margin is not None:
+        axes.axvspan(-margin, margin, color=INK, alpha=0.15, lw=0)
+    names = [label.format(**row) for row in table.to_dict("records")]
+    _name_rows(axes, names, f"difference to {reference}\nin test accuracy (fraction)")
+    return figure
+
+
+@styled
+def seed_strip(rows: pd.DataFrame, *, value: str = "test_accuracy", lines: bool = False) -> Figure:
+    """Every seed of every head as a dot, with the mean and its 95 % interval.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per fit.
+    value : str
+        Column to draw.
+    lines : bool
+        Join the dots of one seed, to show that seeds move all heads together.
+
+    Returns
+    -------
+    Figure
+    """
+    wide, table = paired_values(rows, value=value), summarise(rows, value=value)
+    figure, axes = new_figure(0.42 * len(table) + 0.9)
+    places, bars = np.arange(len(table)), errors(table)
+    if lines:
+        axes.plot(wide.to_numpy().T, places + 0.16, color=INK, alpha=0.25, lw=0.7)
+    for place, (row, style) in enumerate(zip(table.to_dict("records"), looks(table), strict=True)):
+        values = wide[row["head"]].dropna()
+        dots = {"ms": 4, "color": style.color, "alpha": 0.45}
+        axes.plot(values, np.full(len(values), place + 0.16), "o", **dots)
+        look = style.look | {"ms": 8, "capsize": 3}
+        axes.errorbar(row["mean"], place - 0.16, xerr=bars[:, [place]], **look)
+    _name_rows(axes, table["head"], AXIS.get(value, value))
+    return figure
+
+
+#: How the first, second and third measurement of a row are told apart.
+_FILLS = (
+    {"fillstyle": "full"},
+    {"fillstyle": "left", "markerfacecoloralt": "none"},
+    {"fillstyle": "none"},
+)
+
+
+@styled
+def beside(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    label: str = "head",
+    reported: str | None = "reported",
+    reference: str | None = None,
+    joined: bool = False,
+    xlabel: str = AXIS["test_accuracy"],
+) -> Figure:
+    """One row a head: what was reported, and what was measured in one or more ways.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        Name of a way of measuring, and its rows: `label`, ``mean``, ``low``, ``high`` and, if all
+        seeds shall be seen, ``lowest`` and ``highest`` (drawn as a pale bar), from
+        :func:`qllm_helpers.results.intervals.summarise`. The first table fixes the rows.
+    label : str
+        Column with the name of a row.
+    reported : str or None
+        Column of the first table, drawn as a ring (NaN: not reported).
+    reference : str or None
+        Row whose means are drawn as vertical lines.
+    joined : bool
+        Join the measurements of a row by a line.
+    xlabel : str
+        With its unit.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If a table has no row of the reference.
+    """
+    first = next(iter(tables.values())).reset_index(drop=True)
+    names, styles = list(first[label]), looks(first)
+    if reference is not None and reference not in names:
+        raise ValueError(f"no row of the reference {reference!r}; rows: {names}")
+    figure, axes = new_figure(0.36 * len(names) + 1.3)
+    shifts = np.linspace(-0.2, 0.2, len(tables) + bool(reported))[bool(reported) :]
+    means = []
+    for shift, fill, (way, table) in zip(shifts, _FILLS, tables.items(), strict=False):
+        table = table.set_index(label).reindex(names)
+        means.append(table["mean"].to_numpy(float))
+        _measurement(axes, table, np.arange(len(names)) + shift, styles, fill)
+        axes.plot([], [], "o", color=INK, label=way, **fill)
+        if reference is not None:
+            axes.axvline(table.loc[reference, "mean"], color=INK, lw=1, ls=":", zorder=0)
+    if joined:
+        for place, style in enumerate(styles):
+            path = [values[place] for values in means]
+            axes.plot(path, place + shifts, color=style.color, lw=1, alpha=0.6)
+    if reported:
+        ring = {"marker": "o", "mfc": "none", "mec": INK, "mew": 1.6, "ls": "none"}
+        axes.plot(first[reported], np.arange(len(names)) - 0.2, label="reported", **ring)
+    _name_rows(axes, names, xlabel)
+    legend_above(figure, axes, columns=2)
+    return figure
+
+
+def _measurement(axes, table: pd.DataFrame, at: np.ndarray, styles, fill: dict) -> None:
+    """Means with intervals, one a row, over a pale bar from the lowest to the highest seed."""
+    bars = errors(table)
+    for place, (row, style) in enumerate(zip(table.iloc, styles, strict=True)):
+        if "lowest" in table:
+            ends = row["lowest"], row["highest"]
+            axes.hlines(at[place], *ends, color=style.color, alpha=0.25, lw=5)
+        look = style.look | {"capsize": 2.5} | fill
+        axes.errorbar(row["mean"], at[place], xerr=bars[:, [place]], **look)
