@@ -1,8 +1,4 @@
-"""scikit-learn classifiers on top of the heads.
-
-All share `ReplicatedClassifier`; each only says which head it builds. Features are used as given,
-in float32: nothing is standardised.
-"""
+"""scikit-learn classifiers on top of the heads: each only says which head it builds."""
 
 from qllm_helpers import checks
 from qllm_helpers.classifiers.replicated import ReplicatedClassifier
@@ -13,12 +9,10 @@ from qllm_helpers.heads.options import QubitOptions
 class MLPClassifier(ReplicatedClassifier):
     """Fully connected network with ReLU and dropout; ``hidden_dims=()`` is the linear head.
 
-    The default is the network of the earlier reproduction: 100 and 50 units, dropout 0.2.
-
     Parameters
     ----------
     hidden_dims : sequence of int
-        Widths of the hidden layers.
+        Widths of the hidden layers; the default is the network of the earlier reproduction.
     dropout : float
         Probability of zeroing a hidden activation while training, in [0, 1).
     {shared}
@@ -26,21 +20,8 @@ class MLPClassifier(ReplicatedClassifier):
 
     family = "mlp"
 
-    def __init__(
-        self,
-        hidden_dims: tuple = (100, 50),
-        dropout: float = 0.2,
-        *,
-        epochs: int = 60,
-        lr: float = 5e-3,
-        batch_size: int = 32,
-        weight_decay: float = 0.0,
-        patience: int | None = None,
-        device: str = "cpu",
-        progress: bool = False,
-        random_state=None,
-    ):
-        self._store(locals())
+    hidden_dims: tuple = (100, 50)
+    dropout: float = 0.2
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         return MLPHead(n_features, n_classes, self.hidden_dims, self.dropout, n_replicas)
@@ -72,28 +53,15 @@ class PhotonicClassifier(ReplicatedClassifier):
 
     family = "photonic"
 
-    def __init__(
-        self,
-        n_modes: int = 8,
-        n_photons: int = 2,
-        encoding: str = "dense",
-        hidden_dim: int | None = None,
-        space: str = "fock",
-        readout: str = "probabilities",
-        twin: str | None = None,
-        n_encoders: int | None = None,
-        input_state: tuple | None = None,
-        *,
-        epochs: int = 60,
-        lr: float = 5e-3,
-        batch_size: int = 32,
-        weight_decay: float = 0.0,
-        patience: int | None = None,
-        device: str = "cpu",
-        progress: bool = False,
-        random_state=None,
-    ):
-        self._store(locals())
+    n_modes: int = 8
+    n_photons: int = 2
+    encoding: str = "dense"
+    hidden_dim: int | None = None
+    space: str = "fock"
+    readout: str = "probabilities"
+    twin: str | None = None
+    n_encoders: int | None = None
+    input_state: tuple | None = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         # Here, because numba takes a second to import and the classical heads need none of it.
@@ -103,15 +71,15 @@ class PhotonicClassifier(ReplicatedClassifier):
 
     def _circuit(self) -> dict:
         """Options of the head."""
-        size = ("n_modes", "n_photons", "encoding", "hidden_dim", "space", "readout")
-        return self._parameters((*size, "twin", "n_encoders", "input_state"))
+        shared = ReplicatedClassifier.__dataclass_fields__
+        return self._parameters(PhotonicClassifier.__dataclass_fields__.keys() - shared.keys())
 
 
 class _EvenClassifier(ReplicatedClassifier):
     """Base of heads that see x only through quadratic forms: x and -x get the same class."""
 
     def __sklearn_tags__(self):
-        """Tell scikit-learn's checks that blobs on both sides of the origin look alike to it."""
+        """Blobs on both sides of the origin look alike, which scikit-learn's checks must know."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.poor_score = True
         return tags
@@ -120,15 +88,12 @@ class _EvenClassifier(ReplicatedClassifier):
 class QubitClassifier(_EvenClassifier):
     """The paper's head: simulated quantum encoders, re-uploading circuit, linear output layer.
 
-    Amplitudes have no overall sign: x and -x are the same state and get the same class, unless
-    ``padding="constant"`` adds a number that does not change its sign.
+    As states x and -x are the same and get the same class, unless ``padding="constant"``.
 
     Parameters
     ----------
-    n_qubits : int
-        Qubits of each encoder; 2^n_qubits amplitudes must hold the embedding.
-    n_encoders : int
-        Encoders side by side.
+    n_qubits, n_encoders : int
+        Qubits of each encoder, whose 2^n_qubits amplitudes must hold the embedding.
     connectivity : int
         Largest distance of the CNOT + RY blocks.
     n_layers, n_main_layers : int
@@ -137,10 +102,8 @@ class QubitClassifier(_EvenClassifier):
         Re-uploading blocks of the second module.
     n_latent : int or None
         Latent values, which are the qubits of the second module; None for ``n_qubits``.
-    module1 : {"circuit", "linear", "none"}
-        Ablation of the encoders: a linear map, or the first values of the embedding.
-    module2 : {"circuit", "none"}
-        Ablation of the re-uploading circuit.
+    module1, module2 : {"circuit", "linear", "none"}
+        Ablations: a linear map or the first values for the encoders; no re-uploading circuit.
     reduction : {None, "truncate", "linear"}
         What to do with more values than amplitudes; None refuses them.
     merge : {"concatenate", "mean"}
@@ -158,44 +121,30 @@ class QubitClassifier(_EvenClassifier):
     constant : float
         The number of ``padding="constant"``, in units of the embedding's norm where that is 1.
     twin : {None, "frozen", "quadratic"}
-        Stand-in: angles that stay at their random start, or classical quadratic forms with as many
-        parameters as this head (`qllm_helpers.heads.twins`).
+        Angles that stay at random, or classical quadratic forms with as many parameters.
     {shared}
     """
 
     family = "qubit"
 
-    def __init__(
-        self,
-        n_qubits: int = 10,
-        n_encoders: int = 1,
-        connectivity: int = 1,
-        n_layers: int = 1,
-        n_reuploads: int = 2,
-        n_main_layers: int = 1,
-        n_latent: int | None = None,
-        module1: str = "circuit",
-        module2: str = "circuit",
-        reduction: str | None = None,
-        merge: str = "concatenate",
-        boundary: str = "ring",
-        padding: str = "zeros",
-        reuploads: str = "own",
-        angle_scale: float = 1.0,
-        start: str = "uniform",
-        constant: float = 1.0,
-        twin: str | None = None,
-        *,
-        epochs: int = 60,
-        lr: float = 5e-3,
-        batch_size: int = 32,
-        weight_decay: float = 0.0,
-        patience: int | None = None,
-        device: str = "cpu",
-        progress: bool = False,
-        random_state=None,
-    ):
-        self._store(locals())
+    n_qubits: int = 10
+    n_encoders: int = 1
+    connectivity: int = 1
+    n_layers: int = 1
+    n_reuploads: int = 2
+    n_main_layers: int = 1
+    n_latent: int | None = None
+    module1: str = "circuit"
+    module2: str = "circuit"
+    reduction: str | None = None
+    merge: str = "concatenate"
+    boundary: str = "ring"
+    padding: str = "zeros"
+    reuploads: str = "own"
+    angle_scale: float = 1.0
+    start: str = "uniform"
+    constant: float = 1.0
+    twin: str | None = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         # Here, because numba takes a second to import and the classical heads need none of it.
@@ -211,29 +160,15 @@ class QubitClassifier(_EvenClassifier):
 
 
 class QuadraticFormClassifier(_EvenClassifier):
-    """Classical quadratic forms x^T A x / x^T x of rank one, and a linear map.
+    """`n_forms` forms x^T A x / x^T x of rank one, and a linear map.
 
-    `n_inputs` fixed random directions of the embedding are what the `n_forms` forms see; None for
-    the whole embedding.
+    They see `n_inputs` fixed random directions of the embedding; None for all of it.
     """
 
     family = "twin"
 
-    def __init__(
-        self,
-        n_forms: int = 10,
-        n_inputs: int | None = None,
-        *,
-        epochs: int = 60,
-        lr: float = 5e-3,
-        batch_size: int = 32,
-        weight_decay: float = 0.0,
-        patience: int | None = None,
-        device: str = "cpu",
-        progress: bool = False,
-        random_state=None,
-    ):
-        self._store(locals())
+    n_forms: int = 10
+    n_inputs: int | None = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         from qllm_helpers.heads.twins import QuadraticFormHead

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -16,40 +18,25 @@ from qllm_helpers.heads.parameters import ParameterCount, count_parameters
 from qllm_helpers.photons.layer import PhotonicLayer
 
 
+@dataclass(eq=False, repr=False)
 class PhotonicKernelClassifier(ClassifierMixin, BaseEstimator):
     """SVC whose kernel is the overlap |<psi(x)|psi(x')>|^2 of n-photon states.
 
-    The embedding is reduced to m principal components (fitted on the training part), each scaled to
-    a standard deviation of `scale` radians and written onto one mode behind a random
-    interferometer. The second interferometer of the head cancels in the overlap, so there is
-    nothing to train but the SVC, whose regularisation is `C`. Modelled on the fidelity kernel
-    listed by the MerLin reproduction; how it reduces the embedding is not stated there, principal
-    components are our choice. `random_state` (int or RandomState) draws the interferometer.
+    Each of m principal components (our choice; the MerLin reproduction does not state its own),
+    scaled to a standard deviation of `scale` radians, is the phase of a mode behind an
+    interferometer that `random_state` draws. `C` regularises the SVC; nothing else is trained.
     """
 
     family = "photonic"
-    reads_texts = False
 
-    def __init__(
-        self,
-        n_modes: int = 8,
-        n_photons: int = 2,
-        C: float = 1.0,
-        scale: float = 1.0,
-        random_state=None,
-    ):
-        self.n_modes = n_modes
-        self.n_photons = n_photons
-        self.C = C
-        self.scale = scale
-        self.random_state = random_state
+    n_modes: int = 8
+    n_photons: int = 2
+    C: float = 1.0
+    scale: float = 1.0
+    random_state: int | np.random.RandomState | None = None
 
     def fit(self, X, y):
-        """Fit components, interferometer and SVC on X (n, d) and y (n,).
-
-        Raises ValueError for an impossible circuit, fewer than two classes, or data that is not
-        finite.
-        """
+        """Fit on X (n, d) and y (n,). Raises ValueError for impossible circuits, sizes or data."""
         layer = PhotonicLayer(self.n_modes, self.n_photons).double()
         checks.real("scale", self.scale, open_below=True)
         X, y = validate_data(self, X, y, dtype=np.float64)
@@ -87,7 +74,7 @@ class PhotonicKernelClassifier(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X) -> np.ndarray:
         """The SVC's decision values, as in `sklearn.svm.SVC`."""
-        overlaps = self.kernel(X)
+        overlaps = self.kernel(X)  # refuses before `svc_` is asked for
         return self.svc_.decision_function(overlaps)
 
     def predict(self, X) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Heads for a reader's own sentences: trained on a corpus of this book in seconds, or loaded."""
+"""Heads for a reader's own sentences, trained on a corpus of this book in seconds or loaded."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ SAMPLES_PER_CLASS = {"sst2": 256, "sst5": 256, "trec": 64}
 
 @dataclass(frozen=True)
 class TrainedHead:
-    """A fitted head with ``label_names_`` and ``encoder_``, and its accuracies (fractions).
-
-    The reference is logistic regression, fitted on the same sentences and scored on the test part.
-    """
+    """A fitted head and its accuracies (fractions), with that of logistic regression."""
 
     head: PhotonicClassifier
     validation_accuracy: float
@@ -32,17 +29,11 @@ class TrainedHead:
 
 
 def train_head(
-    dataset: str = "sst2",
-    *,
-    n_modes: int = 8,
-    n_photons: int = 2,
-    seed: int = 0,
-    epochs: int = 60,
+    dataset="sst2", *, n_modes: int = 8, n_photons: int = 2, seed: int = 0, epochs: int = 60
 ) -> TrainedHead:
     """Train a photonic head on the shipped embeddings of sst2, sst5 or trec, as the studies do.
 
-    The seed draws the sentences (`paper_split`), the weights and the mini-batches. Raises
-    UnknownNameError for an unknown corpus, ValueError if no such circuit or seed exists.
+    The seed draws sentences, weights and mini-batches. Raises ValueError for impossible arguments.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -55,22 +46,14 @@ def train_head(
     # C = 10 is what validation chose most often in the study "paper"
     reference = LogisticRegression(C=10.0, max_iter=5000).fit(*train)
     test = data.X[part.test], data.y[part.test]
-    return TrainedHead(
-        head=head,
-        validation_accuracy=head.validation_accuracy_,
-        test_accuracy=float(head.score(*test)),
-        reference_accuracy=float(reference.score(*test)),
-        n_train=len(part.train),
-        n_test=len(part.test),
-    )
+    scores = head.validation_accuracy_, float(head.score(*test)), float(reference.score(*test))
+    return TrainedHead(head, *scores, len(part.train), len(part.test))
 
 
 def label_sentences(head, sentences: list[str]) -> pd.DataFrame:
-    """Label and class probabilities (fractions, one column a class) of a reader's sentences.
+    """Label and class probabilities (one column a class) by a head of `train_head` or `load_head`.
 
-    `head` is from `train_head` or `load_head`; nothing is fetched. Raises ValueError if a sentence
-    is empty, or the head was fitted on other vectors than those of its encoder, and DataError if
-    the encoder cannot be loaded.
+    Raises ValueError for empty sentences or other vectors, DataError without the encoder.
     """
     empty = [number for number, text in enumerate(sentences, 1) if not str(text).strip()]
     if empty:
@@ -83,8 +66,6 @@ def label_sentences(head, sentences: list[str]) -> pd.DataFrame:
             "was not fitted on sentences, or on those of another encoder"
         )
     chances = head.predict_proba(X)
-    names = list(getattr(head, "label_names_", head.classes_))
-    table = pd.DataFrame(chances, columns=names)
-    table.insert(0, "label", np.array(names)[chances.argmax(1)])
-    table.insert(0, "sentence", list(sentences))
-    return table
+    names = np.array(getattr(head, "label_names_", head.classes_))
+    labels = pd.DataFrame({"sentence": list(sentences), "label": names[chances.argmax(1)]})
+    return labels.join(pd.DataFrame(chances, columns=names))

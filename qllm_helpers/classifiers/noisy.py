@@ -20,51 +20,25 @@ from qllm_helpers.photons.noise import Noise
 class NoisyPhotonicClassifier(PhotonicClassifier):
     """A photonic head that predicts with imperfections and shots, whatever it was trained with.
 
-    Unless ``noise_in_training``, training and the choice of the best epoch know nothing of the
-    noise: the frozen weights are those of a `PhotonicClassifier` with the same seed, bit for bit.
-    With it, training sees noise and shots too (with the gradient of infinitely many shots), and the
-    validation accuracy is that of the noisy head. Errors and shots come from `random_state`;
-    predicting twice gives the same labels.
-
+    Unless ``noise_in_training``, the weights are those of a `PhotonicClassifier` with the same
+    seed, bit for bit; with it, training (with the gradient of infinitely many shots) and validation
+    see the noise. Errors and shots come from `random_state`: predicting twice gives the same.
     Parameters are those of `PhotonicClassifier` and `qllm_helpers.photons.noise.Noise`, and
     `n_shots`, the attempts for every sentence; None for infinitely many.
     """
 
-    def __init__(
-        self,
-        n_modes: int = 8,
-        n_photons: int = 2,
-        encoding: str = "dense",
-        hidden_dim: int | None = None,
-        space: str = "fock",
-        readout: str = "probabilities",
-        twin: str | None = None,
-        n_encoders: int | None = None,
-        input_state: tuple | None = None,
-        brightness: float = 1.0,
-        transmittance: float = 1.0,
-        indistinguishability: float = 1.0,
-        g2: float = 0.0,
-        phase_error: float = 0.0,
-        phase_imprecision: float = 0.0,
-        detector: str = "number",
-        post_select: bool = True,
-        n_shots: int | None = None,
-        noise_in_training: bool = False,
-        *,
-        epochs: int = 60,
-        lr: float = 5e-3,
-        batch_size: int = 32,
-        weight_decay: float = 0.0,
-        patience: int | None = None,
-        device: str = "cpu",
-        progress: bool = False,
-        random_state=None,
-    ):
-        self._store(locals())
+    brightness: float = 1.0
+    transmittance: float = 1.0
+    indistinguishability: float = 1.0
+    g2: float = 0.0
+    phase_error: float = 0.0
+    phase_imprecision: float = 0.0
+    detector: str = "number"
+    post_select: bool = True
+    n_shots: int | None = None
+    noise_in_training: bool = False
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
-        """The noisy head, untrained; its noise sleeps unless training sees it."""
         noise = Noise(**self._parameters(Noise.__dataclass_fields__))
         options = {"noise": noise, "n_shots": self.n_shots} | self._circuit()
         head = NoisyPhotonicHead(n_features, n_classes, n_replicas=n_replicas, **options)
@@ -72,7 +46,6 @@ class NoisyPhotonicClassifier(PhotonicClassifier):
         return head
 
     def _set_fitted(self, head, classes, result, r: int = 0) -> None:
-        """Store the outcome of replica `r`, and wake the noise."""
         super()._set_fitted(head, classes, result, r)
         head.quantum.active = True
 
@@ -84,10 +57,7 @@ class NoisyPhotonicClassifier(PhotonicClassifier):
         return twin
 
     def count_parameters(self, X) -> ParameterCount:
-        """Parameters of the ideal head with the same weights: noise adds none.
-
-        The first 512 samples of X (n, d) show which parameters are live, as in every study.
-        """
+        """Parameters of the ideal head; 512 samples of X show which are live, as in a study."""
         ideal = self.ideal()
         live = live_parameters(ideal.module_, X[:512])
         return replace(

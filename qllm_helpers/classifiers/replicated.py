@@ -5,6 +5,7 @@ Features are used as given, in float32: nothing is standardised.
 
 import copy
 from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
 import numpy as np
@@ -19,7 +20,7 @@ from qllm_helpers.training.loop import TrainingOptions, TrainingResult, compute_
 
 
 class TrainedClassifier(ClassifierMixin, BaseEstimator):
-    """What the classifiers of `train` share: how they store parameters and the outcome."""
+    """What the classifiers of `train` share: their constructor and how they keep the outcome."""
 
     #: Key of the figures' colours and markers; a class whose parameters are not counted in the
     #: usual way also has ``count_parameters(X) -> ParameterCount``.
@@ -27,10 +28,11 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
     #: Whether `fit` takes sentences, not their embeddings.
     reads_texts: bool = False
 
-    def _store(self, values: dict) -> None:
-        """Store the constructor's arguments, ``locals()`` there, unchecked as scikit-learn asks."""
-        for name in self._get_param_names():
-            setattr(self, name, values[name])
+    def __init_subclass__(cls, **kwargs):
+        """Write the constructor, which stores the fields unchecked, as scikit-learn asks."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" not in vars(cls):
+            dataclass(eq=False, repr=False)(cls)
 
     def _parameters(self, names: Iterable[str]) -> dict:
         return {name: getattr(self, name) for name in names}
@@ -48,9 +50,8 @@ class TrainedClassifier(ClassifierMixin, BaseEstimator):
 class ReplicatedClassifier(TrainedClassifier):
     """Base class: fits a head with `train` and predicts with it.
 
-    A subclass names its `family`, writes out its own and these parameters in its constructor, which
-    only stores them (``self._store(locals())``), and implements `_build_head`. In its docstring
-    ``{shared}`` stands for what follows.
+    A subclass names its `family`, and its own parameters as the fields of a dataclass, and
+    implements `_build_head`. In its docstring ``{shared}`` stands for what follows.
 
     Parameters
     ----------
@@ -85,6 +86,16 @@ class ReplicatedClassifier(TrainedClassifier):
         At that epoch; NaN without validation data.
     """
 
+    _: KW_ONLY
+    epochs: int = 60
+    lr: float = 5e-3
+    batch_size: int = 32
+    weight_decay: float = 0.0
+    patience: int | None = None
+    device: str = "cpu"
+    progress: bool = False
+    random_state: int | np.random.RandomState | None = None
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         shared = ReplicatedClassifier.__doc__.partition("----------\n")[2].strip()
@@ -95,28 +106,14 @@ class ReplicatedClassifier(TrainedClassifier):
         raise TypeError(f"{type(self).__name__} must define _build_head.")
 
     def _options(self) -> TrainingOptions:
-        """Training options of this estimator; raises ValueError if one is invalid."""
+        """Checked training options."""
         return TrainingOptions(**self._parameters(TrainingOptions.__dataclass_fields__))
 
     def fit(self, X, y, X_val=None, y_val=None):
-        """Fit on (X, y), keeping the weights of the best epoch on (X_val, y_val).
+        """Fit on X (n, d) and y (n,), keeping the weights of the best epoch on (X_val, y_val).
 
-        Parameters
-        ----------
-        X : array (n, d)
-        y : array (n,)
-            Labels of at least two classes.
-        X_val, y_val : arrays (n_val, d) and (n_val,), optional
-            Validation data. Without them the weights of the last epoch are kept.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If the data or a parameter is invalid; before any training.
+        Without validation data the weights of the last epoch are kept. Raises ValueError if the
+        data or a parameter is invalid, before any training.
         """
         X, y = validate_data(self, X, y, dtype=np.float32)
         classes, labels, index = number_labels(y, X_val, y_val)
@@ -127,10 +124,7 @@ class ReplicatedClassifier(TrainedClassifier):
         return self
 
     def decision_logits(self, X) -> np.ndarray:
-        """Logits, float64 (n, C), of samples X (n, d), computed in chunks.
-
-        In double precision, so that a prediction does not depend on how single products round.
-        """
+        """Logits of samples X (n, d): double precision, so that no prediction hangs on rounding."""
         check_is_fitted(self, "module_")
         X = validate_data(self, X, dtype=np.float32, reset=False)
         return compute_logits(copy.deepcopy(self.module_).double(), X)[0].cpu().numpy()
@@ -141,8 +135,8 @@ class ReplicatedClassifier(TrainedClassifier):
 
     def predict(self, X) -> np.ndarray:
         """Predicted labels (n,) of samples X (n, d)."""
-        logits = self.decision_logits(X)
-        return self.classes_[logits.argmax(1)]
+        chosen = self.decision_logits(X).argmax(1)  # refuses before `classes_` is asked for
+        return self.classes_[chosen]
 
 
 def number_labels(y, X_val, y_val) -> tuple[np.ndarray, np.ndarray, tuple]:
@@ -164,7 +158,7 @@ def number_labels(y, X_val, y_val) -> tuple[np.ndarray, np.ndarray, tuple]:
 
 
 def _seed_of(random_state) -> int:
-    """Return an integer random_state itself, or a seed drawn from anything else sklearn accepts."""
+    """An integer itself, or a seed drawn from anything else that scikit-learn accepts."""
     generator = check_random_state(random_state)
     if isinstance(random_state, Integral):
         return int(random_state)
@@ -172,7 +166,7 @@ def _seed_of(random_state) -> int:
 
 
 def _fit_replicas(fits: list[ReplicatedClassifier], X, labels, classes, index, seeds) -> None:
-    """Fit estimators of the same parameters on index arrays (R, n), one seed each, in one run."""
+    """Fit estimators of the same parameters on index arrays (R, n), one seed each."""
     options = fits[0]._options()
     head = fits[0]._build_head(X.shape[-1], len(classes), len(seeds))
     head.reset_parameters(seeds)
@@ -215,8 +209,7 @@ def fit_many(estimator, X, y, splits: Sequence, random_states: Sequence) -> list
     Raises
     ------
     ValueError
-        If the splits differ in size, a training part lacks a class, or the data are invalid; before
-        any training.
+        If splits differ in size, a class is missing, or the data are invalid; before any training.
     """
     splits, seeds = list(splits), [_seed_of(state) for state in random_states]
     if not splits or len(splits) != len(seeds):

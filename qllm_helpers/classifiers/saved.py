@@ -1,7 +1,6 @@
 """Trained heads as files: safetensors with one JSON entry, never anything that can run code.
 
-A file holds the weights, the estimator's parameters and classes, and a SHA-256 over all of it:
-safetensors checks sizes, not contents. Loading gives the same bits back, or one clear error.
+A SHA-256 covers weights and description, since safetensors checks sizes, not contents.
 """
 
 from __future__ import annotations
@@ -24,13 +23,10 @@ from qllm_helpers.training.loop import TrainingResult
 
 FORMAT, VERSION = "qllm-helpers head", 1
 #: Estimators that a file may name, with their modules: nothing else is ever built from one.
-SAVED = {
-    "MLPClassifier": "estimators",
-    "PhotonicClassifier": "estimators",
-    "QubitClassifier": "estimators",
-    "QuadraticFormClassifier": "estimators",
-    "NoisyPhotonicClassifier": "noisy",
-}
+SAVED = dict.fromkeys(
+    ("MLPClassifier", "PhotonicClassifier", "QubitClassifier", "QuadraticFormClassifier"),
+    "estimators",
+) | {"NoisyPhotonicClassifier": "noisy"}
 _SCORES = ("best_epoch_", "validation_accuracy_", "validation_loss_")
 _KEYS = {
     *("format", "version", "estimator", "parameters", "n_features", "classes", "scores"),
@@ -65,29 +61,22 @@ def save_head(
 
     Raises
     ------
-    ValueError
-        If the estimator is of another kind or holds weights that are not finite, or the names do
-        not fit its classes.
-    sklearn.exceptions.NotFittedError
-        If it is not fitted.
+    ValueError, NotFittedError
+        If the estimator is of another kind, not fitted or not finite, or the names do not fit.
     """
-    kind = type(estimator).__name__
+    kind, known = type(estimator).__name__, ", ".join(SAVED)
     if kind not in SAVED or not isinstance(estimator, ReplicatedClassifier):
-        raise ValueError(
-            f"a {kind} cannot be saved; these can: {', '.join(SAVED)}. The linear head is "
-            "MLPClassifier(hidden_dims=())"
-        )
+        raise ValueError(f"a {kind} cannot be saved; these can: {known} (also as a linear head)")
     check_is_fitted(estimator, "module_")
     names = [str(name) for name in (estimator.classes_ if label_names is None else label_names)]
     if len(names) != len(estimator.classes_):
         raise ValueError(f"need {len(estimator.classes_)} label names, got {len(names)}")
-    state = estimator.module_.state_dict()
-    tensors = {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
+    state = sorted(estimator.module_.state_dict().items())
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise ValueError("the head holds NaN or infinity: it is not worth keeping")
-    path = Path(path)
-    write_atomic(path, _content(tensors, _description(estimator, names, short_name(encoder))))
-    return path
+    write_atomic(Path(path), _content(tensors, _description(estimator, names, short_name(encoder))))
+    return Path(path)
 
 
 def load_head(path: str | Path) -> ReplicatedClassifier:
@@ -108,7 +97,17 @@ def load_head(path: str | Path) -> ReplicatedClassifier:
         If there is no such file, or it is damaged, foreign, or of a newer version.
     """
     path = Path(path)
-    tensors, text, digest = _read(path)
+    if not path.is_file():
+        raise DataError(f"there is no file {path}. Write one with save_head()")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            entry = json.loads((file.metadata() or {})[FORMAT])
+        text, digest = entry["head"], entry["sha256"]
+    except (KeyError, TypeError) as error:
+        raise _refused(path, "it holds no head of this package") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _refused(path, "it is no safetensors file, or a damaged one") from error
     if _digest(tensors, text) != digest:
         raise _refused(path, "its content does not fit its SHA-256: it is damaged, or was changed")
     described = json.loads(text)
@@ -127,7 +126,6 @@ def _refused(path: Path, why: str) -> DataError:
 
 
 def _description(estimator, label_names: list[str], encoder: str) -> str:
-    """Canonical JSON of everything but the weights."""
     described = {
         "format": FORMAT,
         "version": VERSION,
@@ -146,14 +144,12 @@ def _description(estimator, label_names: list[str], encoder: str) -> str:
 
 
 def _plain(value):
-    """NumPy numbers and arrays as JSON knows them."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise ValueError(f"a parameter of type {type(value).__name__} cannot be saved: {value!r}")
 
 
 def _digest(tensors: dict[str, torch.Tensor], text: str) -> str:
-    """SHA-256 of description and weights, independent of how the file lays them out."""
     parts = [text.encode()]
     for name in sorted(tensors):
         array = tensors[name].numpy()
@@ -165,21 +161,6 @@ def _content(tensors: dict[str, torch.Tensor], text: str) -> bytes:
     # One entry: safetensors writes several in random order, and the bytes would differ.
     entry = json.dumps({"head": text, "sha256": _digest(tensors, text)}, sort_keys=True)
     return save(tensors, metadata={FORMAT: entry})
-
-
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], str, str]:
-    """Tensors, description and digest of a file; DataError if it is of another kind."""
-    if not path.is_file():
-        raise DataError(f"there is no file {path}. Write one with save_head()")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            entry = json.loads((file.metadata() or {})[FORMAT])
-        return tensors, entry["head"], entry["sha256"]
-    except (KeyError, TypeError) as error:
-        raise _refused(path, "it holds no head of this package") from error
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _refused(path, "it is no safetensors file, or a damaged one") from error
 
 
 def _rebuilt(described: dict, tensors: dict[str, torch.Tensor]) -> ReplicatedClassifier:

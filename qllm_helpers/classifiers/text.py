@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
+
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
 from qllm_helpers import checks
 from qllm_helpers.classifiers.replicated import TrainedClassifier, number_labels
-from qllm_helpers.heads.base import Head
 from qllm_helpers.heads.parameters import ParameterCount, count_parameters
 from qllm_helpers.heads.text import BODIES, Body, TextHead, make_head
 from qllm_helpers.text.encoders import DEFAULT_ENCODER, load_encoder
@@ -19,49 +20,36 @@ __all__ = ["EndToEndClassifier", "EndToEndLinear"]
 
 
 class EndToEndClassifier(TrainedClassifier):
-    """A language model and a head, trained together on sentences.
+    """A language model `encoder` and a head, trained together on sentences.
 
-    First the head is trained (`head_epochs`, `lr`) on the embeddings of the body as it is; then
-    both go on together from there (`epochs`, `lr_together` and `lr_body`). A head that starts at
-    random would spend the few epochs that a body can afford on itself, and pull the body about
-    meanwhile (Kumar et al. 2022, arXiv 2202.10054; the numbers are ours).
-
-    The head is photonic, or its classical `twin` (``"linear"`` has exactly as many parameters);
-    without modes and photons it is a linear map from the embedding to the logits. Of the language
-    model `encoder` the `body` says what is trained: ``"whole"``, ``"low_rank"`` for adapters of
-    rank `rank`, or ``"frozen"``, which leaves out the second stage. `random_state`, an integer, is
-    the seed of weights, adapters, mini-batches and dropout. Attributes are those of
-    `ReplicatedClassifier` after the last stage; ``module_`` is a TextHead.
+    First the head is trained (`head_epochs`, `lr`) on the embeddings of the body as it is, then
+    both together (`epochs`, `lr_together`, `lr_body`): a random head would pull the body about
+    (Kumar et al. 2022, arXiv 2202.10054; the numbers are ours). The head is photonic or its
+    `twin`; without modes and photons it is a linear map. The `body` is trained as a ``"whole"``,
+    by ``"low_rank"`` adapters of rank `rank`, or stays ``"frozen"``. ``module_`` is a TextHead.
     """
 
     family = "photonic"
     reads_texts = True
 
-    def __init__(
-        self,
-        *,
-        n_modes: int | None = 8,
-        n_photons: int | None = 2,
-        twin: str | None = None,
-        body: str = "whole",
-        rank: int = 8,
-        head_epochs: int = 60,
-        epochs: int = 3,
-        lr: float = 5e-3,
-        lr_together: float = 1e-3,
-        lr_body: float = 5e-5,
-        batch_size: int = 32,
-        encoder: str = DEFAULT_ENCODER,
-        progress: bool = False,
-        random_state: int = 0,
-    ):
-        self._store(locals())
+    _: KW_ONLY
+    n_modes: int | None = 8
+    n_photons: int | None = 2
+    twin: str | None = None
+    body: str = "whole"
+    rank: int = 8
+    head_epochs: int = 60
+    epochs: int = 3
+    lr: float = 5e-3
+    lr_together: float = 1e-3
+    lr_body: float = 5e-5
+    batch_size: int = 32
+    encoder: str = DEFAULT_ENCODER
+    progress: bool = False
+    random_state: int = 0
 
     def fit(self, X, y, X_val=None, y_val=None):
-        """Train on n sentences, keeping the weights of the best epoch on validation sentences.
-
-        As `ReplicatedClassifier.fit`; raises DataError if the language model cannot be loaded.
-        """
+        """As `ReplicatedClassifier.fit`, on sentences; DataError if there is no language model."""
         texts = _sentences("X", X, y)
         classes, labels, index = number_labels(y, X_val, y_val)
         if X_val is not None:
@@ -69,7 +57,10 @@ class EndToEndClassifier(TrainedClassifier):
         alone, together = self._options()
         seeds = [checks.integer("random_state", self.random_state, least=0)]
         with isolated_randomness(seeds[0]):
-            body, head = self._parts(len(classes))
+            model = load_encoder(self.encoder)
+            sizes = self._parameters(("n_modes", "n_photons", "twin"))
+            head = make_head(model.get_embedding_dimension(), len(classes), **sizes)
+            body = Body(model, self.body, self.rank)
             positions = body.read(texts)
             body.eval()
             with torch.no_grad():
@@ -82,15 +73,8 @@ class EndToEndClassifier(TrainedClassifier):
         self._set_fitted(whole.eval(), classes, result)
         return self
 
-    def _parts(self, n_classes: int) -> tuple[Body, Head]:
-        """The language model and the head behind it."""
-        model = load_encoder(self.encoder)
-        sizes = self._parameters(("n_modes", "n_photons", "twin"))
-        head = make_head(model.get_embedding_dimension(), n_classes, **sizes)
-        return Body(model, self.body, self.rank), head
-
     def _options(self) -> tuple[TrainingOptions, TrainingOptions]:
-        """Options of the two stages; raises ValueError if a parameter is invalid."""
+        """Checked options of the two stages."""
         checks.choice("body", self.body, BODIES)
         checks.real("lr_body", self.lr_body, open_below=True)
         shared = self._parameters(("batch_size", "progress"))
@@ -98,7 +82,7 @@ class EndToEndClassifier(TrainedClassifier):
         return alone, TrainingOptions(epochs=self.epochs, lr=self.lr_together, **shared)
 
     def predict_proba(self, X) -> np.ndarray:
-        """Class probabilities, float32 (n, C), of n sentences, in the order of ``classes_``."""
+        """Class probabilities, float32 (n, C), of n sentences."""
         check_is_fitted(self, "module_")
         positions = self.module_.body.read(_sentences("X", X))
         return compute_logits(self.module_, positions)[0].softmax(-1).numpy()
@@ -110,8 +94,7 @@ class EndToEndClassifier(TrainedClassifier):
     def count_parameters(self, X=None) -> ParameterCount:
         """Trainable numbers of body (counted with the encoder) and head; X is not used.
 
-        Live and effective counts are left out: they would need the derivative of every logit with
-        respect to every weight of the language model.
+        Live and effective ones would need every logit's derivative by every weight of the body.
         """
         return count_parameters(self.module_)
 
@@ -121,29 +104,13 @@ class EndToEndLinear(EndToEndClassifier):
 
     family = "linear"
 
-    def __init__(
-        self,
-        *,
-        n_modes: int | None = None,
-        n_photons: int | None = None,
-        twin: str | None = None,
-        body: str = "whole",
-        rank: int = 8,
-        head_epochs: int = 60,
-        epochs: int = 3,
-        lr: float = 5e-3,
-        lr_together: float = 1e-3,
-        lr_body: float = 5e-5,
-        batch_size: int = 32,
-        encoder: str = DEFAULT_ENCODER,
-        progress: bool = False,
-        random_state: int = 0,
-    ):
-        self._store(locals())
+    _: KW_ONLY
+    n_modes: int | None = None
+    n_photons: int | None = None
 
 
 def _sentences(name: str, texts, y=None) -> list[str]:
-    """Sentences as a list; ValueError if they are none, or do not have one label each."""
+    """Sentences as a list, refused unless they are some and have one label each."""
     if isinstance(texts, str):
         raise ValueError(f"{name} must be a sequence of sentences; put a single one in a list.")
     texts = list(texts)
