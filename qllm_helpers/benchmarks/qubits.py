@@ -19,9 +19,8 @@ from qllm_helpers.benchmarks.timing import copy_speed, run_benchmark, training_s
 from qllm_helpers.photons.lanes import LANES
 from qllm_helpers.qubits.trainable import SimulatedEncoder
 
-#: Qubits and connectivity of the encoders, one layer each: 10 and 56 blocks of CNOT + RY.
+# Qubits and connectivity of the encoders, one layer each: 10 and 56 blocks of CNOT + RY.
 REGISTERS = ((10, 1), (14, 4))
-N_FEATURES = 384
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class QubitCase:
     def prepare(self) -> Callable[[], None]:
         """What is timed."""
         generator = torch.Generator().manual_seed(0)
-        X = torch.randn(self.n_replicas, self.batch, N_FEATURES, generator=generator)
+        X = torch.randn(self.n_replicas, self.batch, 384, generator=generator)
         encoder = SimulatedEncoder(self.n_qubits, self.connectivity, n_replicas=self.n_replicas)
         if self.engine == "pennylane":
             return _pennylane_step(encoder, X[0])
@@ -60,9 +59,9 @@ def _pennylane_step(encoder: SimulatedEncoder, X: torch.Tensor) -> Callable[[], 
     wires = range(encoder.circuit.n_qubits)
     angles = torch.nn.Parameter(encoder.angles.detach()[0].clone())
 
-    @qml.qnode(
-        qml.device("default.qubit", wires=len(wires)), interface="torch", diff_method="backprop"
-    )
+    device = qml.device("default.qubit", wires=len(wires))
+
+    @qml.qnode(device, interface="torch", diff_method="backprop")
     def circuit(x):
         qml.AmplitudeEmbedding(x, wires=wires, pad_with=0.0, normalize=True)
         for control, target, source in encoder.circuit.gates:
@@ -70,10 +69,7 @@ def _pennylane_step(encoder: SimulatedEncoder, X: torch.Tensor) -> Callable[[], 
             qml.RY(angles[source], target)
         return [qml.expval(qml.PauliZ(wire)) for wire in wires]
 
-    def expectations(x):
-        return torch.stack(circuit(x), dim=-1).to(torch.float32)
-
-    return training_step(expectations, [angles], X)
+    return training_step(lambda x: torch.stack(circuit(x), dim=-1).float(), [angles], X)
 
 
 def standard_cases() -> list[QubitCase]:
@@ -86,12 +82,10 @@ def standard_cases() -> list[QubitCase]:
 
 
 def require_pennylane() -> None:
-    """Raise ModuleNotFoundError, saying what to do, if PennyLane is not installed."""
+    """ModuleNotFoundError if PennyLane is not installed."""
     if find_spec("pennylane") is None:
-        raise ModuleNotFoundError(
-            "PennyLane is needed to compare with: install the extra `test` of this package, or "
-            "leave the qubit circuits out."
-        )
+        message = "PennyLane is missing: install the extra `test`, or leave the qubit circuits out."
+        raise ModuleNotFoundError(message)
 
 
 def state_bytes(case):
@@ -99,8 +93,7 @@ def state_bytes(case):
 
     A block of CNOT + RY reads and writes them once forward; backward, with their gradients, twice.
     """
-    state = 4.0 * 2**case.n_qubits * case.n_replicas * case.batch
-    return 6.0 * case.n_blocks * state
+    return 24.0 * case.n_blocks * 2**case.n_qubits * case.n_replicas * case.batch
 
 
 def with_bandwidth(table: pd.DataFrame, memory: float, cache: dict[int, float]) -> pd.DataFrame:

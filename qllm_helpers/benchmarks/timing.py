@@ -19,8 +19,6 @@ from numba import njit
 
 from qllm_helpers.photons.kernels import fock_tables
 
-_ROWS, _REPEATS = 64, 20_000
-
 
 def training_step(module, parameters, x: torch.Tensor) -> Callable[[], None]:
     """Forward, the loss (outputs times fixed random numbers), backward and Adam."""
@@ -36,8 +34,12 @@ def training_step(module, parameters, x: torch.Tensor) -> Callable[[], None]:
     return step
 
 
-def _peak_mebibytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def clocked(call: Callable, n_threads: int, min_seconds: float):
+    """Torch's `Measurement` of a call, repeated for at least `min_seconds`."""
+    from torch.utils.benchmark import Timer
+
+    timer = Timer("call()", globals={"call": call}, num_threads=n_threads)
+    return timer.blocked_autorange(min_run_time=min_seconds)
 
 
 def measure(case, n_threads: int, min_seconds: float) -> dict:
@@ -45,26 +47,23 @@ def measure(case, n_threads: int, min_seconds: float) -> dict:
 
     `peak_mebibytes`: rise of resident memory; `n_threads`: of torch, our kernels use one.
     """
-    from torch.utils.benchmark import Timer
-
     torch.set_num_threads(n_threads)
     # What the engine loads or compiles at its first call is not the case's.
     replace(case, **case.smallest).prepare()()
-    before = _peak_mebibytes()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     call = case.prepare()
     call()
     call()
-    timer = Timer("call()", globals={"call": call}, num_threads=n_threads)
-    timing = timer.blocked_autorange(min_run_time=min_seconds)
+    timing = clocked(call, n_threads, min_seconds)
     # Before the quantiles are taken: they need megabytes of their own.
-    rise = _peak_mebibytes() - before
+    rise = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {
         **asdict(case),
         **{name: getattr(case, name) for name in case.derived},
         "seconds": timing.median,
         "seconds_iqr": timing.iqr,
         "seconds_per_replica": timing.median / case.n_replicas,
-        "peak_mebibytes": rise,
+        "peak_mebibytes": rise / 1024,
         "n_threads": n_threads,
     }
 
@@ -118,18 +117,10 @@ def _multiply_adds(values, factors, repeats):
                 values[row, lane] = values[row, lane] * factors[row, lane] + factors[row, lane]
 
 
-def _seconds(call: Callable) -> float:
-    """Median time of a call on one core."""
-    from torch.utils.benchmark import Timer
-
-    timer = Timer("call()", globals={"call": call}, num_threads=1)
-    return timer.blocked_autorange(min_run_time=0.5).median
-
-
 def copy_speed(n_floats: int) -> float:
     """Bytes that one core reads and writes in a second when it copies so many float32."""
     source, target = torch.zeros(2, n_floats)
-    return 8.0 * n_floats / _seconds(lambda: target.copy_(source))
+    return 8.0 * n_floats / clocked(lambda: target.copy_(source), 1, 0.5).median
 
 
 def machine_limits() -> dict[str, float]:
@@ -137,14 +128,11 @@ def machine_limits() -> dict[str, float]:
 
     `flops` counts float32 multiply-adds (two each) on rows of 32 lanes in cache, as in the kernel.
     """
-    values = np.zeros((_ROWS, 32), np.float32)
-    factors = np.full((_ROWS, 32), 0.5, np.float32)
+    values, factors = np.zeros((64, 32), np.float32), np.full((64, 32), 0.5, np.float32)
     _multiply_adds(values, factors, 1)
-    seconds = _seconds(lambda: _multiply_adds(values, factors, _REPEATS))
-    return {
-        "flops": 2.0 * values.size * _REPEATS / seconds,
-        "bytes_per_second": copy_speed(1 << 25),
-    }
+    seconds = clocked(lambda: _multiply_adds(values, factors, 20_000), 1, 0.5).median
+    flops = 2.0 * values.size * 20_000 / seconds
+    return {"flops": flops, "bytes_per_second": copy_speed(1 << 25)}
 
 
 def arithmetic(case) -> float:
@@ -157,12 +145,12 @@ def arithmetic(case) -> float:
     return 8.0 * pairs * passes * case.n_replicas * case.batch
 
 
-def output_bytes(case) -> float:
-    """Least traffic of the outputs with main memory in one call, in bytes.
+def output_bytes(case):
+    """Least traffic of the outputs with main memory in one call, in bytes; `case` may be a table.
 
     Complex amplitudes are written and read, probabilities written; training adds their gradients.
     """
-    words = 4 + 1 + (1 + 4 if case.task == "training step" else 0)
+    words = 5 * (1 + (case.task == "training step"))
     return 4.0 * words * case.n_outputs * case.n_replicas * case.batch
 
 
@@ -172,15 +160,9 @@ def with_bounds(table: pd.DataFrame, limits: dict[str, float]) -> pd.DataFrame:
     `bound` names the largest, `over_bound` is the time over their sum (they share one core).
     """
     ours = table[table["engine"] == "ours"]
-    cases = list(ours.itertuples())
-    bounds = pd.DataFrame(
-        {
-            "launch": 0.0,
-            "arithmetic": [arithmetic(case) / limits["flops"] for case in cases],
-            "memory": [output_bytes(case) / limits["bytes_per_second"] for case in cases],
-        },
-        index=ours.index,
-    )
+    bounds = pd.DataFrame({"launch": 0.0}, index=ours.index)
+    bounds["arithmetic"] = [arithmetic(case) / limits["flops"] for case in ours.itertuples()]
+    bounds["memory"] = output_bytes(ours) / limits["bytes_per_second"]
     # launching torch's operations: what the fastest call needs beyond arithmetic and memory
     rest = ours["seconds"] - bounds.sum(axis=1)
     bounds["launch"] = rest.groupby(ours["task"]).transform("min").clip(lower=0)
