@@ -1,4 +1,4 @@
-"""Ratios, bounds and figures of known times; memory kept for the backward pass."""
+"""Ratios and bounds of known times; memory kept for the backward pass."""
 
 from dataclasses import asdict
 
@@ -9,8 +9,6 @@ import torch
 
 from qllm_helpers.benchmarks.layer import Case, standard_cases
 from qllm_helpers.benchmarks.timing import saved_bytes, with_bounds, with_ratios
-from qllm_helpers.figures import speed as figures_speed
-from qllm_helpers.figures.style import save
 from qllm_helpers.photons.kernels import fock_tables, product_of_forms, product_of_forms_reference
 
 
@@ -77,22 +75,3 @@ def test_only_the_forms_are_kept_for_the_backward_pass():
     assert kept == forms.numel() * 8
     indexed = saved_bytes(lambda: product_of_forms_reference(forms, tables))
     assert indexed > 10 * kept
-
-
-def test_figures_draw_what_they_are_given_and_repeat(measured, steps, tmp_path):
-    for attempt in ("first", "second"):
-        drawn = {
-            "ratios": figures_speed.ratio_bars(steps),
-            "growth": figures_speed.growth_panels(measured),
-            "bounds": figures_speed.time_and_bounds(steps),
-        }
-        for name, figure in drawn.items():
-            save(figure, tmp_path / f"{attempt}-{name}.svg")
-    for first in tmp_path.glob("first-*.svg"):
-        second = first.with_name(first.name.replace("first", "second"))
-        assert first.read_bytes() == second.read_bytes(), first.name
-    assert [text.get_text() for text in drawn["ratios"].axes[0].texts][:8] == ["80"] * 8
-    assert len(drawn["growth"].axes) == 4
-    assert len(drawn["bounds"].axes) == 2
-    with pytest.raises(ValueError, match="no ratio"):
-        figures_speed.ratio_bars(pd.DataFrame({"n_modes": [2]}))
