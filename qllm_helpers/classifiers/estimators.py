@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 from qllm_helpers.classifiers.replicated import ReplicatedClassifier, fit_many, plain_fields
 from qllm_helpers.heads.base import Head, MLPHead
-from qllm_helpers.heads.options import QubitOptions
+from qllm_helpers.heads.qubit import TWINS, QuadraticFormHead, QubitHead, QubitOptions
 
 __all__ = [
     "MLPClassifier",
@@ -96,7 +96,7 @@ class PhotonicClassifier(ReplicatedClassifier):
     readout : {"probabilities", "occupation"}
         What the readout sees: output probabilities, or mean photon numbers of the modes.
     twin : str or None
-        Classical stand-in for the quantum layer, one of `qllm_helpers.heads.twins.TWINS`.
+        Classical stand-in for the quantum layer, one of `qllm_helpers.heads.photonic.TWINS`.
     n_encoders : int or None
         If given, that many parallel layers of `n_modes` modes feed a second stage.
     input_state : sequence of int or None
@@ -182,7 +182,7 @@ class QubitClassifier(plain_fields(QubitOptions), _EvenClassifier):
         The number of ``padding="constant"``, in units of the embedding's norm where that is 1.
     twin : {None, "frozen", "quadratic"}
         Stand-in: angles that stay at their random start, or classical quadratic forms with as many
-        parameters as this head (`qllm_helpers.heads.twins`).
+        parameters as this head (`qllm_helpers.heads.qubit`).
     {shared}
     """
 
@@ -190,10 +190,6 @@ class QubitClassifier(plain_fields(QubitOptions), _EvenClassifier):
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return the head or its twin, untrained."""
-        # Here, because numba takes a second to import and the classical heads need none of it.
-        from qllm_helpers.heads.qubit import TWINS, QubitHead
-        from qllm_helpers.heads.twins import QuadraticFormHead
-
         if self.twin not in TWINS:
             raise ValueError(f"twin must be one of {TWINS}, not {self.twin!r}.")
         options = {name: getattr(self, name) for name in QubitOptions.__dataclass_fields__}
@@ -221,6 +217,4 @@ class QuadraticFormClassifier(_EvenClassifier):
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         """Return the head, untrained."""
-        from qllm_helpers.heads.twins import QuadraticFormHead
-
         return QuadraticFormHead(n_features, n_classes, self.n_forms, self.n_inputs, n_replicas)

@@ -9,7 +9,7 @@ import numpy as np
 from qllm_helpers.classifiers.estimators import PhotonicClassifier
 from qllm_helpers.classifiers.replicated import plain_fields
 from qllm_helpers.heads.base import Head, select_replica
-from qllm_helpers.heads.noisy import NoisyPhotonicHead
+from qllm_helpers.heads.photonic import NoisyPhotonicHead
 from qllm_helpers.photons.noise import Noise
 
 __all__ = ["NoisyPhotonicClassifier", "count_ideal"]

@@ -33,8 +33,8 @@ class EndToEndClassifier(ClassifierMixin, BaseEstimator):
     n_modes, n_photons : int or None
         Size of a photonic head; both None for a linear map from the embedding to the logits.
     twin : str or None
-        Classical stand-in for the photonic layer, see `qllm_helpers.heads.twins`; ``"linear"`` has
-        exactly as many parameters.
+        Classical stand-in for the photonic layer, see `qllm_helpers.heads.photonic.TWINS`;
+        ``"linear"`` has exactly as many parameters.
     body : {"whole", "low_rank", "frozen"}
         What of the language model is trained: all of it, adapters, or nothing.
     rank : int

@@ -20,7 +20,7 @@ from qllm_helpers.classifiers.estimators import (
     fit_many,
 )
 from qllm_helpers.classifiers.noisy import NoisyPhotonicClassifier
-from qllm_helpers.heads.options import QubitOptions
+from qllm_helpers.heads.qubit import QubitOptions
 from qllm_helpers.photons.noise import Noise
 
 SMALL_MLP = MLPClassifier(hidden_dims=(16,), dropout=0.1, epochs=15)

@@ -9,8 +9,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from qllm_helpers import count_parameters
 from qllm_helpers.classifiers.estimators import QuadraticFormClassifier, QubitClassifier, fit_many
 from qllm_helpers.heads.base import select_replica
-from qllm_helpers.heads.qubit import PAPER_PARAMETERS, PAPER_READINGS, QubitHead
-from qllm_helpers.heads.twins import QuadraticFormHead
+from qllm_helpers.heads.qubit import PAPER_PARAMETERS, PAPER_READINGS, QuadraticFormHead, QubitHead
 from qllm_helpers.studies.grid import load_units
 from qllm_helpers.studies.registry import registered
 
