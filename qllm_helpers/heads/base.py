@@ -43,8 +43,7 @@ def fill(
     They are drawn in float64 and then rounded, so heads of either precision start alike.
     """
     for r, generator in enumerate(generators):
-        drawn = draw(weights.shape[1:], generator=generator, dtype=torch.float64)
-        weights[r] = change(drawn)
+        weights[r] = change(draw(weights.shape[1:], generator=generator, dtype=torch.float64))
 
 
 class Head(nn.Module):
@@ -85,10 +84,7 @@ class Head(nn.Module):
         check_weights(self.n_replicas, self.n_classes)
 
     def reset_parameters(self, seeds: Sequence[int]) -> None:
-        """Draw all weights anew, replica r from a generator seeded with ``seeds[r]`` alone.
-
-        ValueError if there is not exactly one seed, a non-negative integer, per replica.
-        """
+        """Draw all weights anew, replica r from a generator seeded with ``seeds[r]`` alone."""
         seeds = [int(seed) for seed in seeds]
         if len(seeds) != self.n_replicas:
             raise ValueError(f"need one seed per replica: {self.n_replicas}, got {len(seeds)}.")
@@ -208,11 +204,9 @@ class DrawingModule(nn.Module):
 
 
 class ReplicaDropout(DrawingModule):
-    """Inverted dropout with probability p and a generator for each replica.
+    """Inverted dropout with probability p and a generator for each replica."""
 
-    With the global one of ``torch.nn.Dropout`` masks would depend on the number of replicas.
-    """
-
+    # With torch.nn.Dropout's global generator masks would depend on the number of replicas.
     def __init__(self, p: float):
         super().__init__()
         if not 0.0 <= p < 1.0:
@@ -231,10 +225,8 @@ class ReplicaDropout(DrawingModule):
             return X
         generators = self.streams()
         if len(generators) != X.shape[0]:
-            raise ValueError(
-                f"dropout is seeded for {len(generators)} replicas but got {X.shape[0]}: "
-                "call reset_parameters first."
-            )
+            found = f"for {len(generators)} replicas, not {X.shape[0]}"
+            raise ValueError(f"dropout is seeded {found}: call reset_parameters first.")
         # Masks are drawn on the CPU, whatever the device, so the same seed gives the same masks.
         uniform = torch.empty(X.shape, dtype=torch.float32)
         for row, generator in zip(uniform, generators, strict=True):
@@ -244,10 +236,7 @@ class ReplicaDropout(DrawingModule):
 
 
 class MLPHead(Head):
-    """Fully connected network, ReLU and dropout after each hidden layer; () is the linear head.
-
-    The defaults are the network of the earlier reproduction (768-100-50-2, dropout 0.2).
-    """
+    """Fully connected network of the earlier reproduction; () is the linear head."""
 
     def __init__(
         self,

@@ -48,8 +48,8 @@ class MerlinHead(Head):
         super().__init__(n_features, n_classes, n_replicas)
         if self.n_replicas != 1:
             raise ValueError(
-                f"MerlinHead holds one circuit, not n_replicas={n_replicas}: train the seeds one "
-                "after the other, or use PhotonicHead, which computes the same function."
+                f"MerlinHead holds one circuit, not n_replicas={n_replicas}: use PhotonicHead, "
+                "which computes the same function."
             )
         options = {"space": space, "input_state": input_state}
         self._options = {"n_modes": n_modes, "n_photons": n_photons, **options}

@@ -82,11 +82,9 @@ def trainable(module: nn.Module) -> dict[str, Tensor]:
 
 
 def jacobians(module: nn.Module, X: Tensor) -> Iterator[Tensor]:
-    """Gradients of every logit of a few samples at a time: (classes, samples, trainable numbers).
-
-    A head is expanded to one replica per sample, so one backward pass per class gives the gradients
-    of all samples. Any other module is asked sample by sample.
-    """
+    """Gradients of all logits of a few samples at a time: (classes, samples, trainable numbers)."""
+    # A head is expanded to one replica per sample, so one backward pass per class gives the
+    # gradients of all samples. Any other module is asked sample by sample.
     expandable = isinstance(module, Head)
     numbers = sum(parameter.numel() for parameter in module.parameters())
     chunk = max(1, min(256, _EXPANDED_NUMBERS // max(1, numbers))) if expandable else 1
@@ -144,10 +142,7 @@ def dimensions(X: Tensor) -> int:
 
 
 def ranks_on_data(module: nn.Module, X: Tensor, live: dict[str, np.ndarray]) -> dict[str, int]:
-    """Rank of the Jacobian on `X` (n, d), in total and of each part's live columns.
-
-    The module is in float64 and evaluation mode.
-    """
+    """Rank of the Jacobian of a float64 module on `X` (n, d), in total and of each part."""
     keep = torch.from_numpy(np.concatenate([mask.reshape(-1) for mask in live.values()]))
     part_of = np.repeat([name.split(".")[0] for name in live], [m.sum() for m in live.values()])
     jacobian = torch.cat([chunk[..., keep].flatten(0, 1) for chunk in jacobians(module, X)])
@@ -354,21 +349,19 @@ def count_parameters(model, X=None) -> ParameterCount:
     ----------
     model : fitted estimator, Pipeline, Head, or torch module
         Of a head the first replica is counted; of a pipeline the last step. Frozen parameters do
-        not count. Any linear scikit-learn model counts as its coefficients and intercepts (a linear
-        SVC in its primal form). An SVC with another kernel counts as its dual coefficients and
-        intercepts; the paper counts its support vectors instead (``n_support_.sum()``), although a
-        support vector is data and no parameter. For a precomputed kernel, X holds the kernel
-        values of data with all training samples.
+        not count. Any linear scikit-learn model counts as its coefficients and intercepts, an SVC
+        with another kernel as its dual coefficients and intercepts (the paper counts its support
+        vectors instead, which are data).
     X : array (n, d), optional
-        Data on which parameters are live and effective. As many logits (n times C) as parameters
-        are needed for the rank not to be limited by the data. Unless the head is photonic or a
-        twin, needs memory for n times C times live parameters in float64.
+        Data on which parameters are live and effective; with fewer logits (n times C) than
+        parameters they limit the rank. For a precomputed kernel, its values with all training
+        samples. Unless the head is photonic or a twin, needs memory for n times C times live
+        parameters in float64.
 
     Returns
     -------
     ParameterCount
-        Live and effective are None without X. Live is None for kernel SVCs: all that is counted
-        of them is live.
+        Live and effective are None without X. Live is None for kernel SVCs, of which all is live.
 
     Raises
     ------
@@ -389,6 +382,6 @@ def count_parameters(model, X=None) -> ParameterCount:
     if isinstance(model, BaseEstimator) and linear:
         return _count_linear(np.atleast_2d(model.coef_), X)
     raise TypeError(
-        f"cannot count the parameters of {type(model).__name__}: pass a fitted estimator of this "
-        "package, a torch module, or a fitted scikit-learn linear model or SVC."
+        f"cannot count the parameters of {type(model).__name__}: pass a torch module, or a fitted "
+        "estimator of this package, linear model of scikit-learn or SVC."
     )

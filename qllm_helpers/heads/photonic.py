@@ -195,10 +195,9 @@ def _check_options(encoding, hidden_dim, readout, twin, n_encoders) -> None:
 
 
 class NoisyLayer(DrawingModule):
-    """A `PhotonicLayer`, which holds the weights, seen through imperfections and shots.
+    """A `PhotonicLayer`, which holds the weights, seen through imperfections while ``active``.
 
-    `n_shots` are attempts for every sentence, None infinitely many. Unless ``active``, this is
-    `layer` itself.
+    `n_shots` are attempts for every sentence, None infinitely many.
     """
 
     def __init__(self, layer: PhotonicLayer, noise: Noise, n_shots: int | None = None) -> None:
@@ -227,11 +226,7 @@ class NoisyLayer(DrawingModule):
 
 
 class NoisyPhotonicHead(PhotonicHead):
-    """`PhotonicHead` with a `NoisyLayer` in the middle: the same weights from the same seed.
-
-    Sizes and options are those of `PhotonicHead`; ValueError unless a single photonic layer is
-    there whose probabilities are read.
-    """
+    """`PhotonicHead` with a `NoisyLayer` in the middle: the same weights from the same seed."""
 
     def __init__(self, *sizes: int, noise: Noise, n_shots: int | None = None, **options) -> None:
         super().__init__(*sizes, **options)

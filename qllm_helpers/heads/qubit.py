@@ -162,10 +162,10 @@ class TwoModules(nn.Module):
 
 
 class QubitHead(Head):
-    """The paper's head: simulated quantum encoders, re-uploading circuit, linear output layer.
+    """The paper's head, with `QubitOptions`: encoders, re-uploading circuit, linear output layer.
 
-    `options` are those of `QubitOptions`; `frozen` angles, those of a twin, stay at their random
-    start. ValueError for impossible options, or embeddings that do not fit.
+    `frozen` angles, those of a twin, stay at their random start. ValueError for embeddings that do
+    not fit.
     """
 
     def __init__(
@@ -235,10 +235,7 @@ class QuadraticForms(nn.Module):
 
 
 class QuadraticFormHead(Head):
-    """Quadratic forms and a linear map: logits x^T A_c x / x^T x + b_c of rank `n_forms`.
-
-    The forms see `n_inputs` fixed random directions; None for the whole embedding.
-    """
+    """`QuadraticForms` and a linear map: logits x^T A_c x / x^T x + b_c of rank `n_forms`."""
 
     def __init__(
         self,
@@ -256,10 +253,8 @@ class QuadraticFormHead(Head):
 
     @classmethod
     def like(cls, head: QubitHead, n_replicas: int = 1) -> QuadraticFormHead:
-        """The twin with a form for each latent value of `head`, and at most as many parameters.
-
-        With the most random directions that allow it: less than one parameter a form is missing.
-        """
+        """The twin with a form for each latent value of `head`, and at most as many parameters."""
+        # with the most random directions that allow it: less than one parameter a form is missing
         total = sum(p.numel() for p in head.parameters()) // head.n_replicas
         forms = head.options.latent_size
         left = total - (forms + 1) * head.n_classes

@@ -89,7 +89,7 @@ def noise_table(
 ) -> pd.DataFrame:
     """Accuracy of `trained_heads` on devices, to whose seeds those of the heads are added.
 
-    Also `agreement` with the class of the exact head and the root mean square `latent_error`.
+    Also `agreement` with the exact head's classes and the root mean square `latent_error`.
     """
     from tqdm.auto import tqdm
 
