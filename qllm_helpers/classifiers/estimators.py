@@ -147,9 +147,6 @@ class QubitClassifier(_EvenClassifier):
     twin: str | None = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
-        # Here, because numba takes a second to import and the classical heads need none of it.
-        from qllm_helpers.heads.qubit import QuadraticFormHead
-
         checks.choice("twin", self.twin, TWINS)
         options = self._parameters(QubitOptions.__dataclass_fields__)
         if self.twin == "quadratic":
