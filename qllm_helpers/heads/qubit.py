@@ -199,7 +199,7 @@ class QubitHead(Head):
 
 
 class QuadraticForms(nn.Module):
-    """K forms (v_k . P x)^2 / |P x|^2, (R, B, d) to (R, B, K): trainable vectors (R, p, K).
+    """K forms ``(v_k . P x)^2 / |P x|^2``, (R, B, d) to (R, B, K): trainable vectors (R, p, K).
 
     The p = `n_inputs` orthonormal directions P are random and fixed, so that the number of
     parameters is that of a `QubitHead`; None for the embedding itself.
