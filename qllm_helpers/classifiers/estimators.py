@@ -3,7 +3,7 @@
 from qllm_helpers import checks
 from qllm_helpers.classifiers.replicated import ReplicatedClassifier
 from qllm_helpers.heads.base import Head, MLPHead
-from qllm_helpers.heads.options import QubitOptions
+from qllm_helpers.heads.qubit import TWINS, QuadraticFormHead, QubitHead, QubitOptions
 
 
 class MLPClassifier(ReplicatedClassifier):
@@ -43,7 +43,7 @@ class PhotonicClassifier(ReplicatedClassifier):
     readout : {"probabilities", "occupation"}
         What the readout sees: output probabilities, or mean photon numbers of the modes.
     twin : str or None
-        Classical stand-in for the quantum layer, one of `qllm_helpers.heads.twins.TWINS`.
+        Classical stand-in for the quantum layer, one of `qllm_helpers.heads.photonic.TWINS`.
     n_encoders : int or None
         If given, that many parallel layers of `n_modes` modes feed a second stage.
     input_state : sequence of int or None
@@ -147,10 +147,6 @@ class QubitClassifier(_EvenClassifier):
     twin: str | None = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
-        # Here, because numba takes a second to import and the classical heads need none of it.
-        from qllm_helpers.heads.qubit import TWINS, QubitHead
-        from qllm_helpers.heads.twins import QuadraticFormHead
-
         checks.choice("twin", self.twin, TWINS)
         options = self._parameters(QubitOptions.__dataclass_fields__)
         if self.twin == "quadratic":
@@ -171,6 +167,5 @@ class QuadraticFormClassifier(_EvenClassifier):
     n_inputs: int | None = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
-        from qllm_helpers.heads.twins import QuadraticFormHead
 
         return QuadraticFormHead(n_features, n_classes, self.n_forms, self.n_inputs, n_replicas)

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from qllm_helpers.classifiers.estimators import PhotonicClassifier
 from qllm_helpers.heads.base import Head, select_replica
-from qllm_helpers.heads.noisy import NoisyPhotonicHead
 from qllm_helpers.heads.parameters import (
     ParameterCount,
     PartCount,
@@ -14,6 +13,7 @@ from qllm_helpers.heads.parameters import (
     effective_parameters,
     live_parameters,
 )
+from qllm_helpers.heads.photonic import NoisyPhotonicHead
 from qllm_helpers.photons.noise import Noise
 
 

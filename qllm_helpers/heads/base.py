@@ -1,23 +1,13 @@
 """What heads are built of: layers that compute many replicas (seeds) side by side.
 
-A head maps embeddings of shape (R, B, d) to logits of shape (R, B, C): R replicas, each with its
-own weights and its own batch of B samples. Stacking replicas turns twenty small matrix products
-into one batched product, which makes twenty seeds cost far less than twenty runs (our choice).
-
-Three conventions hold for every head and every module inside one:
-
-* every parameter has a leading replica dimension; a buffer has one only if its name is listed in
-  the class attribute ``replica_buffers`` of the module that registers it;
-* a module that holds random weights has ``reset_parameters(generators)`` and draws the weights of
-  replica r from ``generators[r]`` alone, so a replica is the same alone and among others;
-* the parts of a head are called ``encoder``, ``quantum`` and ``readout`` (those that exist), which
-  is how parameters are attributed to parts.
+Stacking R replicas turns R small matrix products into one batched product, which makes twenty seeds
+cost far less than twenty runs (our choice).
 """
 
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -41,12 +31,31 @@ def check_weights(n_replicas: int, *sizes: int) -> None:
     )
 
 
+@torch.no_grad()
+def fill(
+    weights: Tensor,
+    generators: Sequence[torch.Generator],
+    change: Callable[[Tensor], Tensor] = lambda drawn: drawn,
+    draw: Callable[..., Tensor] = torch.randn,
+) -> None:
+    """Fill replica r of weights (R, ...) from ``generators[r]`` with numbers that `change` maps.
+
+    They are drawn in float64 and then rounded, so heads of either precision start alike.
+    """
+    for r, generator in enumerate(generators):
+        weights[r] = change(draw(weights.shape[1:], generator=generator, dtype=torch.float64))
+
+
 class Head(nn.Module):
     """Base class of all heads: (R, B, d) embeddings to (R, B, C) logits.
 
-    A subclass builds its parts (``encoder``, ``quantum``, ``readout``), implements ``forward``
-    unless the parts are applied one after the other, and ends its constructor with
-    ``self.reset_parameters(range(n_replicas))``.
+    A subclass builds its parts, called ``encoder``, ``quantum`` and ``readout`` (those that exist;
+    parameters are counted by these names), implements ``forward`` unless the parts are applied one
+    after the other, and ends its constructor with ``self.reset_parameters(range(n_replicas))``.
+    Every parameter has a leading replica dimension; a buffer has one only if the module that
+    registers it names it in ``replica_buffers``. A module that holds random weights has
+    ``reset_parameters(generators)`` and draws replica r from ``generators[r]`` alone, so a replica
+    is the same alone and among others.
 
     Parameters
     ----------
@@ -75,10 +84,7 @@ class Head(nn.Module):
         check_weights(self.n_replicas, self.n_classes)
 
     def reset_parameters(self, seeds: Sequence[int]) -> None:
-        """Draw all weights anew, replica r from a generator seeded with ``seeds[r]`` alone.
-
-        ValueError if there is not exactly one seed, a non-negative integer, per replica.
-        """
+        """Draw all weights anew, replica r from a generator seeded with ``seeds[r]`` alone."""
         seeds = [int(seed) for seed in seeds]
         if len(seeds) != self.n_replicas:
             raise ValueError(f"need one seed per replica: {self.n_replicas}, got {len(seeds)}.")
@@ -101,12 +107,10 @@ class Head(nn.Module):
 
 
 class _ThinProduct(torch.autograd.Function):
-    """X (R, B, n_in) times weight (R, n_in, n_out) with few outputs.
+    """X (R, B, n_in) times weight (R, n_in, n_out) with few outputs."""
 
-    Batched products are two to eight times slower when a factor is a few columns wide than when the
-    same factor is a few rows high (measured), so both products with such a factor are turned round.
-    """
-
+    # Batched products are two to eight times slower when a factor is a few columns wide than when
+    # it is a few rows high (measured), so both products with such a factor are turned round.
     @staticmethod
     def forward(context, X, weight):
         context.save_for_backward(X, weight)
@@ -148,19 +152,11 @@ class ReplicaLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(self.n_replicas, 1, self.n_out)) if bias else None
         self.reset_parameters([torch.Generator().manual_seed(r) for r in range(self.n_replicas)])
 
-    @torch.no_grad()
     def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
-        """Draw weights and bias uniformly from ±1/sqrt(n_in), as ``torch.nn.Linear`` does.
-
-        Draws are float64 and then rounded, so heads of either precision start alike.
-        """
+        """Draw weights and bias uniformly from ±1/sqrt(n_in), as ``torch.nn.Linear`` does."""
         bound = 1.0 / math.sqrt(self.n_in)
-        for parameter in (self.weight, self.bias):
-            if parameter is None:
-                continue
-            for r, generator in enumerate(generators):
-                draw = torch.rand(parameter.shape[1:], generator=generator, dtype=torch.float64)
-                parameter[r].copy_(draw.mul_(2.0).sub_(1.0).mul_(bound))
+        for parameter in self.parameters():
+            fill(parameter, generators, lambda u: u.mul_(2.0).sub_(1.0).mul_(bound), torch.rand)
 
     def forward(self, X: Tensor) -> Tensor:
         """Map (R, B, n_in) to (R, B, n_out)."""
@@ -168,13 +164,13 @@ class ReplicaLinear(nn.Module):
             # samples that all replicas share: one product instead of R
             weight = self.weight.movedim(0, 1).flatten(1)
             product = (X[0] @ weight).unflatten(1, (self.n_replicas, self.n_out)).movedim(1, 0)
-            return product if self.bias is None else product + self.bias
-        if self.n_out <= _THIN:
+        elif self.n_out <= _THIN:
             product = _ThinProduct.apply(X, self.weight)
-            return product if self.bias is None else product + self.bias
-        if self.bias is None:
+        elif self.bias is None:
             return torch.bmm(X, self.weight)
-        return torch.baddbmm(self.bias, X, self.weight)
+        else:
+            return torch.baddbmm(self.bias, X, self.weight)
+        return product if self.bias is None else product + self.bias
 
     def extra_repr(self) -> str:
         sizes = f"n_replicas={self.n_replicas}, n_in={self.n_in}, n_out={self.n_out}"
@@ -182,10 +178,7 @@ class ReplicaLinear(nn.Module):
 
 
 class DrawingModule(nn.Module):
-    """A module that draws while it computes, replica r from a stream of its own.
-
-    Copies leave the streams out: they start anew from their seeds.
-    """
+    """Draws while it computes, replica r from a stream of its own; in a copy they start anew."""
 
     def __init__(self):
         super().__init__()
@@ -211,12 +204,9 @@ class DrawingModule(nn.Module):
 
 
 class ReplicaDropout(DrawingModule):
-    """Inverted dropout with probability p whose masks come from each replica's own generator.
+    """Inverted dropout with probability p and a generator for each replica."""
 
-    ``torch.nn.Dropout`` draws one mask for the whole batch from the global generator, so the mask
-    of a replica would depend on how many others train beside it.
-    """
-
+    # With torch.nn.Dropout's global generator masks would depend on the number of replicas.
     def __init__(self, p: float):
         super().__init__()
         if not 0.0 <= p < 1.0:
@@ -235,10 +225,8 @@ class ReplicaDropout(DrawingModule):
             return X
         generators = self.streams()
         if len(generators) != X.shape[0]:
-            raise ValueError(
-                f"dropout is seeded for {len(generators)} replicas but got {X.shape[0]}; "
-                "call reset_parameters on the head with one seed per replica."
-            )
+            found = f"for {len(generators)} replicas, not {X.shape[0]}"
+            raise ValueError(f"dropout is seeded {found}: call reset_parameters first.")
         # Masks are drawn on the CPU, whatever the device, so the same seed gives the same masks.
         uniform = torch.empty(X.shape, dtype=torch.float32)
         for row, generator in zip(uniform, generators, strict=True):
@@ -248,10 +236,7 @@ class ReplicaDropout(DrawingModule):
 
 
 class MLPHead(Head):
-    """Fully connected network with ReLU and dropout after each hidden layer; () is the linear head.
-
-    The defaults are the network of the earlier reproduction (768-100-50-2, dropout 0.2).
-    """
+    """Fully connected network of the earlier reproduction; () is the linear head."""
 
     def __init__(
         self,
@@ -270,8 +255,8 @@ class MLPHead(Head):
         check_weights(self.n_replicas, *sizes)
         layers = []
         for n_in, n_out in itertools.pairwise(widths):
-            layers += [ReplicaLinear(self.n_replicas, n_in, n_out), nn.ReLU()]
-            layers += [ReplicaDropout(dropout)]
+            linear = ReplicaLinear(self.n_replicas, n_in, n_out)
+            layers += [linear, nn.ReLU(), ReplicaDropout(dropout)]
         if layers:
             self.encoder = nn.Sequential(*layers)
         self.readout = ReplicaLinear(self.n_replicas, widths[-1], self.n_classes)
@@ -281,8 +266,7 @@ class MLPHead(Head):
 def _take_replicas(head: Head, indices: Sequence[int]) -> Head:
     """Deep copy of `head` whose replicas are `indices` (repeats allowed)."""
     # The memo hands deepcopy the already sliced tensors, so the full stack is never duplicated.
-    memo: dict[int, object] = {}
-    index = list(indices)
+    memo, index = {}, list(indices)
     for module in head.modules():
         for parameter in module.parameters(recurse=False):
             sliced = parameter.detach()[index]
@@ -307,8 +291,5 @@ def select_replica(head: Head, replica: int) -> Head:
 
 
 def expand_replica(head: Head, replica: int, n_copies: int) -> Head:
-    """A head whose `n_copies` replicas are all copies of replica `replica` of `head`.
-
-    With one replica per sample, one backward pass gives per-sample gradients.
-    """
+    """A head whose `n_copies` replicas are all copies of replica `replica` of `head`."""
     return _take_replicas(head, [replica] * checks.integer("n_copies", n_copies))

@@ -1,8 +1,6 @@
-"""A head whose quantum part is a `merlin.QuantumLayer`, for the one training loop.
+"""`PhotonicHead` with a `merlin.QuantumLayer` in the middle, for the one training loop.
 
-It is `PhotonicHead` with MerLin in the middle: the same weights from the same seed and the same
-function, at MerLin's speed and with MerLin's options (noise, shots, processors). The book starts
-from it and then swaps the fast engine in. MerLin itself is imported when a head is built.
+The book starts from it and then swaps the fast engine in. MerLin is imported when a head is built.
 """
 
 from __future__ import annotations
@@ -13,19 +11,24 @@ import torch
 from torch import Tensor
 
 from qllm_helpers import checks
-from qllm_helpers.heads.base import Head, ReplicaLinear
+from qllm_helpers.heads.base import Head, ReplicaLinear, select_replica
 from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
 
 
-class MerlinHead(Head):
-    """Linear map to phases, `merlin.QuantumLayer`, linear map of the probabilities to logits.
+@torch.no_grad()
+def _copy_weights(source: Head, target: Head) -> None:
+    """Copy weights by name; MerLin's phases have no replica dimension."""
+    theirs = dict(source.named_parameters())
+    for name, ours in target.named_parameters():
+        ours.copy_(theirs[name].view_as(ours))
 
-    The circuit is that of `PhotonicLayer`, a single one: `n_replicas` is only taken to be refused.
-    `noise` is a `perceval.NoiseModel`; with lost or additional photons, `post_select` divides the
-    probabilities of the head's outputs by their sum. MerLin fixes the precision when the layer is
-    built, so ``.double()`` on a finished head is not enough: give a `dtype`. MerLin's phases have
-    no replica dimension; what is built on `select_replica` needs ``head.to_photonic()``.
+
+class MerlinHead(Head):
+    """Linear map to phases, one `merlin.QuantumLayer`, linear map of its probabilities to logits.
+
+    With lost or additional photons (`noise`, a `perceval.NoiseModel`) `post_select` divides the
+    probabilities of the outputs by their sum. The `dtype` is fixed when MerLin's layer is built.
     """
 
     def __init__(
@@ -45,8 +48,8 @@ class MerlinHead(Head):
         super().__init__(n_features, n_classes, n_replicas)
         if self.n_replicas != 1:
             raise ValueError(
-                f"MerlinHead holds one circuit, not n_replicas={n_replicas}: train the seeds one "
-                "after the other, or use PhotonicHead, which computes the same function."
+                f"MerlinHead holds one circuit, not n_replicas={n_replicas}: use PhotonicHead, "
+                "which computes the same function."
             )
         options = {"space": space, "input_state": input_state}
         self._options = {"n_modes": n_modes, "n_photons": n_photons, **options}
@@ -83,23 +86,21 @@ class MerlinHead(Head):
         circuit = {name: getattr(layer, name) for name in names}
         options = {"noise": noise, "post_select": post_select, "dtype": layer.left.dtype}
         converted = cls(head.n_features, head.n_classes, **circuit, **options)
-        converted._copy_weights(head, replica)
+        _copy_weights(select_replica(head, replica), converted)
         return converted
 
     def to_photonic(self) -> PhotonicHead:
         """The same weights and function with the fast engine (R = 1); noise is left behind."""
         head = PhotonicHead(self.n_features, self.n_classes, **self._options)
         head = head.to(self.encoder.weight.dtype)
-        shapes = {name: weights.shape for name, weights in head.named_parameters()}
-        ours = self.named_parameters()
-        head.load_state_dict({name: weights.reshape(shapes[name]) for name, weights in ours})
+        _copy_weights(self, head)
         return head
 
     def reset_parameters(self, seeds: Sequence[int]) -> None:
         """Draw all weights anew: those that a `PhotonicHead` draws from the same seed."""
         fresh = self.to_photonic()
         fresh.reset_parameters(seeds)
-        self._copy_weights(fresh, 0)
+        _copy_weights(fresh, self)
 
     def forward(self, X: Tensor) -> Tensor:
         """Map embeddings (1, B, d) to logits (1, B, C)."""
@@ -113,10 +114,9 @@ class MerlinHead(Head):
 
     @torch.no_grad()
     def logits_on(self, processor, X: Tensor, n_shots: int) -> Tensor:
-        """Logits (B, C) of embeddings (B, d), with the circuit on a processor.
+        """Logits (B, C) of embeddings (B, d), the circuit on a `merlin.MerlinProcessor`.
 
-        The processor is a `merlin.MerlinProcessor`; each embedding is one circuit with `n_shots`
-        kept shots. The linear maps are computed here.
+        Each embedding is one circuit with `n_shots` kept shots; the linear maps are computed here.
         """
         from qllm_helpers.photons.merlin import processor_probabilities
 
@@ -127,9 +127,3 @@ class MerlinHead(Head):
     def take_replicas(self, indices: Sequence[int]) -> None:
         """Refuse to copy replicas: MerLin's phases have no replica dimension."""
         raise ValueError("A MerlinHead holds one circuit: call to_photonic() on it first.")
-
-    @torch.no_grad()
-    def _copy_weights(self, head: PhotonicHead, replica: int) -> None:
-        theirs = dict(head.named_parameters())
-        for name, ours in self.named_parameters():
-            ours.copy_(theirs[name][replica].view_as(ours))

@@ -1,14 +1,11 @@
 """How many parameters a head has, how many act on data, and how many independent ones there are.
 
-* *nominal*: trainable numbers, what papers print;
-* *live*: those that change some logit of some sample, to first order;
-* *effective*: the rank of the Jacobian of the logits with respect to the parameters, that is, the
-  number of directions in parameter space that change the function on the data.
-
 The distinction is ours; the earlier reproduction prints nominal counts, of which most are dead.
 """
 
 import copy
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
@@ -21,26 +18,36 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
-from qllm_helpers.heads.base import Head, expand_replica
-from qllm_helpers.heads.rank import (
-    LIVE_TOLERANCE,
-    PARTS,
-    dimensions,
-    generic_ranks,
-    has_generic_ranks,
-    jacobians,
-    matrix_rank,
-    ranks_on_data,
-    trainable,
-)
+from qllm_helpers.heads.base import Head, ReplicaLinear, expand_replica
+from qllm_helpers.heads.photonic import ClassicalTwin, SubsetEncoder
+from qllm_helpers.photons.layer import PhotonicLayer
+
+PARTS = ("encoder", "quantum", "readout")
+# A gradient that is zero by construction (a phase behind the last beam splitter) comes out as
+# float64 rounding, some 1e-16 of the largest one; real ones are far above 1e-12 of it.
+_LIVE_TOLERANCE = 1e-12
+# Measured gap for photonic heads on sentences: most genuine singular values are above 1e-10 of the
+# largest, those that are zero by construction come out below 1e-13, and after mixing, which now
+# and then is ill-conditioned, up to 2e-12. The cut lies between.
+_RANK_TOLERANCE = 1e-11
+# At inputs and weights that are chosen for it the gap is wider: in all heads of the studies the
+# genuine ones are above 6e-9, the others below 1e-12.
+_GENERIC_TOLERANCE = 1e-10
+# Matrices up to this many rows or columns: singular values, in a second.
+_SMALL = 600
+# Numbers in the weights of one expanded head: 160 MB in float64.
+_EXPANDED_NUMBERS = 20_000_000
+# Numbers through which a head may read the embedding: the matrix has the square of it as columns.
+_WIDEST = 40
+# Samples on which a parameter of an analytic head shows whether it is live.
+_PROBES = 16
 
 
 @dataclass(frozen=True)
 class PartCount:
     """A number of parameters, in total and by part of the head.
 
-    For effective counts each part is the rank of its own columns; the total may be smaller than
-    their sum, because parts can undo each other.
+    Effective parts, each the rank of its own columns, may add up to more: they can undo each other.
     """
 
     total: int
@@ -51,11 +58,193 @@ class PartCount:
 
 @dataclass(frozen=True)
 class ParameterCount:
-    """Nominal, live and effective parameters; the last two are None if they were not determined."""
+    """Parameters of a head; what was not determined is None.
+
+    Attributes
+    ----------
+    nominal : PartCount
+        Trainable numbers, what papers print.
+    live : PartCount or None
+        Those that change some logit of some sample, to first order.
+    effective : PartCount or None
+        Rank of the Jacobian of the logits with respect to the parameters, that is, the number of
+        directions in parameter space that change the function on the data.
+    """
 
     nominal: PartCount
     live: PartCount | None = None
     effective: PartCount | None = None
+
+
+def trainable(module: nn.Module) -> dict[str, Tensor]:
+    """Trainable parameters by name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def jacobians(module: nn.Module, X: Tensor) -> Iterator[Tensor]:
+    """Gradients of all logits of a few samples at a time: (classes, samples, trainable numbers)."""
+    # A head is expanded to one replica per sample, so one backward pass per class gives the
+    # gradients of all samples. Any other module is asked sample by sample.
+    expandable = isinstance(module, Head)
+    numbers = sum(parameter.numel() for parameter in module.parameters())
+    chunk = max(1, min(256, _EXPANDED_NUMBERS // max(1, numbers))) if expandable else 1
+    for samples in X.split(chunk):
+        copies = expand_replica(module, 0, len(samples)) if expandable else module
+        logits = copies(samples[:, None] if expandable else samples).reshape(len(samples), -1)
+        options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+        rows = []
+        for column in logits.sum(0):
+            gradients = torch.autograd.grad(column, list(trainable(copies).values()), **options)
+            rows.append(torch.cat([one.reshape(len(samples), -1) for one in gradients], 1))
+        yield torch.stack(rows)
+
+
+def _largest(module: nn.Module, X: Tensor) -> Tensor:
+    """Largest gradient of any logit of any sample, of every trainable number."""
+    return reduce(torch.maximum, (jac.abs().amax((0, 1)) for jac in jacobians(module, X)))
+
+
+def _unit_columns(matrix: Tensor) -> Tensor:
+    """Columns scaled to one length: that changes no rank, and lets weak features count."""
+    return nn.functional.normalize(matrix, dim=0, eps=torch.finfo(matrix.dtype).tiny)
+
+
+def _gaussian(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def matrix_rank(matrix: Tensor, tolerance: float = _RANK_TOLERANCE) -> int:
+    """Number of singular values above `tolerance` of the largest, columns scaled to one length."""
+    if matrix.numel() == 0:
+        return 0
+    # Unscaled features that are nearly zero would sink genuine directions into the rounding.
+    scaled = _unit_columns(matrix)
+    if min(scaled.shape) <= _SMALL:
+        values = _singular_values(scaled)
+    else:
+        # At a fifth of the time: mixed with a Gaussian matrix, the diagonal of R drops from the
+        # singular values' scale to rounding at the rank (Demmel, Dumitriu and Holtz, Numer. Math.
+        # 108, 2007).
+        mixed = scaled @ _gaussian(scaled.shape[1], scaled.shape[1])
+        values = torch.linalg.qr(mixed, mode="r").R.diagonal().abs()
+    return int((values > tolerance * values.max()).sum())
+
+
+def _singular_values(matrix: Tensor) -> Tensor:
+    if matrix.shape[0] > matrix.shape[1]:
+        matrix = torch.linalg.qr(matrix, mode="r").R
+    return torch.linalg.svdvals(matrix)
+
+
+def dimensions(X: Tensor) -> int:
+    """Number of independent affine functions on samples (n, d): the rank of X and ones."""
+    return matrix_rank(torch.cat([X, torch.ones(len(X), 1, dtype=X.dtype)], 1))
+
+
+def ranks_on_data(module: nn.Module, X: Tensor, live: dict[str, np.ndarray]) -> dict[str, int]:
+    """Rank of the Jacobian of a float64 module on `X` (n, d), in total and of each part."""
+    keep = torch.from_numpy(np.concatenate([mask.reshape(-1) for mask in live.values()]))
+    part_of = np.repeat([name.split(".")[0] for name in live], [m.sum() for m in live.values()])
+    jacobian = torch.cat([chunk[..., keep].flatten(0, 1) for chunk in jacobians(module, X)])
+    ranks = {part: matrix_rank(jacobian[:, torch.from_numpy(part_of == part)]) for part in PARTS}
+    return {"total": matrix_rank(jacobian)} | ranks
+
+
+def _input_map(module: nn.Module) -> ReplicaLinear | None:
+    """The affine map through which alone an analytic head reads the embedding, if it has one."""
+    analytic = isinstance(module, Head) and type(module).forward is Head.forward
+    if not analytic or any(isinstance(part, nn.ReLU) for part in module.modules()):
+        return None
+    encoder = getattr(module, "encoder", None)
+    first = encoder.read if isinstance(encoder, SubsetEncoder) else encoder
+    ends = (first, getattr(module, "readout", None))
+    return first if all(isinstance(e, ReplicaLinear) and e.bias is not None for e in ends) else None
+
+
+def has_generic_ranks(module: nn.Module) -> bool:
+    """Whether :func:`generic_ranks` can count a module: an analytic head behind a narrow map."""
+    first = _input_map(module)
+    return first is not None and first.n_out <= _WIDEST
+
+
+def _spread_copy(head: Head, n_inputs: int) -> Head:
+    """Copy of a head with `n_inputs` inputs and weights at which rounding hides no direction."""
+    copy = expand_replica(head, 0, 1).to("cpu", torch.float64).eval()
+    copy.reset_parameters([0])
+    first = _input_map(copy)
+    # Standard normal inputs give phases with a deviation of two radians: all of the circle.
+    weight = 2 * torch.linalg.qr(_gaussian(first.n_out, n_inputs)).Q.T
+    first.weight, first.n_in = nn.Parameter(weight[None].clone()), n_inputs
+    copy.n_features = n_inputs
+    generator = torch.Generator().manual_seed(1)
+    for layer in copy.modules():
+        # Interferometers near balance mix all modes; with phases from the whole circle, twelve
+        # modes have directions of 1e-13 of the largest. Twins turn phases without stretching.
+        if isinstance(layer, PhotonicLayer):
+            for phases in (layer.left.data, layer.right.data):
+                phases.uniform_(1.0, 2.0, generator=generator)
+        if isinstance(layer, ClassicalTwin):
+            for matrix in (layer.first.data, layer.second.data):
+                matrix.copy_(torch.linalg.qr(matrix.normal_(generator=generator)).Q)
+    copy.readout.requires_grad_(False)
+    return copy
+
+
+@torch.no_grad()
+def _features(head: Head, X: Tensor) -> Tensor:
+    """What the last linear map reads, (n, N)."""
+    features, quantum = head.encoder(X[None]), getattr(head, "quantum", None)
+    return (features if quantum is None else quantum(features))[0]
+
+
+def _readout_basis(features: Tensor) -> Tensor:
+    """Orthonormal basis of the span of the features and one."""
+    centred = features - features.mean(0)
+    lengths = centred.norm(dim=0)
+    constant = lengths <= _GENERIC_TOLERANCE * features.norm(dim=0)
+    centred = centred / lengths.masked_fill(constant, math.inf)
+    spanning = torch.cat([centred, torch.full_like(centred[:, :1], len(centred) ** -0.5)], 1)
+    Q, R = torch.linalg.qr(spanning @ _gaussian(spanning.shape[1], spanning.shape[1]))
+    sizes = R.diagonal().abs()
+    return Q[:, : int((sizes > _GENERIC_TOLERANCE * sizes.max()).sum())]
+
+
+def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
+    """Rank of the Jacobian of an analytic head at all weights and data but exceptional ones.
+
+    One number for all seeds and all embeddings with the same number of :func:`dimensions` and
+    enough samples, since logits that are analytic in weights and inputs span a space of functions.
+    """
+    # The head reads x only through h numbers a(x) = W x + b. Gradients for W are g_j(a) x_i, and
+    # directions of x that a(x) does not contain multiply functions of a alone; so each of them
+    # adds the rank of (g_1, ..., g_h), and only the h inputs a need to be looked at.
+    n_inputs = max(1, min(_input_map(head).n_out, n_dimensions - 1))
+    head = _spread_copy(head, n_inputs)
+    probes = _gaussian(_PROBES, n_inputs)
+    largest = _largest(head, probes)
+    live = largest > _LIVE_TOLERANCE * max(largest.max(), _features(head, probes).abs().max())
+    # rows of two classes may be multiples of each other, so every class alone has enough
+    X = _gaussian(head.readout.n_in + int(live.sum()) + 32, n_inputs)
+    columns = torch.cat(list(jacobians(head, X)), 1)[:, :, live]
+    weights = trainable(head)
+    names = np.repeat(list(weights), [p.numel() for p in weights.values()])[live.numpy()]
+
+    def rank(start: str, end: str = "") -> int:
+        mask = np.array([name.startswith(start) and name.endswith(end) for name in names], bool)
+        return matrix_rank(columns[:, :, torch.from_numpy(mask)].flatten(0, 1), _GENERIC_TOLERANCE)
+
+    # Columns of the last linear map are the features it reads, once for each class; the others
+    # are projected on the complement of their span, twice because the first leaves rounding.
+    basis = _readout_basis(_features(head, X))
+    rest = _unit_columns(columns.flatten(0, 1)).reshape(columns.shape)
+    for _ in range(2):
+        rest = rest - basis @ (basis.mT @ rest)
+    # columns had length one: a column that was inside the span must not be scaled up again
+    beside = int((_singular_values(rest.flatten(0, 1)) > _GENERIC_TOLERANCE).sum())
+    further = (n_dimensions - 1 - n_inputs) * rank("encoder", "bias")
+    ranks = {"encoder": further + rank("encoder"), "quantum": rank("quantum")}
+    ranks["readout"] = head.n_classes * basis.shape[1]
+    return {"total": further + ranks["readout"] + beside} | ranks
 
 
 def _as_double(module: nn.Module, X) -> tuple[nn.Module, Tensor]:
@@ -70,26 +259,13 @@ def _as_double(module: nn.Module, X) -> tuple[nn.Module, Tensor]:
 
 
 def live_parameters(module: nn.Module, X) -> dict[str, np.ndarray]:
-    """Which parameters act on data: those with a non-zero gradient of some logit of some sample.
+    """Which numbers of a head's first replica, or a module, have a gradient on some of X (n, d).
 
-    Parameters
-    ----------
-    module : Head (its first replica), or a module that maps (n, d) to logits (n, C)
-    X : array (n, d)
-
-    Returns
-    -------
-    dict of bool arrays
-        By parameter name, in the shape of the parameter without its replica dimension.
-
-    Raises
-    ------
-    ValueError
-        If X is not finite or has the wrong shape.
+    Masks by parameter name, without the replica dimension; ValueError for an impossible X.
     """
     module, X = _as_double(module, X)
-    largest = reduce(torch.maximum, (jac.abs().amax((0, 1)) for jac in jacobians(module, X)))
-    threshold = LIVE_TOLERANCE * float(largest.max())
+    largest = _largest(module, X)
+    threshold = _LIVE_TOLERANCE * float(largest.max())
     weights, first = trainable(module), int(isinstance(module, Head))
     peaks = largest.split([weight.numel() for weight in weights.values()])
     return {
@@ -99,13 +275,10 @@ def live_parameters(module: nn.Module, X) -> dict[str, np.ndarray]:
 
 
 def effective_parameters(module: nn.Module, X, live: dict[str, np.ndarray]) -> PartCount:
-    """Rank of the Jacobian, in total and of each part's columns, of parameters that are `live`.
+    """Rank of the Jacobian, in total and of each part's columns, with :func:`live_parameters`.
 
-    Of an analytic head (a photonic one, any of its twins) it is the same for all weights and data
-    but exceptional ones, and is found without a large matrix
-    (:func:`qllm_helpers.heads.rank.generic_ranks`); so all seeds of a head have one count. Of
-    any other module, and on fewer logits than live parameters, the Jacobian itself is factorised.
-    Arguments are those of :func:`live_parameters`, and what it returns.
+    With enough samples :func:`generic_ranks` gives an analytic head, photonic or twin, one count
+    for all seeds without a large matrix; otherwise the Jacobian itself is factorised.
     """
     module, X = _as_double(module, X)
     number = sum(int(mask.sum()) for mask in live.values())
@@ -116,10 +289,8 @@ def effective_parameters(module: nn.Module, X, live: dict[str, np.ndarray]) -> P
 
 def _by_part(counts: dict[str, int]) -> PartCount:
     """Add up counts of named parameters by the first component of the name."""
-    parts = dict.fromkeys(PARTS, 0)
-    for name, count in counts.items():
-        if (part := name.split(".")[0]) in parts:
-            parts[part] += count
+    named = [(name.split(".")[0], count) for name, count in counts.items()]
+    parts = {part: sum(count for name, count in named if name == part) for part in PARTS}
     return PartCount(sum(counts.values()), **parts)
 
 
@@ -137,27 +308,21 @@ def _count_module(module: nn.Module, X) -> ParameterCount:
 def _count_linear(coefficients: np.ndarray, X) -> ParameterCount:
     """Count a linear model whose decision function is X @ coef.T + intercept."""
     n_outputs, n_features = coefficients.shape
-    nominal = n_outputs * (n_features + 1)
-    if X is None:
-        return ParameterCount(PartCount(nominal, readout=nominal))
-    X = np.asarray(X, dtype=np.float64)
-    if X.ndim != 2 or X.shape[1] != n_features:
-        raise ValueError(f"X must be (n, {n_features}), got {X.shape}.")
-    # The gradient of an output is the sample itself, and one for the intercept.
-    design = np.hstack([X, np.ones((len(X), 1))])
-    peaks = np.abs(design).max(0)
-    live = n_outputs * int((peaks > LIVE_TOLERANCE * peaks.max()).sum())
-    rank = n_outputs * matrix_rank(torch.from_numpy(design))
-    return ParameterCount(*(PartCount(n, readout=n) for n in (nominal, live, rank)))
+    counts = [n_outputs * (n_features + 1)]
+    if X is not None:
+        X = np.asarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != n_features:
+            raise ValueError(f"X must be (n, {n_features}), got {X.shape}.")
+        # The gradient of an output is the sample itself, and one for the intercept.
+        peaks = np.append(np.abs(X).max(0), 1)
+        live = int((peaks > _LIVE_TOLERANCE * peaks.max()).sum())
+        counts += [n_outputs * live, n_outputs * dimensions(torch.from_numpy(X))]
+    return ParameterCount(*(PartCount(n, readout=n) for n in counts))
 
 
 def _count_kernel_machine(svc: SVC, X) -> ParameterCount:
-    """Count the numbers that fitting a kernel SVC determines.
-
-    They are the dual coefficients of the support vectors (one per other class) and an intercept
-    per pair of classes; the vectors themselves are training data. The decision value of a pair is
-    linear in its own: its gradients are the kernel values of the pair's support vectors, and one.
-    """
+    """Count the numbers that fitting a kernel SVC determines; support vectors are data."""
+    # the dual coefficients, one per other class, and an intercept per pair of classes
     number = svc.dual_coef_.size + svc.intercept_.size
     nominal = PartCount(number, readout=number)
     if X is None:
@@ -169,10 +334,11 @@ def _count_kernel_machine(svc: SVC, X) -> ParameterCount:
         kernel = pairwise_kernels(
             X, svc.support_vectors_, metric=svc.kernel, filter_params=True, **options
         )
-    columns = np.split(kernel, np.cumsum(svc.n_support_)[:-1], axis=1)
-    ones = np.ones((len(kernel), 1))
-    designs = (np.hstack([*pair, ones]) for pair in combinations(columns, 2))
-    rank = sum(matrix_rank(torch.from_numpy(design)) for design in designs)
+    # The decision value of a pair is linear in its own numbers: its gradients are the kernel
+    # values of the pair's support vectors, and one.
+    columns = np.split(kernel.astype(np.float64), np.cumsum(svc.n_support_)[:-1], axis=1)
+    pairs = combinations(columns, 2)
+    rank = sum(dimensions(torch.from_numpy(np.hstack(pair))) for pair in pairs)
     return ParameterCount(nominal, effective=PartCount(rank, readout=rank))
 
 
@@ -183,21 +349,19 @@ def count_parameters(model, X=None) -> ParameterCount:
     ----------
     model : fitted estimator, Pipeline, Head, or torch module
         Of a head the first replica is counted; of a pipeline the last step. Frozen parameters do
-        not count. Any linear scikit-learn model counts as its coefficients and intercepts (a linear
-        SVC in its primal form). An SVC with another kernel counts as its dual coefficients and
-        intercepts; the paper counts its support vectors instead (``n_support_.sum()``), although a
-        support vector is data and no parameter. For a precomputed kernel, X holds the kernel
-        values of data with all training samples.
+        not count. Any linear scikit-learn model counts as its coefficients and intercepts, an SVC
+        with another kernel as its dual coefficients and intercepts (the paper counts its support
+        vectors instead, which are data).
     X : array (n, d), optional
-        Data on which parameters are live and effective. As many logits (n times C) as parameters
-        are needed for the rank not to be limited by the data. Unless the head is photonic or a
-        twin, needs memory for n times C times live parameters in float64.
+        Data on which parameters are live and effective; with fewer logits (n times C) than
+        parameters they limit the rank. For a precomputed kernel, its values with all training
+        samples. Unless the head is photonic or a twin, needs memory for n times C times live
+        parameters in float64.
 
     Returns
     -------
     ParameterCount
-        Live and effective are None without X. Live is None for kernel SVCs: all that is counted
-        of them is live.
+        Live and effective are None without X. Live is None for kernel SVCs, of which all is live.
 
     Raises
     ------
@@ -218,6 +382,6 @@ def count_parameters(model, X=None) -> ParameterCount:
     if isinstance(model, BaseEstimator) and linear:
         return _count_linear(np.atleast_2d(model.coef_), X)
     raise TypeError(
-        f"cannot count the parameters of {type(model).__name__}: pass a fitted estimator of this "
-        "package, a torch module, or a fitted scikit-learn linear model or SVC."
+        f"cannot count the parameters of {type(model).__name__}: pass a torch module, or a fitted "
+        "estimator of this package, linear model of scikit-learn or SVC."
     )

@@ -1,31 +1,41 @@
-"""Heads around the photonic layer: embedding -> phases -> Fock probabilities -> logits."""
+"""Heads around the photonic layer: embedding -> phases -> Fock probabilities -> logits.
+
+A quantum head has to beat classical twins before its advantage can be called quantum (the "ablation
+twins" of Bowles et al., *Better than classical?*, arXiv 2403.07059; the maps are our choice).
+"""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from qllm_helpers import checks
-from qllm_helpers.heads.base import Head, ReplicaLinear
-from qllm_helpers.heads.twins import TWINS, CosineTwin, LinearTwin
+from qllm_helpers.heads.base import DrawingModule, Head, ReplicaLinear, fill
 from qllm_helpers.photons.layer import PhotonicLayer
+from qllm_helpers.photons.noise import Noise, draw_features, perturb, recorded
 
-ENCODINGS = ("dense", "subset")
-READOUTS = ("probabilities", "occupation")
+#: The twins, and what takes the place of the photonic layer.
+TWINS = {
+    None: "nothing: the photonic layer itself",
+    "distinguishable": "the same interferometers, photons that do not interfere with each other",
+    "frozen": "the same interferometers at their random start, never trained",
+    "cosine": "cosines and sines of linear combinations of the phases",
+    "linear": "a linear map (two square factors) of the phases",
+    "identity": "the phases themselves: the head is a linear map of rank m",
+}
+# Streams of random numbers of one seed: the chip's own errors, and everything drawn for a sentence.
+_CHIP, _SENTENCES = 2, 3
 
 
 class SubsetEncoder(nn.Module):
-    """The earlier reproduction's encoding: a wide linear map of which few outputs are used.
+    """The encoding of the earlier reproduction, that is, of MerLin 0.1: sigmoid, sums over subsets.
 
-    Linear(d -> h), sigmoid, and phase j = pi * (sum of the features in subset j), where subset j
-    has feature i if bit i of the integer j + 1 is set: {0}, {1}, {0, 1}, {2}, ... The last mode
-    gets no phase. With 8 modes only features 0, 1 and 2 of the 100 are ever read: MerLin 0.1's
-    SERIES encoder does this, and it is kept to reproduce the published parameter counts. The rows
-    of the linear map that no phase reads are parameters, but their products would be multiplied by
-    zero and are not computed. The width h must be at least ceil(log2(m)).
+    Phase j is pi times the sum of the features i whose bit is set in j + 1; the last mode has none.
     """
 
     def __init__(self, n_replicas: int, n_features: int, n_modes: int, hidden_dim: int = 100):
@@ -34,6 +44,8 @@ class SubsetEncoder(nn.Module):
         hidden_dim = checks.integer(f"hidden_dim for {n_modes} modes", hidden_dim, needed)
         self.read = ReplicaLinear(n_replicas, n_features, needed)
         if hidden_dim > needed:
+            # Rows that no phase reads (97 of 100 with 8 modes) are parameters, kept for the
+            # published counts; their products would be multiplied by zero and are not computed.
             self.unread = ReplicaLinear(n_replicas, n_features, hidden_dim - needed)
         member = torch.zeros(needed, n_modes)
         subset = torch.arange(1, n_modes)
@@ -57,14 +69,40 @@ class Occupation(nn.Module):
         return probabilities @ self._occupations
 
 
+class ClassicalTwin(nn.Module):
+    """Phases (R, B, m) to features (R, B, N) by matrices A, B (R, m, m), as large as meshes.
+
+    out_t = (1 + t . B A phi) / N for every output state t ("linear"), or ("cosine") with
+    the frequencies of n photons: (1 + (cos(t . A phi) + sin(t . B phi)) / 2) / N.
+    """
+
+    def __init__(self, layer: PhotonicLayer, kind: str) -> None:
+        super().__init__()
+        self.n_replicas, self.n_outputs, self.kind = layer.n_replicas, layer.n_outputs, kind
+        shape = (layer.n_replicas, layer.n_modes, layer.n_modes)
+        self.first, self.second = nn.Parameter(torch.empty(shape)), nn.Parameter(torch.empty(shape))
+        states = torch.tensor(layer.basis, dtype=torch.float32)
+        self.register_buffer("_occupations", states, persistent=False)
+
+    def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw normal entries of variance 1 / m, so that a phase keeps its scale."""
+        for matrix in (self.first, self.second):
+            fill(matrix, generators, lambda drawn: drawn / math.sqrt(drawn.shape[0]))
+
+    def forward(self, phases: Tensor) -> Tensor:
+        mixed = torch.bmm(phases, self.first)
+        if self.kind == "linear":
+            return (1 + torch.bmm(mixed, self.second) @ self._occupations.mT) / self.n_outputs
+        waves = torch.cos(mixed @ self._occupations.mT)
+        waves = waves + torch.sin(torch.bmm(phases, self.second) @ self._occupations.mT)
+        return (1 + waves / 2) / self.n_outputs
+
+
 class TwoStage(nn.Module):
     """E photonic layers side by side, whose mean photon numbers are the phases of one more.
 
-    The photonic counterpart of the paper's two modules (Sec. "multi sQE"): E encoders of m modes
-    give a latent vector of E m mean photon numbers; times pi / n they are the phases of a layer
-    with E m modes. Both the latent vector and the second layer's mean photon numbers are read, as
-    the paper's output layer reads its latent vector and the measured qubit. How E outputs are
-    merged is not stated there; concatenation is our choice.
+    The counterpart of the paper's two modules (Sec. "multi sQE"), whose merging of E outputs it
+    leaves open: we concatenate. Both stages are read, (R, B, E m) radians to (R, B, 2 E m) photons.
     """
 
     def __init__(self, layer_options: dict, n_encoders: int) -> None:
@@ -75,27 +113,21 @@ class TwoStage(nn.Module):
         second = PhotonicLayer(**wide)
         self.first = nn.ModuleList(PhotonicLayer(**layer_options) for _ in range(n_encoders))
         self.occupation = Occupation(self.first[0].basis)
-        self.n_modes, self.n_photons = n_modes, second.n_photons
-        self.second = second
+        self.n_modes, self.second = n_modes, second
         self.second_occupation = Occupation(second.basis)
         self.n_outputs = 2 * n_encoders * n_modes
 
     def forward(self, phases: Tensor) -> Tensor:
-        """Map phases (R, B, E m) in radians to mean photon numbers (R, B, 2 E m)."""
-        parts = phases.split(self.n_modes, dim=2)
-        latent = torch.cat(
-            [self.occupation(layer(part)) for layer, part in zip(self.first, parts, strict=True)],
-            dim=2,
-        )
-        second = self.second_occupation(self.second(latent * (math.pi / self.n_photons)))
-        return torch.cat([latent, second], dim=2)
+        pairs = zip(self.first, phases.split(self.n_modes, dim=2), strict=True)
+        latent = torch.cat([self.occupation(layer(part)) for layer, part in pairs], dim=2)
+        second = self.second(latent * (math.pi / self.second.n_photons))
+        return torch.cat([latent, self.second_occupation(second)], dim=2)
 
 
 class PhotonicHead(Head):
     """Linear map to phases, photonic layer (or its classical twin), linear map to logits.
 
-    The options are described in `PhotonicClassifier`; ValueError for an unknown or impossible one,
-    or for options that contradict each other.
+    `PhotonicClassifier` describes the options; ValueError if they are impossible or contradictory.
     """
 
     def __init__(
@@ -143,16 +175,15 @@ def _quantum_part(
     if twin == "identity":
         return None, layer.n_modes
     layer.requires_grad_(twin != "frozen")
-    replaced = {"cosine": CosineTwin, "linear": LinearTwin}.get(twin)
-    part = layer if replaced is None else replaced(layer)
+    part = ClassicalTwin(layer, twin) if twin in ("cosine", "linear") else layer
     if readout == "occupation":
         return nn.Sequential(part, Occupation(layer.basis)), layer.n_modes
     return part, layer.n_outputs
 
 
 def _check_options(encoding, hidden_dim, readout, twin, n_encoders) -> None:
-    checks.choice("encoding", encoding, ENCODINGS)
-    checks.choice("readout", readout, READOUTS)
+    checks.choice("encoding", encoding, ("dense", "subset"))
+    checks.choice("readout", readout, ("probabilities", "occupation"))
     checks.choice("twin", twin, TWINS)
     if hidden_dim is not None and encoding == "dense":
         raise ValueError("hidden_dim belongs to encoding='subset'; leave it None for 'dense'.")
@@ -161,3 +192,55 @@ def _check_options(encoding, hidden_dim, readout, twin, n_encoders) -> None:
     checks.integer("n_encoders", n_encoders)
     if encoding != "dense" or twin is not None or readout != "probabilities":
         raise ValueError("n_encoders needs encoding='dense' and the default readout and twin.")
+
+
+class NoisyLayer(DrawingModule):
+    """A `PhotonicLayer`, which holds the weights, seen through imperfections while ``active``.
+
+    `n_shots` are attempts for every sentence, None infinitely many.
+    """
+
+    def __init__(self, layer: PhotonicLayer, noise: Noise, n_shots: int | None = None) -> None:
+        super().__init__()
+        self.layer, self.noise, self.active = layer, noise, True
+        self.n_shots = None if n_shots is None else checks.integer("n_shots", n_shots)
+        self._seeds = list(range(layer.n_replicas))
+
+    def _seed_from(self, generator: torch.Generator) -> int:
+        # without drawing from it: the layer's weights stay those of the ideal head with this seed
+        return generator.initial_seed()
+
+    def _stream(self, seed: int) -> np.random.Generator:
+        return np.random.default_rng([seed, _SENTENCES])
+
+    def forward(self, phases: Tensor) -> Tensor:
+        """Map phases (R, B, m) in radians to frequencies (R, B, N) of the layer's outputs."""
+        if not self.active or (self.noise.is_ideal and self.n_shots is None):
+            return self.layer(phases)
+        # the same errors every time: a generator anew for each chip, which sets its two meshes
+        chips = [np.random.default_rng([seed, _CHIP]) for seed in self._seeds]
+        chip = tuple(perturb(m, self.noise, chips) for m in (self.layer.left, self.layer.right))
+        phases = perturb(phases, self.noise, self.streams())
+        probabilities = recorded(self.layer, phases, self.noise, chip)
+        return draw_features(probabilities, self.n_shots, self.noise.post_select, self.streams())
+
+
+class NoisyPhotonicHead(PhotonicHead):
+    """`PhotonicHead` with a `NoisyLayer` in the middle: the same weights from the same seed."""
+
+    def __init__(self, *sizes: int, noise: Noise, n_shots: int | None = None, **options) -> None:
+        super().__init__(*sizes, **options)
+        if not isinstance(self.quantum, PhotonicLayer):
+            raise ValueError(
+                "Only a single photonic layer whose probabilities are read can be noisy: leave out "
+                "readout, n_encoders and the twins that run on a computer."
+            )
+        self.quantum = NoisyLayer(self.quantum, noise, n_shots)
+        self.reset_parameters(range(self.n_replicas))
+
+    def ideal(self) -> PhotonicHead:
+        """The head with the same weights (the same tensors) and a perfect machine."""
+        head = copy.copy(self)
+        head._modules = {**self._modules, "quantum": self.quantum.layer}
+        head.__class__ = PhotonicHead
+        return head

@@ -1,8 +1,7 @@
 """A head whose first part is the language model itself, so that gradients reach its weights.
 
 The training loop knows samples as rows of numbers; here a row holds one number, the position of a
-sentence among those that the body has read, and the body turns it into an embedding with its
-gradient.
+sentence among those that the body has read.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ class Body(nn.Module):
     """A sentence transformer as the first part of a head: positions (1, B, 1) to (1, B, d).
 
     The SentenceTransformer `model` is changed: its weights are trained, or adapters of the query
-    and value maps of every layer are put into it (Hu et al. 2021). The scale of the adapters is
-    their `rank`, so that a product of factors is added as it is (our choice).
+    and value maps of every layer are put into it (Hu et al. 2021).
     """
 
     def __init__(self, model, trained: str = "whole", rank: int = 8) -> None:
@@ -36,9 +34,9 @@ class Body(nn.Module):
             rank = checks.integer("rank", rank)
             from peft import LoraConfig
 
-            targets = ["query", "value"]
-            adapters = LoraConfig(r=rank, lora_alpha=rank, lora_dropout=0.0, target_modules=targets)
-            model.add_adapter(adapters)
+            # with this scale the product of factors is added as it is (our choice)
+            options = {"lora_alpha": rank, "lora_dropout": 0.0}
+            model.add_adapter(LoraConfig(r=rank, target_modules=["query", "value"], **options))
         else:
             for name, parameter in model.named_parameters():
                 # the pooler behind the last layer is left over from pre-training: nothing reads it
@@ -80,10 +78,9 @@ class Body(nn.Module):
 
 
 class TextHead(Head):
-    """A body and a head (R = 1) behind it, which reads the embeddings.
+    """A body, which joins the encoder, and the parts of a head (R = 1) that reads its embeddings.
 
-    The head's parts become those of this head, and the body joins the encoder. `lr_ratio` is the
-    learning rate of the body in units of the head's.
+    `lr_ratio` is the learning rate of the body in units of the head's.
     """
 
     def __init__(self, body: Body, head: Head, lr_ratio: float) -> None:

@@ -1,9 +1,7 @@
-"""The paper's two circuits as lists of gates.
+"""The paper's two circuits (Kim et al., arXiv 2504.08732, Figs. 2 and 3) as lists of gates.
 
-Source: Kim et al., arXiv 2504.08732 (the ansatz of its Fig. 2, the two modules of its Fig. 3). What
-the paper leaves open is an option here, and the default is our choice: `boundary`, whether a layer
-of gates closes around the register ("ring") or stops ("open"); and `reuploads`, whether the
-re-uploading blocks have angles of their own ("own") or one set ("shared").
+What it leaves open is an option, by default our choice: `boundary`, whether a layer closes around
+the register ("ring", "open"); `reuploads`, whether those blocks have their "own" angles ("shared").
 """
 
 from __future__ import annotations
@@ -15,8 +13,6 @@ import numpy as np
 
 from qllm_helpers import checks
 
-BOUNDARIES = ("ring", "open")
-REUPLOADS = ("own", "shared")
 #: Largest register: 4 MiB of amplitudes a sample in single precision.
 MAX_QUBITS = 20
 #: Bytes of a gate in a list, at least: a tuple of three numbers.
@@ -27,8 +23,8 @@ _GATE_BYTES = 64
 class Circuit:
     """RY gates, each with or without a CNOT onto its target before it: (control, target, source).
 
-    `control` is a qubit, or -1 for none. `source` says where the angle comes from: j >= 0 is
-    trainable angle j of the replica, j < 0 angle -1 - j of the sample.
+    `control` is -1 for none. The angle is trainable angle `source` of the replica, or for negative
+    ones angle -1 - `source` of the sample.
     """
 
     n_qubits: int
@@ -54,32 +50,26 @@ class Circuit:
         return tuple(np.array(values, dtype=np.int64) for values in (masks, positions, sources))
 
 
-def _require_register(n_qubits: int) -> int:
-    n_qubits = checks.integer("n_qubits", n_qubits, 2)
-    # 64 qubits fit nowhere, and the number of amplitudes of more is too long to be printed.
-    size = 2 ** min(n_qubits, 64)
-    bound = "" if n_qubits <= 64 else "more than "
-    checks.memory(f"the {bound}{size:,} amplitudes of {n_qubits} qubits", 4 * size)
-    return checks.integer("n_qubits", n_qubits, 2, MAX_QUBITS)
-
-
 def ansatz(
     n_qubits: int, connectivity: int, n_layers: int = 1, boundary: str = "ring"
 ) -> list[tuple[int, int]]:
     """Control and target of every CNOT + RY block of `n_layers` equal layers, in order.
 
-    A layer goes through the distances 1, 2, ..., `connectivity`; at each distance c, qubit q = 0,
-    1, ... controls a NOT on qubit q + c, which is then rotated (the paper's Fig. 2). In a "ring"
-    q + c is taken modulo Q; an "open" layer has only the targets inside the register.
+    At each distance c = 1, 2, ..., `connectivity`, qubit q = 0, 1, ... controls a NOT on qubit
+    q + c, modulo Q in a "ring", which is then rotated (the paper's Fig. 2).
     """
-    n_qubits = _require_register(n_qubits)
+    n_qubits = checks.integer("n_qubits", n_qubits, 2)
+    # 64 qubits fit nowhere, and the number of amplitudes of more is too long to be printed.
+    size = 2 ** min(n_qubits, 64)
+    bound = "" if n_qubits <= 64 else "more than "
+    checks.memory(f"the {bound}{size:,} amplitudes of {n_qubits} qubits", 4 * size)
+    checks.integer("n_qubits", n_qubits, 2, MAX_QUBITS)
     checks.integer("connectivity", connectivity, 1)
     checks.integer("n_layers", n_layers, 0)
-    checks.choice("boundary", boundary, BOUNDARIES)
+    checks.choice("boundary", boundary, ("ring", "open"))
     if connectivity >= n_qubits:
         raise ValueError(
-            f"connectivity {connectivity} reaches beyond a register of {n_qubits} qubits: it must "
-            f"be at most {n_qubits - 1}."
+            f"connectivity {connectivity} reaches beyond a register of {n_qubits} qubits."
         )
     layer = [
         (qubit, (qubit + distance) % n_qubits)
@@ -106,10 +96,10 @@ def reuploading_circuit(
     """Module 2 from |0...0>: encode, N times (one layer, encode again), then the main circuit.
 
     Every encoding is RY on each qubit, by the sample's angle of that qubit; `n_layers` are those
-    of the main circuit; `reuploads` says whether the N layers have angles of their own.
+    of the main circuit.
     """
     checks.integer("n_reuploads", n_reuploads, 0)
-    checks.choice("reuploads", reuploads, REUPLOADS)
+    checks.choice("reuploads", reuploads, ("own", "shared"))
     layer = ansatz(n_qubits, connectivity, 1, boundary)
     main = ansatz(n_qubits, connectivity, n_layers, boundary)
     n_gates = (len(layer) + n_qubits) * n_reuploads

@@ -1,15 +1,7 @@
 """Real state vectors, compiled: gates, expectations of Z, and the way back.
 
-A state is an array of shape (2^Q, LANES): amplitudes along the rows, `LANES` samples side by side.
-A gate is an optional CNOT and RY(theta) on its target, in one pass over the rows, because the CNOT
-only changes which row is read. Two successive gates with different targets share a pass, four rows
-at a time. Every lane does the same arithmetic whatever the others hold, so a sample's bits do not
-depend on its neighbours.
-
-The circuits are orthogonal, so the backward pass undoes the gates on the state and on its gradient
-(adjoint differentiation; Jones and Gacon, arXiv 2009.02823) and nothing is stored per gate.
-`controls` (G,) are bit masks, 0 for none; `targets` (G,) are bit positions; `cosines` and `sines`
-(G, LANES) are those of half of each gate's angle.
+States are (2^Q, LANES), samples side by side; no sample's bits depend on its neighbours. The way
+back undoes orthogonal gates (adjoint differentiation; Jones and Gacon, arXiv 2009.02823).
 """
 
 from __future__ import annotations
@@ -22,6 +14,10 @@ from numba import njit
 from qllm_helpers.photons.lanes import LANES, load, store
 
 _jit = njit(cache=True, nogil=True, fastmath={"contract"})
+
+# A gate is an optional CNOT and RY in one pass over the rows, because the CNOT only changes which
+# row is read; two gates with different targets share a pass. `controls` (G,) are bit masks, 0 for
+# none, `targets` (G,) bit positions, `cosines` and `sines` (G, LANES) those of half of each angle.
 
 
 @_jit
@@ -169,10 +165,7 @@ def apply_gates(state, controls, targets, cosines, sines):
 
 @_jit
 def undo_gates(state, slope, controls, targets, cosines, sines, gradients):
-    """Take a circuit off a state and its gradient `slope`, both (2^Q, LANES), in place.
-
-    `gradients` (G, LANES) receives twice the derivative by each gate's angle.
-    """
+    """Take a circuit off a state and its gradient; `gradients`: twice the angles' derivatives."""
     gate = len(targets) - 1
     # The pairs of `apply_gates`, from the back: they start where a run of fusable gates does.
     while gate >= 0:
@@ -189,10 +182,7 @@ def undo_gates(state, slope, controls, targets, cosines, sines, gradients):
 
 @_jit
 def measure(state, work, expectations):
-    """Write <Z> of every qubit, by bit position, into `expectations` (Q, LANES).
-
-    `work` has the shape of `state` and is overwritten.
-    """
+    """Write <Z> of every qubit, by bit position, into `expectations`; `work` is overwritten."""
     half = state.shape[0] >> 1
     bit = len(expectations) - 1
     total = load(state, 0) - load(state, 0)
@@ -280,13 +270,10 @@ def _store_samples(rows, first, values):
 
 @_jit
 def circuit_forward(gates, trained, given, amplitudes, batch, states, scratch, expectations):
-    """Run a circuit on S samples, `batch` of them for each of R replicas.
+    """Run `gates` (`Circuit.arrays`) on the first amplitudes (S, d), `batch` for each replica.
 
-    `gates` are controls, targets and where each angle comes from: j >= 0 is column j of `trained`
-    (R, P, 2), j < 0 column -1 - j of `given` (S, K, 2), both tables of `half_angles`. `amplitudes`
-    (S, d) are the first of 2^Q, the others are zero. `states` (blocks, 2^Q, LANES) receives the
-    final states, or is one block that is used again and again; `expectations` (S, Q) receives <Z>
-    by bit position. `scratch`: (2^Q, LANES), twice (G, LANES), (Q, LANES).
+    `trained` (R, P, 2) and `given` (S, K, 2) are `half_angles`. `states` (blocks, 2^Q, LANES) are
+    written, or one block again and again, and `expectations` (S, Q), by bit position.
     """
     controls, targets, sources = gates
     work, cosines, sines, values = scratch
@@ -318,15 +305,13 @@ def _collect(first, batch, sources, gradients, by_gate, by_given):
 def circuit_backward(
     gates, trained, given, batch, states, scratch, weights, by_angle, by_given, by_amplitude
 ):
-    """Reverse-mode derivative of `circuit_forward`, from `weights` (S, Q) by the expectations.
+    """Derivative of `circuit_forward`, from `weights` (S, Q) by the expectations.
 
-    `states` are left as they are. `by_angle` (R, P) receives the derivative by the trainable
-    angles, summed sample by sample in double precision, so that it does not depend on how samples
-    fall into blocks; `by_given` (S, K) and `by_amplitude` (S, d), or (S, 0) to leave one out, those
-    by each sample's own. `scratch`: twice (2^Q, LANES), three times (G, LANES), (Q, LANES).
+    Written into `by_angle` (R, P), `by_given` (S, K) and `by_amplitude` (S, d), or (S, 0) for none.
     """
     controls, targets, sources = gates
     state, slope, cosines, sines, gradients, values = scratch
+    # sample by sample in double precision: how samples fall into blocks does not matter
     by_gate = np.zeros((len(by_angle), len(sources)))
     by_given[:] = 0
     for block, first in enumerate(range(0, len(weights), LANES)):

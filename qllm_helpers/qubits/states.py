@@ -1,7 +1,7 @@
-"""Running circuits on batches of real state vectors, with a derivative.
+"""Running circuits on batches of real state vectors: exactly and with a derivative, or noisy.
 
-On the CPU the work is done by `kernels`: derivatives by the trainable angles, by the samples' own
-angles and by the amplitudes, once. Elsewhere, and as a reference in the tests, by `final_state`.
+On the CPU `kernels` do the work; elsewhere, and for the tests, `final_state` does. A noisy run is
+the same circuit with random signs of its angles and results (no derivative), and as fast.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ _SMALL = 2**26
 
 def require_room(n_states: int, n_amplitudes: int, like: torch.Tensor) -> None:
     """Refuse states of the type of `like` that do not fit into the memory that is free."""
-    n_bytes = n_states * n_amplitudes * like.element_size()
+    total = n_states * n_amplitudes
+    n_bytes = total * like.element_size()
     if n_bytes > _SMALL and like.device.type == "cpu":
-        total = n_states * n_amplitudes
-        checks.memory(
-            f"{total:,} amplitudes, {n_amplitudes:,} of each of {n_states:,} states,", n_bytes
-        )
+        what = f"{total:,} amplitudes, {n_amplitudes:,} of each of {n_states:,} states,"
+        checks.memory(what, n_bytes)
 
 
 def _scratch(circuit: Circuit, dtype: torch.dtype, blocks: int, rows: int) -> tuple:
@@ -77,18 +76,14 @@ class _RunCircuit(torch.autograd.Function):
             _scratch(circuit, weights.dtype, 2, 3), weights.numpy(), by_angle.numpy(),
             by_given.numpy(), by_amplitude.numpy(),
         )  # fmt: skip
-        return (
-            None,
-            None,
-            by_angle.to(weights.dtype),
-            by_given.view(shapes[1]) if given else None,
-            by_amplitude.view(shapes[2]) if amplitude else None,
-        )
+        by_given = by_given.view(shapes[1]) if given else None
+        by_amplitude = by_amplitude.view(shapes[2]) if amplitude else None
+        return None, None, by_angle.to(weights.dtype), by_given, by_amplitude
 
 
 def _checked(circuit: Circuit, angles, given=None, amplitudes=None) -> tuple[torch.Tensor, ...]:
     """Fill in what is left out, and refuse what does not fit together."""
-    first = next(one for one in (amplitudes, given) if one is not None)
+    first = given if amplitudes is None else amplitudes
     R, B = first.shape[:2]
     if given is None:
         given = first.new_empty(R, B, 0)
@@ -101,17 +96,15 @@ def _checked(circuit: Circuit, angles, given=None, amplitudes=None) -> tuple[tor
     }
     for name, (tensor, shape) in wanted.items():
         if tuple(tensor.shape) != shape or tensor.dtype != first.dtype:
-            raise ValueError(
-                f"{name} must be {first.dtype} of shape {shape}, got {tensor.dtype} of shape "
-                f"{tuple(tensor.shape)}."
-            )
+            found = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+            raise ValueError(f"{name} must be {first.dtype} of shape {shape}, got {found}.")
     return angles, given, amplitudes
 
 
 def run_circuit(circuit: Circuit, angles: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
     """Exact <Z> behind a circuit, (R, B, Q), differentiable once by all arguments.
 
-    `angles` (R, P) are the replicas', in radians. `inputs` are `given` (R, B, K), the samples'
+    `angles` (R, P) are the replicas', in radians; `inputs` are `given` (R, B, K), the samples'
     angles, and `amplitudes` (R, B, d), the first of 2^Q, of norm 1; default: |0...0>.
     """
     angles, given, amplitudes = _checked(circuit, angles, **inputs)
@@ -123,10 +116,7 @@ def run_circuit(circuit: Circuit, angles: torch.Tensor, **inputs: torch.Tensor) 
 
 
 def final_state(circuit: Circuit, angles: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
-    """State (R, B, 2^Q) behind a circuit with the arguments of `run_circuit`, gate by gate.
-
-    In torch: on any device, with any number of derivatives, slow.
-    """
+    """State (R, B, 2^Q) with the arguments of `run_circuit`: in torch, any device, slow."""
     angles, given, amplitudes = _checked(circuit, angles, **inputs)
     require_room(amplitudes.shape[:2].numel(), 2**circuit.n_qubits, amplitudes)
     state = nn.functional.pad(amplitudes, (0, 2**circuit.n_qubits - amplitudes.shape[-1]))
@@ -147,3 +137,81 @@ def expectations_of(state: torch.Tensor) -> torch.Tensor:
     index = torch.arange(state.shape[-1], device=state.device)
     bits = index[:, None] >> torch.arange(n_qubits - 1, -1, -1, device=state.device) & 1
     return state.square() @ (1 - 2 * bits).to(state.dtype)
+
+
+def sampled_expectations(
+    expectations: torch.Tensor, shots: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Estimates of <Z> from finitely many shots: means of `shots` values +1 or -1.
+
+    Qubits are drawn independently: correlations between the errors of one shot are left out.
+    """
+    checks.integer("shots", shots)
+    zero = ((1 + expectations.detach().double()) / 2).clamp(0, 1)
+    counts = torch.binomial(torch.full_like(zero, shots), zero, generator=generator)
+    return (2 * counts / shots - 1).to(expectations.dtype)
+
+
+def _random_signs(
+    circuit: Circuit, shape: tuple, rate: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signs of the angles (..., G) and of the results (..., Q) of one noisy run.
+
+    Random Pauli operators behind the gates are carried to the end of the circuit: an X or a Z in
+    front of RY(a) turns it into RY(-a), a CNOT copies it, and an X at the end turns <Z> round.
+    """
+    x = torch.zeros(circuit.n_qubits, *shape, dtype=torch.bool)
+    z = torch.zeros_like(x)
+
+    def hit(qubit: int) -> None:
+        """Depolarise: with probability `rate` one of 1, X, Y, Z, equally likely."""
+        struck = torch.rand(shape, generator=generator) < rate
+        kind = torch.randint(4, shape, generator=generator)
+        x[qubit] ^= struck & (kind % 2 == 1)
+        z[qubit] ^= struck & (kind >= 2)
+
+    signs = []
+    for control, target, _ in circuit.gates:
+        if control >= 0:
+            x[target] ^= x[control]
+            z[control] ^= z[target]
+            hit(control)
+            hit(target)
+        signs.append(1 - 2 * (x[target] ^ z[target]).to(torch.int8))
+        hit(target)
+    return torch.stack(signs, -1), 1 - 2 * x.movedim(0, -1).to(torch.int8)
+
+
+@torch.no_grad()
+def noisy_expectations(
+    circuit: Circuit,
+    angles: torch.Tensor,
+    *,
+    given: torch.Tensor | None = None,
+    amplitudes: torch.Tensor | None = None,
+    rate: float,
+    n_trajectories: int,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """`run_circuit` with depolarising noise behind every gate, mean of `n_trajectories` runs.
+
+    After RY its qubit, after CNOT both of its qubits are completely mixed with probability `rate`
+    (PennyLane's ``DepolarizingChannel(3 * rate / 4)``); loading is free of noise. Our choice.
+    """
+    checks.integer("n_trajectories", n_trajectories)
+    if checks.real("rate", rate, 0, 1) == 0 or not circuit.gates:
+        return run_circuit(circuit, angles, given=given, amplitudes=amplitudes)
+    first = amplitudes if amplitudes is not None else given
+    shape = first.shape[:2]
+    sources = [source for _, _, source in circuit.gates]
+    own = [angles[:, None, s].expand(shape) if s >= 0 else given[..., -1 - s] for s in sources]
+    own = torch.stack(own, -1)
+    # every gate has an angle of its own, which the sample brings
+    gates = tuple((*gate[:2], -1 - j) for j, gate in enumerate(circuit.gates))
+    unrolled = Circuit(circuit.n_qubits, gates)
+    total = torch.zeros(*shape, circuit.n_qubits, dtype=first.dtype)
+    for _ in range(n_trajectories):
+        before, behind = _random_signs(circuit, shape, rate, generator)
+        inputs = {"given": own * before, "amplitudes": amplitudes}
+        total += run_circuit(unrolled, angles[:, :0], **inputs) * behind
+    return total / n_trajectories

@@ -1,7 +1,4 @@
-"""What finite shots and depolarising noise do to trained heads with the paper's circuits.
-
-Heads are trained with exact expectations and evaluated with others; nothing is trained again.
-"""
+"""What finite shots and depolarising noise do to heads that were trained exactly."""
 
 from __future__ import annotations
 
@@ -14,24 +11,16 @@ import torch
 
 from qllm_helpers import checks
 from qllm_helpers.heads.qubit import QubitHead
-from qllm_helpers.qubits.noise import noisy_expectations, sampled_expectations
+from qllm_helpers.qubits.states import noisy_expectations, sampled_expectations
 
-#: The head of the measured table: a label of the study ``qubits``, with the larger of its steps.
-HEAD = "10 qubits, single"
-LR = 3e-2
 SEEDS = tuple(range(20))
-#: Test sentences of every seed.
-N_SENTENCES = 1000
-SHOTS = (10, 100, 1000, 10_000)
-RATES = (0.001, 0.003, 0.01, 0.03)
+# Test sentences of every seed.
+_N_SENTENCES = 1000
 
 
 @dataclass(frozen=True)
 class Device:
-    """How expectations are read: `shots` of each module (None: exact), and noise.
-
-    `rate` and `n_trajectories` are those of `qubits.noise.noisy_expectations`.
-    """
+    """How <Z> are read: `shots` of each module (None: exact), noise as in `noisy_expectations`."""
 
     shots: int | None = None
     rate: float = 0.0
@@ -49,10 +38,7 @@ class Device:
 def head_outputs(
     head: QubitHead, X: torch.Tensor, device: Device | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latent vectors (R, B, Qc) and logits (R, B, C) of X (R, B, d) on a device; default: exact.
-
-    Raises ValueError if the head lacks a module.
-    """
+    """Latent vectors (R, B, Qc) and logits (R, B, C) of X (R, B, d) on a device; default: exact."""
     first, second = head.quantum.first, head.quantum.second
     if second is None or not len(first):
         raise ValueError("shots and noise are implemented for heads with both modules.")
@@ -64,33 +50,29 @@ def head_outputs(
         exact = noisy_expectations(module.circuit, module.angles, **start, **noise)
         return sampled_expectations(exact, device.shots, generator) if device.shots else exact
 
-    options = head.quantum.options
     X = head.encoder(X) if hasattr(head, "encoder") else X
-    parts = [read(one, amplitudes=one.amplitudes(X))[..., : options.measured] for one in first]
-    latent = torch.stack(parts).mean(0) if options.merge == "mean" else torch.cat(parts, -1)
+    latent = head.quantum.merged([read(one, amplitudes=one.amplitudes(X)) for one in first])
     last = read(second, given=latent * second.angle_scale)[..., :1]
     return latent, head.readout(torch.cat([latent, last], dim=-1))
 
 
 def trained_heads(seeds: Iterable[int]) -> list[tuple]:
-    """Train the table's head on the paper's protocol, all seeds side by side.
-
-    Returns (seed, head, X, y) with the first `N_SENTENCES` test sentences, X of shape (1, n, d).
-    """
+    """Train the table's head, all seeds side by side: (seed, head, X (1, n, d), y) of test data."""
     from qllm_helpers.classifiers.replicated import fit_many
     from qllm_helpers.studies.registry import estimator_class
     from qllm_helpers.studies.run import load_units
     from qllm_helpers.studies.unit import one_thread, unit_data
 
-    (unit,) = (unit for unit in load_units("qubits", heads=HEAD) if not unit.fine_tuned)
-    unit = replace(unit, seeds=tuple(seeds))
+    units = load_units("qubits", heads="10 qubits, single")
+    (unit,) = (replace(one, seeds=tuple(seeds)) for one in units if not one.fine_tuned)
     data = unit_data(unit)
     with one_thread():
-        estimator = estimator_class(unit.estimator)(**unit.parameters, lr=LR)
+        # with the larger of the study's steps
+        estimator = estimator_class(unit.estimator)(**unit.parameters, lr=3e-2)
         fits = fit_many(estimator, data.X, data.y, data.splits, unit.seeds)
     trained = []
     for seed, split, fit in zip(unit.seeds, data.splits, fits, strict=True):
-        test = split.test[:N_SENTENCES]
+        test = split.test[:_N_SENTENCES]
         X = torch.as_tensor(data.X[test], dtype=torch.float32)[None]
         trained.append((seed, fit.module_.eval(), X, np.asarray(data.y[test])))
     return trained
@@ -98,8 +80,8 @@ def trained_heads(seeds: Iterable[int]) -> list[tuple]:
 
 def standard_devices() -> list[Device]:
     """Exact, then every number of shots, then every rate of noise."""
-    with_shots = [Device(shots=shots) for shots in SHOTS]
-    return [Device(), *with_shots, *(Device(rate=rate) for rate in RATES)]
+    with_shots = [Device(shots=shots) for shots in (10, 100, 1000, 10_000)]
+    return [Device(), *with_shots, *(Device(rate=rate) for rate in (0.001, 0.003, 0.01, 0.03))]
 
 
 def noise_table(
@@ -107,8 +89,7 @@ def noise_table(
 ) -> pd.DataFrame:
     """Accuracy of `trained_heads` on devices, to whose seeds those of the heads are added.
 
-    `agreement` is the share of sentences with the class of the exact head, `latent_error` the root
-    mean square of the change of the latent values; `shots` is missing where they are exact.
+    Also `agreement` with the exact head's classes and the root mean square `latent_error`.
     """
     from tqdm.auto import tqdm
 
@@ -135,10 +116,7 @@ def noise_table(
 
 
 def changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `noise_table` that are not exact, with `device` in words and `change`.
-
-    The latter is the change of accuracy (fraction) to the head's exact evaluation.
-    """
+    """Inexact rows of `noise_table`, with `device` in words and the `change` of accuracy."""
     exact = table["shots"].isna() & (table["rate"] == 0)
     before = table[exact].set_index("seed")["test_accuracy"]
     rest = table[~exact]

@@ -24,9 +24,9 @@ from qllm_helpers.heads.parameters import (
     PartCount,
     count_parameters,
     effective_parameters,
+    has_generic_ranks,
     live_parameters,
 )
-from qllm_helpers.heads.rank import has_generic_ranks
 from qllm_helpers.studies.grid import Unit
 from qllm_helpers.studies.predictions import study_split, to_text
 from qllm_helpers.studies.registry import estimator_class, reads_texts

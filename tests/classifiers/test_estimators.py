@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from qllm_helpers.classifiers.estimators import MLPClassifier, PhotonicClassifier, QubitClassifier
 from qllm_helpers.classifiers.noisy import NoisyPhotonicClassifier
 from qllm_helpers.classifiers.replicated import fit_many
-from qllm_helpers.heads.options import QubitOptions
+from qllm_helpers.heads.qubit import QubitOptions
 from qllm_helpers.photons.noise import Noise
 
 SMALL_MLP = MLPClassifier(hidden_dims=(16,), dropout=0.1, epochs=15)

@@ -16,8 +16,7 @@ from qllm_helpers.heads.base import (
     select_replica,
 )
 from qllm_helpers.heads.photonic import PhotonicHead
-from qllm_helpers.heads.qubit import QubitHead
-from qllm_helpers.heads.twins import QuadraticFormHead
+from qllm_helpers.heads.qubit import QuadraticFormHead, QubitHead
 from qllm_helpers.results.published import published_table
 
 

@@ -10,16 +10,18 @@ from sklearn.svm import SVC, LinearSVC
 
 from qllm_helpers.classifiers.estimators import MLPClassifier
 from qllm_helpers.heads.base import Head, MLPHead, ReplicaLinear
-from qllm_helpers.heads.parameters import PartCount, count_parameters, live_parameters
-from qllm_helpers.heads.photonic import PhotonicHead
-from qllm_helpers.heads.qubit import QubitHead
-from qllm_helpers.heads.rank import (
+from qllm_helpers.heads.parameters import (
+    PartCount,
+    count_parameters,
     dimensions,
     generic_ranks,
     has_generic_ranks,
+    live_parameters,
     matrix_rank,
     ranks_on_data,
 )
+from qllm_helpers.heads.photonic import PhotonicHead
+from qllm_helpers.heads.qubit import QubitHead
 from qllm_helpers.results.published import published_photons
 
 
@@ -183,7 +185,7 @@ def test_any_torch_module_gives_the_same_as_the_head():
 def test_chunks_do_not_change_the_count(monkeypatch):
     head, X = PhotonicHead(6, 2, 4, 1), samples(40, 6)
     whole = count_parameters(head, X)
-    monkeypatch.setattr("qllm_helpers.heads.rank._EXPANDED_NUMBERS", 7 * 90)
+    monkeypatch.setattr("qllm_helpers.heads.parameters._EXPANDED_NUMBERS", 7 * 90)
     assert count_parameters(head, X) == whole
 
 

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from qllm_helpers.heads.photonic import PhotonicHead, SubsetEncoder
-from qllm_helpers.heads.twins import TWINS
+from qllm_helpers.heads.photonic import TWINS, PhotonicHead, SubsetEncoder
 
 
 def _count(head):

@@ -10,8 +10,7 @@ from qllm_helpers import count_parameters
 from qllm_helpers.classifiers.estimators import QuadraticFormClassifier, QubitClassifier
 from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.base import select_replica
-from qllm_helpers.heads.qubit import PAPER_PARAMETERS, PAPER_READINGS, QubitHead
-from qllm_helpers.heads.twins import QuadraticFormHead
+from qllm_helpers.heads.qubit import PAPER_PARAMETERS, PAPER_READINGS, QuadraticFormHead, QubitHead
 from qllm_helpers.studies.grid import load_units
 from qllm_helpers.studies.registry import estimator_class
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from qllm_helpers.qubits.circuits import encoder_circuit, reuploading_circuit
-from qllm_helpers.qubits.noise import noisy_expectations, sampled_expectations
-from qllm_helpers.qubits.states import run_circuit
+from qllm_helpers.qubits.states import noisy_expectations, run_circuit, sampled_expectations
 
 
 def drawn(seed=0):
