@@ -37,8 +37,7 @@ def mesh_layout(n_modes: int) -> np.ndarray:
     return layout
 
 
-# Real and imaginary parts lie in separate planes, so that a gate is a handful of vector operations
-# on two rows.
+# Real and imaginary parts lie in separate planes: a gate is a few vector operations on two rows.
 @jit
 def _turn(real, imaginary, cosine, sine):
     """Multiply a row by exp(i phase)."""
@@ -129,8 +128,7 @@ def _slopes(turns, planes, gradients) -> torch.Tensor:
 
 
 class _MeshColumns(torch.autograd.Function):
-    # In float64 throughout: the mesh costs microseconds, and a single replica's rounding must not
-    # depend on how many others are built beside it.
+    # In float64: meshes cost microseconds, and a replica's rounding must not depend on the others.
     @staticmethod
     def forward(context, phases, n_modes, columns):
         angles = phases.detach().to(torch.float64)
@@ -377,9 +375,8 @@ def _backward(phases, left, right, tables, weights, classical, normalise, slopes
 
 
 class _Probabilities(torch.autograd.Function):
-    # The meshes are built in float64: they cost microseconds, and a replica's rounding must not
-    # depend on how many others stand beside it. All memory comes from torch: NumPy's alignment
-    # varies, and with it the rounding of later products.
+    # Meshes in float64, as above. All memory comes from torch: NumPy's alignment varies, and with
+    # it the rounding of later products.
     @staticmethod
     def forward(context, phases, left, right, tables, modes, weights, classical, normalise):
         angles = torch.stack([left.detach(), right.detach()]).double()

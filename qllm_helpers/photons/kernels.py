@@ -225,21 +225,19 @@ def product_of_forms(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
 
 def product_of_forms_reference(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
     """`product_of_forms` by indexed additions: any device, any number of derivatives, slower."""
-    level_start, pair_start, pair_mode, pair_parent = (
-        torch.as_tensor(table.astype(np.int64), device=forms.device) for table in tables[1:]
+    level_start, pair_start = tables.level_start.tolist(), tables.pair_start
+    rows, modes, parents = (
+        torch.as_tensor(indices.astype(np.int64), device=forms.device)
+        for indices in (np.repeat(np.arange(len(pair_start) - 1), np.diff(pair_start)), *tables[3:])
     )
     n_photons = len(level_start) - 2
     n_modes = forms.shape[1] // n_photons
     amplitudes = torch.ones_like(forms[:, :1])
     for photon in range(n_photons):
-        first, last = level_start[photon + 1], level_start[photon + 2]
-        pairs = slice(int(pair_start[first]), int(pair_start[last]))
-        rows = torch.repeat_interleave(
-            torch.arange(last - first, device=forms.device),
-            pair_start[first + 1 : last + 1] - pair_start[first:last],
-        )
-        parents = pair_parent[pairs] - level_start[photon]
-        terms = forms[:, photon * n_modes + pair_mode[pairs]] * amplitudes[:, parents]
-        zeros = torch.zeros(len(forms), int(last - first), dtype=forms.dtype, device=forms.device)
-        amplitudes = zeros.index_add(1, rows, terms)
+        before, first, last = level_start[photon : photon + 3]
+        pairs = slice(pair_start[first], pair_start[last])
+        columns = photon * n_modes + modes[pairs]
+        terms = forms[:, columns] * amplitudes[:, parents[pairs] - before]
+        zeros = forms.new_zeros(len(forms), last - first)
+        amplitudes = zeros.index_add(1, rows[pairs] - first, terms)
     return amplitudes

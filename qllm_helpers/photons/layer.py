@@ -18,7 +18,6 @@ from qllm_helpers.photons.interferometer import mesh_unitary, output_probabiliti
 from qllm_helpers.photons.kernels import bunching_factors, fock_tables, product_of_forms
 from qllm_helpers.photons.merlin import read_merlin, to_merlin
 
-SPACES = ("fock", "unbunched")
 # A question about free memory costs as much as a small forward pass: only larger outputs ask it.
 _UNASKED_BYTES = 2**26
 
@@ -87,7 +86,7 @@ class PhotonicLayer(nn.Module):
         self.n_modes = m = checks.integer("n_modes", n_modes, 2)
         self.n_photons = n = checks.integer("n_photons", n_photons)
         self.n_replicas = R = checks.integer("n_replicas", n_replicas)
-        self.space = checks.choice("space", space, SPACES)
+        self.space = checks.choice("space", space, ("fock", "unbunched"))
         self.distinguishable = bool(distinguishable)
         if space == "unbunched" and n > m:
             raise ValueError(
