@@ -215,7 +215,7 @@ class NoisyLayer(DrawingModule):
 
     def forward(self, phases: Tensor) -> Tensor:
         """Map phases (R, B, m) in radians to frequencies (R, B, N) of the layer's outputs."""
-        if not self.active or (self.noise.is_ideal and self.n_shots is None):
+        if not self.active or (self.noise == Noise() and self.n_shots is None):
             return self.layer(phases)
         # the same errors every time: a generator anew for each chip, which sets its two meshes
         chips = [np.random.default_rng([seed, _CHIP]) for seed in self._seeds]
