@@ -8,14 +8,15 @@ table that asks. The margin of one point is our choice; twins follow Bowles et a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.weightstats import DescrStatsW
 
-from qllm_helpers.results.intervals import as_list, interval, paired_values
+from qllm_helpers.results.intervals import as_list, paired_values
 
 #: Level of tests.
 LEVEL = 0.05
@@ -23,27 +24,41 @@ LEVEL = 0.05
 MARGIN = 0.01
 #: The words of a verdict; there are no others.
 VERDICTS = ("better", "worse", "equivalent", "inconclusive")
+#: What stands in place of one where rows are not there yet.
+NOT_RUN = "not run"
+_TESTED = ("difference", "low", "high", "low_90", "high_90", "std", "n_seeds")
+_TESTED += ("p_value", "p_corrected", "p_equivalence", "verdict")
+
+
+def t_tests(difference: float, error: float, freedom: int, margin: float) -> dict:
+    """Intervals and both tests of a difference with this standard error, not corrected."""
+    row = {"difference": difference}
+    for names, level in ((("low", "high"), LEVEL), (("low_90", "high_90"), 2 * LEVEL)):
+        half = stats.t.isf(level / 2, freedom) * error
+        row |= dict(zip(names, (difference - half, difference + half), strict=True))
+    with np.errstate(divide="ignore", invalid="ignore"):  # without spread the answers are sure
+        distances = np.array([abs(difference), difference + margin, margin - difference]) / error
+    p, *sides = stats.t.sf(np.nan_to_num(distances), freedom)
+    return row | {"p": float(2 * p), "p_equivalence": float(max(sides))}
 
 
 def _described(values: np.ndarray, margin: float) -> dict:
     """Mean, intervals and uncorrected p-values of one set of paired differences."""
     if values.size < 2:
         raise ValueError("a pair shares fewer than two seeds; compute more rows")
-    low, high = interval(values)
-    low_90, high_90 = interval(values, confidence=1 - 2 * LEVEL)
-    row = {"difference": values.mean(), "low": low, "high": high}
-    row |= {"low_90": low_90, "high_90": high_90, "std": values.std(ddof=1)}
-    row["n_seeds"] = values.size
-    if np.ptp(values) == 0:  # no spread: both statistics would divide by zero
-        tests = float(values[0] == 0), float(abs(values[0]) >= margin)
-    else:
-        described = DescrStatsW(values)
-        tests = described.ttest_mean(0)[1], described.ttost_mean(-margin, margin)[0]
-    return row | dict(zip(("p_value", "p_equivalence"), map(float, tests), strict=True))
+    # the mean of equal values may differ from them by a rounding
+    std = values.std(ddof=1) if np.ptp(values) else 0.0
+    return {
+        **t_tests(values.mean(), std / math.sqrt(values.size), values.size - 1, margin),
+        "std": std,
+        "n_seeds": values.size,
+    }
 
 
-def _verdict(row: pd.Series) -> str:
-    """Inside the margin is equivalent, however small a difference the seeds can see."""
+def word(row: pd.Series) -> str:
+    """The verdict: inside the margin is equivalent, however small a difference is seen."""
+    if pd.isna(row["difference"]):
+        return NOT_RUN
     if row["p_equivalence"] < LEVEL:
         return "equivalent"
     if row["p_corrected"] < LEVEL:
@@ -85,11 +100,12 @@ def difference_tests(
         raise ValueError(f"margin must be a positive fraction, not {margin}")
     sets = [np.asarray(values, dtype=float) for values in groups.values()]
     table = pd.DataFrame([_described(values, margin) for values in sets])
+    table = table.rename(columns={"p": "p_value"})
+    table["p_corrected"] = multipletests(table["p_value"], method="holm")[1]
     table["p_equivalence"] = multipletests(table["p_equivalence"], method="holm")[1]
-    table.insert(8, "p_corrected", multipletests(table["p_value"], method="holm")[1])
-    table["verdict"] = table.apply(_verdict, axis=1)
+    table["verdict"] = table.apply(word, axis=1)
     keys = [key if isinstance(key, tuple) else (key,) for key in groups]
-    return pd.DataFrame(keys, columns=list(names)).join(table)
+    return pd.DataFrame(keys, columns=list(names)).join(table[list(_TESTED)])
 
 
 def _pairs(wide: pd.DataFrame, reference) -> list[tuple]:
@@ -256,6 +272,8 @@ def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str
 
 def verdict(row: pd.Series) -> str:
     """A row of :func:`compare` in words: difference with 95 % interval in points, and verdict."""
+    if pd.isna(row["difference"]):
+        return row["verdict"]
     low, middle, high = (f"{100 * row[name]:+.2f}" for name in ("low", "difference", "high"))
     return f"{middle} points [{low}, {high}], {row['n_seeds']} seeds: {row['verdict']}"
 

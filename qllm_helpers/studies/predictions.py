@@ -34,6 +34,18 @@ def split_of(row) -> Split:
     return study_split(*(row[name] for name in names))
 
 
+@lru_cache(maxsize=16)
+def outside_pool(dataset: str, encoder: str, protocol: str) -> np.ndarray:
+    """Which sentences of a corpus, a mask, are outside the development pool: no setting saw them.
+
+    The pool of the paper's protocol is the official validation part (of TREC, which has none, the
+    official test part), that of the few-shot protocol the official training part.
+    """
+    spare = "test" if dataset == "trec" else "validation"
+    pool = "train" if protocol == "few_shot" else spare
+    return load_embeddings(dataset, encoder).split != pool
+
+
 def pack(classes: np.ndarray, n_classes: int) -> np.ndarray:
     """Classes of n sentences as packed binary digits: uint8, (digits, ceil(n / 8))."""
     digits = np.arange(max(1, (n_classes - 1).bit_length()))
