@@ -108,34 +108,23 @@ def difference_tests(
     return pd.DataFrame(keys, columns=list(names)).join(table[list(_TESTED)])
 
 
-def _pairs(wide: pd.DataFrame, reference) -> list[tuple]:
-    """The pairs that were given, or every other head with the reference."""
-    if isinstance(reference, list):
-        return reference
-    if reference not in wide.columns:
-        raise ValueError(f"no rows of the reference {reference!r}; heads: {list(wide.columns)}")
-    return [(head, reference) for head in wide.columns if head != reference]
-
-
-def differences(
-    rows: pd.DataFrame,
-    reference="LogisticRegression",
-    *,
-    by: str | Sequence[str] = "head",
-    within: str | Sequence[str] = (),
-    value: str = "test_accuracy",
-) -> dict[tuple, pd.Series]:
+def _differences(rows, reference, *, by, within, value) -> dict[tuple, pd.Series]:
     """Differences of :func:`compare`, a series over seeds for each place of `within` and pair."""
-    within, groups = as_list(within), {}
+    groups = {}
     parts = rows.groupby(within, sort=True) if within else [((), rows)]
     for place, part in parts:
-        wide = paired_values(part, by=by, value=value).astype(float)
-        for head, other in _pairs(wide, reference):
-            missing = [name for name in (head, other) if name not in wide.columns]
+        wide, pairs = paired_values(part, by=by, value=value).astype(float), reference
+        if not isinstance(reference, list):
+            if reference not in wide.columns:
+                known = list(wide.columns)
+                raise ValueError(f"no rows of the reference {reference!r}; heads: {known}")
+            pairs = [(head, reference) for head in wide.columns if head != reference]
+        for pair in pairs:
+            missing = [name for name in pair if name not in wide.columns]
             if missing and not within:
                 raise ValueError(f"no rows of {missing[0]!r}; heads: {list(wide.columns)}")
             if not missing:
-                groups[*place, head, other] = (wide[head] - wide[other]).dropna()
+                groups[*place, *pair] = (wide[pair[0]] - wide[pair[1]]).dropna()
     if not groups:
         raise ValueError("nothing to compare: no pair has rows on both sides")
     return groups
@@ -181,14 +170,9 @@ def compare(
         If a head or the reference has no rows, nothing is there to compare, or a pair shares fewer
         than two seeds.
     """
-    groups = differences(rows, reference, by=by, within=within, value=value)
-    table = difference_tests(groups, names=[*as_list(within), "head", "reference"], margin=margin)
-    return with_family(table, rows, by)
-
-
-def with_family(table: pd.DataFrame, rows: pd.DataFrame, by="head") -> pd.DataFrame:
-    """The table with the family of its heads, which fixes their colour."""
-    by = as_list(by)
+    by, within = as_list(by), as_list(within)
+    groups = _differences(rows, reference, by=by, within=within, value=value)
+    table = difference_tests(groups, names=[*within, "head", "reference"], margin=margin)
     if "family" not in rows or by == ["family"]:
         return table
     keys = by if len(by) > 1 else by[0]
@@ -196,63 +180,38 @@ def with_family(table: pd.DataFrame, rows: pd.DataFrame, by="head") -> pd.DataFr
     return table.assign(family=[first.get(head) for head in table["head"]])
 
 
-def pooled(
-    rows: pd.DataFrame,
-    groups: dict[str, list[tuple[str, str]]],
-    *,
-    by: str | Sequence[str] = "head",
-    value: str = "test_accuracy",
-    margin: float = MARGIN,
-) -> pd.DataFrame:
-    """Differences averaged over all pairs of a group, seed by seed.
+def pooled(rows: pd.DataFrame, groups: dict[str, list[tuple]], *, by="head") -> pd.DataFrame:
+    """:func:`difference_tests` of differences averaged over the pairs of a group, ``n_pairs``.
 
-    One number per seed and group is tested, so that pairs of the same seed, which are not
-    independent, do not count as several observations. Returns the columns of
-    :func:`difference_tests`, one row a group (its name in ``head``), with ``n_pairs``; seeds that
-    some pair of a group lacks are left out.
+    One number a seed is tested: pairs of one seed are not independent observations.
     """
+    options = {"by": as_list(by), "within": [], "value": "test_accuracy"}
     means = {
-        name: pd.concat(differences(rows, list(pairs), by=by, value=value), axis=1)
-        .dropna()
-        .mean(axis=1)
+        name: pd.concat(_differences(rows, pairs, **options), axis=1).dropna().mean(axis=1)
         for name, pairs in groups.items()
     }
-    table = difference_tests(means, margin=margin)
-    return table.assign(n_pairs=[len(pairs) for pairs in groups.values()])
+    return difference_tests(means).assign(n_pairs=[len(pairs) for pairs in groups.values()])
 
 
-def trends(
-    rows: pd.DataFrame,
-    size: str,
-    *,
-    within: str,
-    value: str = "test_accuracy",
-    margin: float = MARGIN,
-) -> pd.DataFrame:
-    """Change from the smallest to the largest size on a straight line through each seed's values.
+def trends(rows: pd.DataFrame, size: str, *, within: str) -> pd.DataFrame:
+    """Change from the smallest (``before``) to the largest size (``after``), tested.
 
-    Returns `within`, ``before``, ``after`` (the ends of the range) and the columns of
-    :func:`difference_tests`. Raises ValueError if no two sizes share a value of `within`.
+    It is that of a straight line through the accuracies of a seed, for each value of `within`.
     """
     changes = {}
     for place, part in rows.groupby(within):
-        wide = paired_values(part, by=size, value=value).sort_index(axis=1).dropna()
+        wide = paired_values(part, by=size).sort_index(axis=1).dropna()
         if wide.shape[1] > 1:
             sizes = wide.columns.to_numpy(float)
             slope = np.polyfit(sizes, wide.to_numpy(float).T, 1)[0]
             changes[place, int(sizes[0]), int(sizes[-1])] = slope * np.ptp(sizes)
     if not changes:
         raise ValueError(f"no two values of {size} share a value of {within}")
-    return difference_tests(changes, names=[within, "before", "after"], margin=margin)
+    return difference_tests(changes, names=[within, "before", "after"])
 
 
 def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str, str]]:
-    """Pairs of heads of two kinds and the same size: modes and photons, or modes for a linear map.
-
-    `kind` and `reference` are values of the column ``kind``. By number of modes, then photons; a
-    head without a partner is left out. Raises ValueError if no head has a partner, or one has
-    several.
-    """
+    """Pairs of heads of two kinds with equal modes and photons (for a linear map: modes)."""
     size = ["n_modes"] if "linear map" in (kind, reference) else ["n_modes", "n_photons"]
     heads = rows.drop_duplicates("head")[["head", "kind", "n_modes", "n_photons"]]
     left, right = (heads[heads["kind"] == name] for name in (kind, reference))
