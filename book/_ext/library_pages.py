@@ -90,8 +90,9 @@ def describe_studies(results):
 def describe_results(results):
     """Return the headline table, what it lacks, and the explorer."""
     from qllm_helpers.figures.explorer import mode_photon_explorer
-    from qllm_helpers.results.explorer import explorer_rows, explorer_table
     from qllm_helpers.results.headline import (
+        explorer_rows,
+        explorer_table,
         headline_markdown,
         headline_table,
         tuned_lines,

@@ -89,7 +89,7 @@ def selection_effect(
 
 
 def residuals(rows: pd.DataFrame) -> pd.DataFrame:
-    """Seeds by heads: the test accuracies without head and seed means, scaled to unbiased variance."""
+    """Seeds by heads: test accuracies without means of heads and seeds, of unbiased variance."""
     wide = paired_values(rows).dropna().astype(float)
     n_seeds, n_heads = wide.shape
     if min(n_seeds, n_heads) < 2:

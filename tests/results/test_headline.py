@@ -21,11 +21,11 @@ from qllm_helpers.results.headline import (
     headline_table,
     measure_lines,
     photon_table,
+    published_table,
     tuned_lines,
     tuned_markdown,
     verdict_groups,
 )
-from qllm_helpers.results.published import published_table
 from qllm_helpers.studies.table import load_results
 
 BLOCK = re.compile(r"<!-- headline:begin -->\n(.*?)<!-- headline:end -->", re.DOTALL)
