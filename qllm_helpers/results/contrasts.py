@@ -83,16 +83,10 @@ def difference_tests(
     Returns
     -------
     DataFrame
-        One row per key, in order: `names`; ``difference``; ``low`` and ``high`` (95 % t interval);
-        ``low_90`` and ``high_90`` (90 %, the one that belongs to the test of equivalence);
-        ``std``, ``n_seeds``; ``p_value`` (paired t), ``p_corrected``; ``p_equivalence`` (two
-        one-sided tests, corrected); ``verdict``, a word of :data:`VERDICTS`. Intervals are not
-        corrected; corrections are Holm's, over the table.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to test, fewer than two seeds, or a margin that is not positive.
+        One row per key: `names`; ``difference``; ``low``, ``high`` (95 % t interval), ``low_90``,
+        ``high_90`` (90 %, that of the test of equivalence); ``std``, ``n_seeds``; ``p_value``
+        (paired t), ``p_corrected``; ``p_equivalence`` (two one-sided tests, corrected);
+        ``verdict``. Corrections are Holm's, over the table; intervals are not corrected.
     """
     if not groups:
         raise ValueError("nothing to compare")
@@ -162,13 +156,7 @@ def compare(
     -------
     DataFrame
         `within`, ``head``, ``reference``, the columns of :func:`difference_tests`, and ``family``
-        of the head where the rows have one.
-
-    Raises
-    ------
-    ValueError
-        If a head or the reference has no rows, nothing is there to compare, or a pair shares fewer
-        than two seeds.
+        of the head where the rows have one. ValueError without rows of a head.
     """
     by, within = as_list(by), as_list(within)
     groups = _differences(rows, reference, by=by, within=within, value=value)

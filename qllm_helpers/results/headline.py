@@ -17,6 +17,7 @@ from textwrap import fill
 
 import pandas as pd
 
+from qllm_helpers import checks
 from qllm_helpers.files import read_verified
 from qllm_helpers.results.contrasts import NOT_RUN, VERDICTS, compare
 from qllm_helpers.results.intervals import summarise
@@ -33,7 +34,8 @@ END_TO_END = "end to end, upper bound (paper)"
 _SIZE = ["n_modes", "n_photons"]
 _COUNTS = ["n_parameters", "n_live_parameters", "n_effective_parameters"]
 _MEASURED = ["mean", "low", "high", "std", "n_seeds", *_COUNTS]
-_TESTED = ["difference", "difference_low", "difference_high", "p_corrected", "verdict"]
+_LIMITS = {"low": "difference_low", "high": "difference_high"}
+_TESTED = ["difference", *_LIMITS.values(), "p_corrected", "verdict"]
 
 
 def _read(name: str) -> pd.DataFrame:
@@ -110,7 +112,7 @@ def measure_lines(lines: pd.DataFrame, rows: Mapping[str, pd.DataFrame]) -> pd.D
         (one["label"], f"reference, {one['study']}") for one in known if one["ours"] != REFERENCE
     ]
     tests = compare(pd.concat([*chosen.values(), *reference.values()]), pairs).set_index("head")
-    tests = tests.rename(columns={"low": "difference_low", "high": "difference_high"})[_TESTED]
+    tests = tests.rename(columns=_LIMITS)[_TESTED]
     every = pd.concat(chosen.values())
     measured = summarise(every).set_index("head")[_MEASURED]
     told = every.drop_duplicates("head").set_index("head")[["body", "note"]]
@@ -153,18 +155,6 @@ def tuned_lines(studies: Mapping[str, pd.DataFrame] | None = None) -> pd.DataFra
     return measure_lines(lines.reset_index(drop=True), tuned)
 
 
-def photon_table(few_shot: pd.DataFrame) -> pd.DataFrame:
-    """The reproduction's figures per number of photons beside ours, of few-shot rows of one body.
-
-    ``reached`` is the share of our seeds at least as good as the reported accuracy.
-    """
-    rows = few_shot[few_shot["kind"] == "photonic"].merge(published_photons(), on=_SIZE)
-    ours = summarise(rows, by=[*_SIZE, "head"]).rename(columns={"head": "label"})
-    reached = (rows["test_accuracy"] >= rows["reported"]).groupby([rows[s] for s in _SIZE]).mean()
-    table = published_photons().merge(ours, on=_SIZE).join(reached.rename("reached"), on=_SIZE)
-    return table.assign(reached=table["reached"].where(table["reported"].notna()))
-
-
 def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Rows of the sets that a reader of the explorer can switch between: circuits and reference.
 
@@ -199,22 +189,19 @@ def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     ``mean``, ``difference`` to the reference, each with its 95 % interval; ``reported`` of the
     same circuit (few-shot protocol); ``seeds``, the accuracies of all seeds.
     """
-    return pd.concat([_one_set(name, rows) for name, rows in sets.items()], ignore_index=True)
-
-
-def _one_set(name: str, rows: pd.DataFrame) -> pd.DataFrame:
-    against = compare(rows, REFERENCE)[["head", "difference", "low", "high"]]
-    against = against.rename(columns={"low": "difference_low", "high": "difference_high"})
-    seeds = rows.groupby("head")["test_accuracy"].agg(list).rename("seeds")
-    table = summarise(rows)[["head", *_SIZE, "mean", "low", "high", "n_seeds"]]
-    table = table.merge(against, on="head", how="left").join(seeds, on="head")
-    table = table.astype(dict.fromkeys(_SIZE, "Int64"))
-    table.insert(0, "set", name)
-    few_shot = rows["protocol"].eq("few_shot").all()
-    reported = published_photons()[[*_SIZE, "reported"]] if few_shot else None
-    if reported is None:
-        return table.assign(reported=float("nan"))
-    return table.merge(reported, on=_SIZE, how="left")
+    tables = []
+    for name, rows in sets.items():
+        table = summarise(rows)[["head", *_SIZE, "mean", "low", "high", "n_seeds"]]
+        against = compare(rows, REFERENCE).rename(columns=_LIMITS)
+        table = table.merge(against[["head", "difference", *_LIMITS.values()]], "left", on="head")
+        table = table.join(rows.groupby("head")["test_accuracy"].agg(list).rename("seeds"), "head")
+        table = table.astype(dict.fromkeys(_SIZE, "Int64"))
+        table.insert(0, "set", name)
+        table = table.merge(published_photons()[[*_SIZE, "reported"]], "left", on=_SIZE)
+        if rows["protocol"].ne("few_shot").any():
+            table["reported"] = float("nan")
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
 
 
 def verdict_groups(table: pd.DataFrame) -> str:
@@ -252,9 +239,7 @@ def _format(name: str, value) -> str:
 
 def headline_part(table: pd.DataFrame, part: str = "accuracy") -> pd.DataFrame:
     """A part of the headline table that fits a page: a key of :data:`PARTS`."""
-    if part not in PARTS:
-        raise ValueError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
-    columns = PARTS[part].items()
+    columns = PARTS[checks.choice("part", part, PARTS)].items()
     cells = {title: [_format(name, value) for value in table[name]] for name, title in columns}
     return pd.DataFrame(cells, index=table["label"].tolist())
 

@@ -154,8 +154,7 @@ def pareto_front(
 ) -> pd.Series:
     """Whether no other row beats a row in both cost and value; a missing cost never wins."""
     require_columns(table, [cost, value])
-    costs = table[cost].to_numpy(dtype=float)
-    values = table[value].to_numpy(dtype=float)
+    costs, values = (table[name].to_numpy(dtype=float) for name in (cost, value))
     no_worse = (costs <= costs[:, None]) & (values >= values[:, None])
     better = (costs < costs[:, None]) | (values > values[:, None])
     known = np.isfinite(costs) & np.isfinite(values)
