@@ -82,9 +82,8 @@ def shipped_fits(names: set[str]) -> dict[str, pd.DataFrame]:
     fits = {}
     for name in names:
         if studies.shipped_table(name).is_file() and studies.predictions_file(name).is_file():
-            rows = studies.load_results(name)
-            known = {"selection": rows.get("selection", "validation")}
-            fits[name] = rows.assign(predictions=studies.load_predictions(name), **known)
+            rows = studies.load_results(name).assign(predictions=studies.load_predictions(name))
+            fits[name] = rows.assign(selection=rows.get("selection", "validation"))
     return fits
 
 
@@ -132,10 +131,10 @@ def _judged(claim: dict, fits: dict[str, pd.DataFrame]) -> dict:
     """What is known of a claim before the correction; nothing if a side has no rows."""
     wanted, sides = {name: claim[name] for name in _PLACE if claim[name] is not None}, []
     for study, head in (("study", "head"), ("reference_study", "reference")):
-        rows = fits.get(claim[study])
-        for name, value in ({} if rows is None else {"head": claim[head]} | wanted).items():
+        rows = fits.get(claim[study], pd.DataFrame(columns=["head", *_PLACE]))
+        for name, value in ({"head": claim[head]} | wanted).items():
             rows = rows[rows[name] == value]
-        if rows is None or rows.empty:
+        if rows.empty:
             return {}
         if rows["seed"].duplicated().any():
             raise ValueError(f"{claim[head]!r} has two rows of one seed: name samples_per_class")
@@ -186,21 +185,16 @@ def load_verdicts() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``claim``; ``question``, "better" or "equivalent"; ``head``, ``reference``; ``body``, as in
+        ``claim``; ``question`` (better, equivalent); ``head``, ``reference``; ``body``, as in
         "all-mpnet-base-v2, frozen"; ``study``, ``reference_study``, ``protocol``, ``dataset``,
-        ``selection``, ``samples_per_class``; ``accuracy`` and ``reference_accuracy``, means over
-        seeds outside the development pool, and their ``difference`` (fractions); ``low`` and
-        ``high``, its 95 % interval over seeds and sentences, ``low_90`` and ``high_90``, the 90 %
-        interval that belongs to two one-sided tests; ``p``, two-sided; ``p_corrected`` and
-        ``p_equivalence``, both corrected by Holm over the ``family``; ``margin`` (fraction) and
-        ``margin_reason``; ``verdict``, better, worse, equivalent, inconclusive or not run;
-        ``holds``, whether the verdict is what the question asks for; ``n_seeds``,
-        ``n_sentences``; ``because``, why there are fewer than 20 seeds.
-
-    Raises
-    ------
-    DataError
-        If the table is missing, or differs from its SHA-256.
+        ``selection``, ``samples_per_class``; ``accuracy``, ``reference_accuracy`` (means over seeds
+        outside the development pool), ``difference`` (fractions); ``low``, ``high``, its 95 %
+        interval over seeds and sentences; ``low_90``, ``high_90``, the 90 % one that belongs to two
+        one-sided tests; ``p`` (two-sided), ``p_corrected``, ``p_equivalence``, both corrected by
+        Holm over the ``family``; ``margin``, ``margin_reason``; ``verdict`` (better, worse,
+        equivalent, inconclusive, not run); ``holds``, whether it is what the question asks for;
+        ``n_seeds``, ``n_sentences``; ``because``, why there are fewer than 20 seeds. DataError if
+        the table is missing, or differs from its SHA-256.
     """
     content = read_verified(TABLE, regenerate="qllm verdicts --write")
     return pd.read_csv(io.BytesIO(content), dtype=_TYPES).fillna({"because": ""})
