@@ -20,7 +20,7 @@ from qllm_helpers import checks
 from qllm_helpers.files import DATA_DIR, read_verified, write_atomic, write_manifest
 from qllm_helpers.results.contrasts import MARGIN, t_tests, word
 from qllm_helpers.studies import table as studies
-from qllm_helpers.studies.predictions import outside_pool, split_of
+from qllm_helpers.studies.data import outside_pool, split_of
 from qllm_helpers.text.embeddings import load_embeddings
 
 CLAIMS, TABLE = "claims.toml", "results/verdicts.csv"
@@ -82,8 +82,8 @@ def shipped_fits(names: set[str]) -> dict[str, pd.DataFrame]:
     fits = {}
     for name in names:
         if studies.shipped_table(name).is_file() and studies.predictions_file(name).is_file():
-            rows = studies.load_results(name).assign(predictions=studies.load_predictions(name))
-            fits[name] = rows.assign(selection=rows.get("selection", "validation"))
+            predictions = studies.load_predictions(name)
+            fits[name] = studies.load_results(name).assign(predictions=predictions)
     return fits
 
 
@@ -111,19 +111,19 @@ def crossed(gap: np.ndarray) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=16)
-def _labels(dataset: str, encoder: str) -> np.ndarray:
-    return load_embeddings(dataset, encoder).y
+def _corpus(dataset: str, encoder: str, protocol: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and which sentences decide verdicts."""
+    return load_embeddings(dataset, encoder).y, outside_pool(dataset, encoder, protocol)
 
 
 def _right(rows: pd.DataFrame) -> pd.DataFrame:
     """Seeds by sentences of the corpus: 1 right, 0 wrong, NaN in the pool or not tested."""
-    where = rows.iloc[0][["dataset", "encoder"]]
-    y = _labels(*where)
+    y, outside = _corpus(*rows.iloc[0][["dataset", "encoder", "protocol"]])
     right = np.full((len(rows), len(y)), np.nan, dtype=np.float32)
     for answers, (_, row) in zip(right, rows.iterrows(), strict=True):
         test = split_of(row).test
         answers[test] = row["predictions"] == y[test]
-    right[:, ~outside_pool(*where, rows["protocol"].iloc[0])] = np.nan
+    right[:, ~outside] = np.nan
     return pd.DataFrame(right, index=rows["seed"])
 
 

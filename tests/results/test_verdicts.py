@@ -14,7 +14,7 @@ from qllm_helpers.cli import main
 from qllm_helpers.results import verdicts
 from qllm_helpers.results.contrasts import verdict, word
 from qllm_helpers.results.intervals import interval
-from qllm_helpers.studies.predictions import outside_pool, study_split
+from qllm_helpers.studies.data import outside_pool, study_split
 
 ENCODER = "all-MiniLM-L6-v2"
 CLAIM = """
