@@ -15,6 +15,7 @@ from qllm_helpers.results import verdicts
 from qllm_helpers.results.contrasts import verdict, word
 from qllm_helpers.results.intervals import interval
 from qllm_helpers.studies.data import outside_pool, study_split
+from qllm_helpers.studies.grid import load_units
 
 ENCODER = "all-MiniLM-L6-v2"
 CLAIM = """
@@ -215,6 +216,15 @@ def test_pool_is_an_official_part(dataset, protocol, part):
     split = load_embeddings(dataset, ENCODER).split
     assert set(split[~outside_pool(dataset, ENCODER, protocol)]) == {part}
     assert part not in split[outside_pool(dataset, ENCODER, protocol)]
+
+
+def test_shipped_claims_name_rows_that_their_study_has():
+    ways = ("encoder", "fine_tuned", "selection")
+    for one in verdicts.read_claims():
+        for study, head in (("study", "head"), ("reference_study", "reference")):
+            units = load_units(one[study], heads=one[head])
+            known = {tuple(getattr(unit, way) for way in ways) for unit in units}
+            assert tuple(one[way] for way in ways) in known, one["claim"]
 
 
 def test_shipped_verdicts_are_those_of_the_shipped_rows():
