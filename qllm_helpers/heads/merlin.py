@@ -1,11 +1,7 @@
-"""`PhotonicHead` with a `merlin.QuantumLayer` in the middle, for the one training loop.
-
-The book starts from it and then swaps the fast engine in. MerLin is imported when a head is built.
-"""
-
-from __future__ import annotations
+"""`PhotonicHead` with a `merlin.QuantumLayer` in the middle, for the one training loop."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -14,11 +10,12 @@ from qllm_helpers import checks
 from qllm_helpers.heads.base import Head, ReplicaLinear, select_replica
 from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
+from qllm_helpers.photons.merlin import processor_probabilities, to_merlin
 
 
 @torch.no_grad()
 def _copy_weights(source: Head, target: Head) -> None:
-    """Copy weights by name; MerLin's phases have no replica dimension."""
+    # by name; MerLin's phases have no replica dimension
     theirs = dict(source.named_parameters())
     for name, ours in target.named_parameters():
         ours.copy_(theirs[name].view_as(ours))
@@ -27,8 +24,7 @@ def _copy_weights(source: Head, target: Head) -> None:
 class MerlinHead(Head):
     """Linear map to phases, one `merlin.QuantumLayer`, linear map of its probabilities to logits.
 
-    With lost or additional photons (`noise`, a `perceval.NoiseModel`) `post_select` divides the
-    probabilities of the outputs by their sum. The `dtype` is fixed when MerLin's layer is built.
+    With `noise`, a `perceval.NoiseModel`, `post_select` divides probabilities by their sum.
     """
 
     def __init__(
@@ -54,8 +50,6 @@ class MerlinHead(Head):
         options = {"space": space, "input_state": input_state}
         self._options = {"n_modes": n_modes, "n_photons": n_photons, **options}
         fast = PhotonicHead(n_features, n_classes, **self._options).to(dtype)
-        from qllm_helpers.photons.merlin import to_merlin
-
         # The encoder comes first: the loop reads the number of replicas off the first parameter.
         self.encoder, self.quantum = fast.encoder, to_merlin(fast.quantum, noise=noise)
         # A noisy layer has outputs with photons missing or too many, which the readout never saw.
@@ -69,11 +63,8 @@ class MerlinHead(Head):
     @classmethod
     def from_photonic(
         cls, head: PhotonicHead, replica: int = 0, *, noise=None, post_select: bool = True
-    ) -> MerlinHead:
-        """Replica `replica` of `head` with MerLin's layer in the middle.
-
-        ValueError unless `head` has the dense encoding and reads the probabilities of a circuit.
-        """
+    ) -> Self:
+        """Replica `replica` of `head` with MerLin's layer in the middle."""
         dense = isinstance(getattr(head, "encoder", None), ReplicaLinear)
         layer = getattr(head, "quantum", None)
         if not dense or not isinstance(layer, PhotonicLayer) or layer.distinguishable:
@@ -90,7 +81,7 @@ class MerlinHead(Head):
         return converted
 
     def to_photonic(self) -> PhotonicHead:
-        """The same weights and function with the fast engine (R = 1); noise is left behind."""
+        """The same weights with the fast engine (R = 1); noise is left behind."""
         head = PhotonicHead(self.n_features, self.n_classes, **self._options)
         head = head.to(self.encoder.weight.dtype)
         _copy_weights(self, head)
@@ -114,16 +105,11 @@ class MerlinHead(Head):
 
     @torch.no_grad()
     def logits_on(self, processor, X: Tensor, n_shots: int) -> Tensor:
-        """Logits (B, C) of embeddings (B, d), the circuit on a `merlin.MerlinProcessor`.
-
-        Each embedding is one circuit with `n_shots` kept shots; the linear maps are computed here.
-        """
-        from qllm_helpers.photons.merlin import processor_probabilities
-
+        """Logits (B, C) of embeddings (B, d): of each one, `n_shots` on a `MerlinProcessor`."""
         phases = self.encoder(X.unsqueeze(0))[0]
         seen = processor_probabilities(self.quantum.eval(), phases, processor, n_shots)
         return self.readout(seen.to(phases.dtype).unsqueeze(0))[0]
 
     def take_replicas(self, indices: Sequence[int]) -> None:
-        """Refuse to copy replicas: MerLin's phases have no replica dimension."""
+        """Refused: MerLin's phases have no replica dimension."""
         raise ValueError("A MerlinHead holds one circuit: call to_photonic() on it first.")

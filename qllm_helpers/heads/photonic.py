@@ -1,10 +1,7 @@
 """Heads around the photonic layer: embedding -> phases -> Fock probabilities -> logits.
 
-A quantum head has to beat classical twins before its advantage can be called quantum (the "ablation
-twins" of Bowles et al., *Better than classical?*, arXiv 2403.07059; the maps are our choice).
+Classical twins take the layer's place (after Bowles et al., arXiv 2403.07059; maps: our choice).
 """
-
-from __future__ import annotations
 
 import copy
 import math
@@ -99,10 +96,9 @@ class ClassicalTwin(nn.Module):
 
 
 class TwoStage(nn.Module):
-    """E photonic layers side by side, whose mean photon numbers are the phases of one more.
+    """E layers (the paper's "multi sQE") whose mean photon numbers are the phases of one more.
 
-    The counterpart of the paper's two modules (Sec. "multi sQE"), whose merging of E outputs it
-    leaves open: we concatenate. Both stages are read, (R, B, E m) radians to (R, B, 2 E m) photons.
+    Both stages are read, (R, B, E m) radians to (R, B, 2 E m) photons; we concatenate E outputs.
     """
 
     def __init__(self, layer_options: dict, n_encoders: int) -> None:
@@ -125,10 +121,7 @@ class TwoStage(nn.Module):
 
 
 class PhotonicHead(Head):
-    """Linear map to phases, photonic layer (or its classical twin), linear map to logits.
-
-    `PhotonicClassifier` describes the options; ValueError if they are impossible or contradictory.
-    """
+    """Linear map to phases, photonic layer or its twin, linear map (see `PhotonicClassifier`)."""
 
     def __init__(
         self,
@@ -152,21 +145,18 @@ class PhotonicHead(Head):
         circuit = {"n_modes": n_modes, "n_photons": n_photons, "space": space}
         circuit |= {"input_state": input_state, "n_replicas": self.n_replicas}
         # The encoder first: circuits take longer to find out that they are too large.
+        sizes = self.n_replicas, self.n_features
         if encoding == "subset":
-            width = 100 if hidden_dim is None else hidden_dim
-            encoder = SubsetEncoder(self.n_replicas, self.n_features, n_modes, width)
+            encoder = SubsetEncoder(*sizes, n_modes, 100 if hidden_dim is None else hidden_dim)
         else:
-            width = n_modes * (n_encoders or 1)
-            encoder = ReplicaLinear(self.n_replicas, self.n_features, width)
+            encoder = ReplicaLinear(*sizes, n_modes * (n_encoders or 1))
         self.quantum, n_outputs = _quantum_part(circuit, twin, readout, n_encoders)
         self.encoder = encoder
         self.readout = ReplicaLinear(self.n_replicas, n_outputs, self.n_classes)
         self.reset_parameters(range(self.n_replicas))
 
 
-def _quantum_part(
-    layer_options: dict, twin: str | None, readout: str, n_encoders: int | None
-) -> tuple[nn.Module | None, int]:
+def _quantum_part(layer_options: dict, twin, readout, n_encoders) -> tuple[nn.Module | None, int]:
     """The photonic layer or what stands for it (None for "identity"), and its number of outputs."""
     if n_encoders is not None:
         stages = TwoStage(layer_options, n_encoders)
@@ -195,10 +185,7 @@ def _check_options(encoding, hidden_dim, readout, twin, n_encoders) -> None:
 
 
 class NoisyLayer(DrawingModule):
-    """A `PhotonicLayer`, which holds the weights, seen through imperfections while ``active``.
-
-    `n_shots` are attempts for every sentence, None infinitely many.
-    """
+    """A `PhotonicLayer` seen through imperfections and `n_shots` attempts while ``active``."""
 
     def __init__(self, layer: PhotonicLayer, noise: Noise, n_shots: int | None = None) -> None:
         super().__init__()

@@ -1,13 +1,11 @@
-"""The photonic layer: interferometer, phase encoding, interferometer, Fock probabilities.
+"""The photonic layer of the MerLin reproduction of Kim et al. (arXiv 2504.08732), only faster.
 
-The circuit is the sandwich U(x) = R diag(exp(i phi(x))) L, two universal rectangular meshes L and
-R, of the MerLin reproduction of Kim et al. (arXiv 2504.08732); only the speed differs.
+U(x) = R diag(exp(i phi(x))) L with two universal rectangular meshes; Fock probabilities.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -57,7 +55,9 @@ class PhotonicLayer(nn.Module):
     basis : list of tuple of int
         The N outputs in order (descending lexicographic, MerLin's order).
     left, right : Parameter, shape (R, m * m), radians
-        Phases of the meshes before and after the encoding (see `interferometer.mesh_unitary`).
+        Phases of the meshes before and after the encoding (see `interferometer.mesh_unitary`). The
+        last m of `right` change no photon count, those of `left` only shift the encoded phases;
+        they are kept because the earlier reproduction counts them.
 
     Raises
     ------
@@ -65,11 +65,6 @@ class PhotonicLayer(nn.Module):
         For fewer than two modes, an impossible photon number, an unknown space or a wrong state.
     MemoryError
         If the tables or the phases would not fit into free memory; nothing is allocated then.
-
-    Notes
-    -----
-    The m output phases of the right mesh cannot change a photon count, and those of the left mesh
-    only shift the encoded phases. They are kept because the earlier reproduction counts them.
     """
 
     def __init__(
@@ -148,10 +143,7 @@ class PhotonicLayer(nn.Module):
         return product_of_forms(columns.reshape(R * B, n * m), self._tables).view(R, B, -1)
 
     def amplitudes(self, phases: torch.Tensor) -> torch.Tensor:
-        """Amplitudes (R, B, N) from phases (R, B, m), radians; not renormalised when unbunched.
-
-        ValueError for distinguishable photons, which have no joint state.
-        """
+        """Amplitudes (R, B, N) from phases (R, B, m), radians; not renormalised when unbunched."""
         self._check_phases(phases)
         if self.distinguishable:
             raise ValueError("Distinguishable photons have no joint amplitude; use forward().")
@@ -159,10 +151,7 @@ class PhotonicLayer(nn.Module):
         return self._coefficients(self.transfer(phases)) * weights
 
     def forward(self, phases: torch.Tensor) -> torch.Tensor:
-        """Probabilities (R, B, N) of the outputs in `basis` from phases (R, B, m), radians.
-
-        ValueError for a wrong shape or type, MemoryError if they do not fit into free memory.
-        """
+        """Probabilities (R, B, N) of the outputs in `basis` from phases (R, B, m), radians."""
         self._check_phases(phases)
         if phases.device.type != "cpu":
             return self._reference_probabilities(phases)
@@ -185,20 +174,12 @@ class PhotonicLayer(nn.Module):
         return probabilities
 
     def to_merlin(self, replica: int = 0, **options):
-        """The circuit of one replica as a `merlin.QuantumLayer`: (B, m) radians to (B, N).
-
-        `options` are those of `merlin.QuantumLayer`, such as ``noise``: with loss it has more
-        outputs than this layer. ValueError for distinguishable photons.
-        """
+        """One replica as a `merlin.QuantumLayer`, with its `options`: (B, m) radians to (B, N)."""
         return to_merlin(self, replica, **options)
 
     @classmethod
-    def from_merlin(cls, layer) -> PhotonicLayer:
-        """A layer (R = 1) with circuit and weights of a `merlin.QuantumLayer`.
-
-        That must be a mesh, one phase per mode, a mesh, as from `to_merlin` or MerLin's
-        `CircuitBuilder` (entangling, angle encoding, entangling), or ValueError.
-        """
+    def from_merlin(cls, layer) -> Self:
+        """A layer (R = 1) with circuit and weights of a `merlin.QuantumLayer`, or ValueError."""
         arguments, left, right = read_merlin(layer)
         converted = cls(**arguments).to(layer.dtype)
         with torch.no_grad():

@@ -1,11 +1,8 @@
-"""What a real photonic chip does to the probabilities of a `PhotonicLayer`.
+"""What a real photonic chip does: Perceval's `NoiseModel` with detectors and shots.
 
-The model is Perceval's `NoiseModel` (Heurtel et al. 2023) with detectors and shots. It is fast
-because equal loss commutes with the interferometer (one factor a mode), and because each photon is
-in the common state with probability sqrt(indistinguishability), otherwise alone.
+It is fast because equal loss commutes with the interferometer (one factor a mode), and each photon
+is in the common state with probability sqrt(indistinguishability), otherwise alone.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -161,10 +158,9 @@ def _detection(n_modes: int, n_photons: int, basis: tuple, survival: float, dete
 def recorded(
     layer: PhotonicLayer, phases: Tensor, noise: Noise, meshes: tuple[Tensor, Tensor] | None = None
 ) -> Tensor:
-    """Probability (R, B, N) to record every state of ``layer.basis``; the rest to 1 is no output.
+    """Probability (R, B, N) to record every state of ``layer.basis``, before post-selection.
 
-    `phases` (R, B, m) and those of the two `meshes` (R, m m; default the layer's own), radians, are
-    those on the chip, after `perturb`; nor is `post_select` applied here.
+    `phases` and those of `meshes` (default: the layer's), radians, are the chip's, after `perturb`.
     """
     layer._check_phases(phases)
     meshes = (layer.left, layer.right) if meshes is None else meshes
@@ -177,10 +173,7 @@ def recorded(
 
 
 def perturb(angles: Tensor, noise: Noise, generators: Sequence[np.random.Generator]) -> Tensor:
-    """Phases (R, ...), radians, as a chip sets them: rounded to its steps, then randomly off.
-
-    Replica r's errors come from ``generators[r]``; the gradient is that of the exact phases.
-    """
+    """Phases (R, ...), radians, as a chip sets them; the gradient is that of the exact phases."""
     exact = shifted = angles.detach()
     if noise.phase_imprecision > 0:
         shifted = torch.round(exact / noise.phase_imprecision) * noise.phase_imprecision
@@ -197,10 +190,9 @@ def draw_features(
     post_select: bool,
     generators: Sequence[np.random.Generator],
 ) -> Tensor:
-    """Relative frequencies (R, B, N) of outputs `recorded` in `n_shots` attempts (None: infinite).
+    """Frequencies (R, B, N) of outputs `recorded` in `n_shots` attempts (None: infinitely many).
 
-    `post_select` divides by the kept shots; zero is read where none is left. The gradient is that
-    of infinitely many shots (straight-through, our choice).
+    Zero is read where no shot is kept; the gradient is that of infinitely many (our choice).
     """
     exact = _divided(probabilities, post_select)
     if n_shots is None:
