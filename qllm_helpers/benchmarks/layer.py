@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 
 from qllm_helpers.benchmarks.timing import training_step
-from qllm_helpers.heads.merlin import MerlinHead
-from qllm_helpers.heads.photonic import PhotonicHead
+from qllm_helpers.heads.photonic import MerlinHead, PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
+from qllm_helpers.photons.merlin import perceval_circuit
 from qllm_helpers.text.embeddings import load_embeddings
 from qllm_helpers.text.protocols import few_shot_split
 from qllm_helpers.training.loop import TrainingOptions, train
@@ -63,8 +63,6 @@ class Case:
 def _perceval_inference(layer: PhotonicLayer, phases: torch.Tensor) -> Callable[[], None]:
     """One SLOS simulation per sample: Perceval has no batch of circuits."""
     import perceval
-
-    from qllm_helpers.photons.merlin import perceval_circuit
 
     circuit = perceval_circuit(layer.n_modes)
     parameters = circuit.get_parameters()

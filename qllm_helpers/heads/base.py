@@ -53,19 +53,13 @@ class Head(nn.Module):
 
     Parameters
     ----------
-    n_features : int
-        Width d of an embedding.
-    n_classes : int
-        Number of classes C, at least 2.
-    n_replicas : int
-        Number of replicas R.
+    n_features, n_classes, n_replicas : int
+        Width d of an embedding; number of classes C, at least 2; number of replicas R.
 
     Raises
     ------
-    ValueError
-        If a number is out of range.
-    MemoryError
-        If the weights do not fit into the memory that is free; before anything is allocated.
+    ValueError, MemoryError
+        If a number is out of range; if the weights do not fit into memory, before any allocation.
     """
 
     replica_buffers: tuple[str, ...] = ()
@@ -245,10 +239,10 @@ class MLPHead(Head):
         self.reset_parameters(range(self.n_replicas))
 
 
-def _take_replicas(head: Head, indices: Sequence[int]) -> Head:
-    """Deep copy of `head` whose replicas are `indices` (repeats allowed)."""
+def expand_replica(head: Head, replica: int, n_copies: int) -> Head:
+    """A head whose `n_copies` replicas are all copies of replica `replica` of `head`."""
     # The memo hands deepcopy the already sliced tensors, so the full stack is never duplicated.
-    memo, index = {}, list(indices)
+    memo, index = {}, [replica] * checks.integer("n_copies", n_copies)
     for module in head.modules():
         for parameter in module.parameters(recurse=False):
             sliced = parameter.detach()[index]
@@ -269,9 +263,4 @@ def select_replica(head: Head, replica: int) -> Head:
     """Replica `replica` of `head` as a head of its own (R = 1), sharing no memory with it."""
     if not 0 <= replica < head.n_replicas:
         raise IndexError(f"replica must be in 0 ... {head.n_replicas - 1}, got {replica}.")
-    return _take_replicas(head, [replica])
-
-
-def expand_replica(head: Head, replica: int, n_copies: int) -> Head:
-    """A head whose `n_copies` replicas are all copies of replica `replica` of `head`."""
-    return _take_replicas(head, [replica] * checks.integer("n_copies", n_copies))
+    return expand_replica(head, replica, 1)

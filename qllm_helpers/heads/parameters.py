@@ -28,14 +28,10 @@ _LIVE_TOLERANCE = 1e-12
 _RANK_TOLERANCE = 1e-11
 # At inputs and weights chosen for it, in all heads of the studies: above 6e-9, and below 1e-12.
 _GENERIC_TOLERANCE = 1e-10
-# Matrices up to this many rows or columns: singular values, in a second.
-_SMALL = 600
-# Numbers in the weights of one expanded head: 160 MB in float64.
-_EXPANDED_NUMBERS = 20_000_000
-# Numbers through which a head may read the embedding: the matrix has the square of it as columns.
-_WIDEST = 40
-# Samples on which a parameter of an analytic head shows whether it is live.
-_PROBES = 16
+_SMALL = 600  # rows or columns of which singular values take a second
+_EXPANDED_NUMBERS = 20_000_000  # in the weights of one expanded head: 160 MB in float64
+_WIDEST = 40  # numbers through which a head reads the embedding: their square are the columns
+_PROBES = 16  # samples on which a parameter of an analytic head shows whether it is live
 
 
 @dataclass(frozen=True)

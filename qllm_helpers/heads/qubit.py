@@ -72,15 +72,11 @@ class QubitOptions:
         if self.module1 != "circuit":
             return
         if self.merge == "concatenate" and self.latent_size % self.n_encoders:
-            raise ValueError(
-                f"{self.latent_size} latent values cannot be shared equally by {self.n_encoders} "
-                "encoders: change n_latent or n_encoders, or use merge='mean'."
-            )
+            shared = f"shared equally by {self.n_encoders} encoders: use merge='mean'."
+            raise ValueError(f"{self.latent_size} latent values cannot be {shared}")
         if self.measured > self.n_qubits:
-            raise ValueError(
-                f"n_latent={self.latent_size} needs {self.measured} measured qubits in each "
-                f"encoder, which has {self.n_qubits}: lower n_latent."
-            )
+            needed = f"{self.measured} measured qubits in each encoder, which has {self.n_qubits}"
+            raise ValueError(f"n_latent={self.latent_size} needs {needed}: lower n_latent.")
 
     @property
     def latent_size(self) -> int:
@@ -168,10 +164,8 @@ class QubitHead(Head):
         # the circuits first: they know how many qubits are too many for 2^Q numbers
         quantum = TwoModules(options, self.n_replicas)
         if options.module1 == "none" and self.n_features < options.width:
-            raise ValueError(
-                f"without module 1 the latent vector is the first {options.width} values of the "
-                f"embedding, which has {n_features}: lower n_latent."
-            )
+            first = f"the first {options.width} values of the embedding, which has {n_features}"
+            raise ValueError(f"without module 1 {first}, are the latent vector: lower n_latent.")
         if options.module1 == "circuit" and options.reduction is None:
             quantum.first[0].require_fit(self.n_features)
         if "linear" in (options.module1, options.reduction):

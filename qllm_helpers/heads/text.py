@@ -14,8 +14,7 @@ from qllm_helpers.heads.base import Head, MLPHead
 
 #: How much of the language model is trained: everything, low-rank adapters, or nothing.
 BODIES = ("whole", "low_rank", "frozen")
-# Sentences in one pass without gradients, of about the same length.
-_CHUNK = 64
+_CHUNK = 64  # sentences in one pass without gradients, of about the same length
 
 
 class Body(nn.Module):

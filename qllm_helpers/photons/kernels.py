@@ -88,11 +88,10 @@ def bunching_factors(tables: FockTables, photon_modes: list[int]) -> np.ndarray:
 @jit
 def load_rows(values, first, rows):
     """Copy samples of `values` (B, K), from `first`, into `rows` (K or more, lanes), else zeros."""
-    n_samples, n_columns = values.shape
-    n_lanes = rows.shape[1]
-    if n_samples - first < n_lanes or n_columns < len(rows):
+    n_samples, n_columns = min(rows.shape[1], len(values) - first), values.shape[1]
+    if n_samples < rows.shape[1] or n_columns < len(rows):
         rows[:] = 0
-    for lane in range(min(n_lanes, n_samples - first)):
+    for lane in range(n_samples):
         for column in range(n_columns):
             rows[column, lane] = values[first + lane, column]
 
@@ -100,9 +99,8 @@ def load_rows(values, first, rows):
 @jit
 def store_rows(rows, first, values):
     """The way back of `load_rows`."""
-    n_samples, n_columns = values.shape
-    for lane in range(min(rows.shape[1], n_samples - first)):
-        for column in range(n_columns):
+    for lane in range(min(rows.shape[1], len(values) - first)):
+        for column in range(values.shape[1]):
             values[first + lane, column] = rows[column, lane]
 
 

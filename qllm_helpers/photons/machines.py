@@ -54,8 +54,6 @@ def phase_error_for(value: float, figure: str = "distance", n_modes: int = 12) -
     """Phase error, radians, that alone gives a mesh a published deviation: an upper estimate."""
     low, high = sorted(mesh_deviation(error, n_modes)[figure] for error in (0.0, 1.0))
     if not low < value < high:
-        raise ValueError(
-            f"no phase error up to one radian gives a {figure} of {value!r}: it must lie between "
-            f"{low:.3g} and {high:.3g}."
-        )
+        bounds = f"it must lie between {low:.3g} and {high:.3g}"
+        raise ValueError(f"no phase error up to one radian gives a {figure} of {value!r}: {bounds}")
     return brentq(lambda e: mesh_deviation(e, n_modes)[figure] - value, 0.0, 1.0, xtol=1e-4)

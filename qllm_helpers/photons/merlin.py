@@ -55,10 +55,8 @@ def to_merlin(layer, replica: int = 0, **options) -> merlin.QuantumLayer:
     import merlin
 
     if layer.distinguishable:
-        raise ValueError(
-            "MerLin's ideal photons are indistinguishable: convert a layer with "
-            "distinguishable=False and noise=perceval.NoiseModel(indistinguishability=0)."
-        )
+        ideal = "perceval.NoiseModel(indistinguishability=0)"
+        raise ValueError(f"MerLin's ideal photons are indistinguishable: use noise={ideal}.")
     checks.integer("replica", replica, 0, layer.n_replicas - 1)
     if layer.space == "unbunched" and max(layer.input_state) > 1:
         state = layer.input_state
@@ -105,21 +103,17 @@ def read_merlin(layer: merlin.QuantumLayer) -> tuple[dict, list[float], list[flo
     if not reason and position != len(found):
         reason = f"{len(found) - position} components follow the second mesh"
     if reason:
-        raise ValueError(
-            f"Only a mesh, one encoded phase per mode and a second mesh can be read: {reason}. "
-            "Build the layer with PhotonicLayer.to_merlin, or with MerLin's CircuitBuilder as "
-            "entangling layer, angle encoding on every mode, entangling layer."
-        )
+        known = "Only a mesh, one encoded phase per mode and a second mesh"
+        raise ValueError(f"{known}, as from PhotonicLayer.to_merlin, can be read: {reason}.")
     state, space = list(layer.input_state), layer.computation_space.name.lower()
     arguments = {"n_modes": layer.circuit.m, "n_photons": sum(state), "input_state": state}
     return arguments | {"space": space}, phases[_LEFT], phases[_RIGHT]
 
 
 def _components(circuit) -> list:
-    import perceval as pcvl
+    from perceval.components import Barrier
 
-    barrier = pcvl.components.Barrier
-    return [(tuple(modes), one) for modes, one in circuit if not isinstance(one, barrier)]
+    return [(tuple(modes), one) for modes, one in circuit if not isinstance(one, Barrier)]
 
 
 def _alike(element, expected, inputs: set[str]) -> bool:
@@ -129,8 +123,7 @@ def _alike(element, expected, inputs: set[str]) -> bool:
     if expected.name == "PS":
         encodes = expected.param("phi").name.startswith(_INPUT)
         return (element.param("phi").name in inputs) == encodes
-    unitary = expected.compute_unitary()
-    return element.defined and np.allclose(element.compute_unitary(), unitary)
+    return element.defined and np.allclose(element.compute_unitary(), expected.compute_unitary())
 
 
 def to_noise_model(noise: Noise) -> perceval.NoiseModel:
@@ -154,10 +147,8 @@ def open_processor(
     if remote and noise is not None:
         raise ValueError(f"{platform} has its own noise: leave noise out.")
     if remote and not token:
-        raise ValueError(
-            f"{platform} needs a token: create one in your account of the Quandela cloud and set "
-            f"the environment variable {TOKEN_VARIABLE}. It is not stored."
-        )
+        place = f"your account of the Quandela cloud in the environment variable {TOKEN_VARIABLE}"
+        raise ValueError(f"{platform} needs a token, which is not stored, from {place}.")
     import merlin
     import perceval as pcvl
 

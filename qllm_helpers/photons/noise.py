@@ -19,6 +19,8 @@ from qllm_helpers.photons.interferometer import output_probabilities
 from qllm_helpers.photons.kernels import bunching_factors, fock_tables
 from qllm_helpers.photons.layer import PhotonicLayer
 
+Generators = Sequence[np.random.Generator]
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -37,9 +39,8 @@ class Noise:
         Second-order correlation at zero delay, in [0, 0.5]: how often a second photon comes along.
         Second photons do not interfere (Perceval's ``g2_distinguishable=True``).
     phase_error : float
-        Every phase shifter is off by a uniform draw from plus or minus this, radians. The errors of
-        the two meshes belong to the chip and stay; those of the data's phases are drawn anew for
-        every sentence (our choice).
+        Every phase shifter is off by a uniform draw from plus or minus this, radians: once in the
+        meshes, anew for every sentence in the data's phases (our choice).
     phase_imprecision : float
         Step to whose multiples phases are rounded, radians; 0 for none.
     detector : {"number", "threshold"}
@@ -141,14 +142,10 @@ def _detection(n_modes: int, n_photons: int, basis: tuple, survival: float, dete
     arrived = fock_tables(n_modes, n_photons, False).states
     most = max(n_photons, max(map(max, basis)))
     photons, counts = np.arange(most + 1)[:, None], np.arange(most + 1)[None]
-    if detector == "number":
-        ways = np.vectorize(math.comb)(photons, counts)
-        lost = np.maximum(photons - counts, 0)
-        table = ways * survival**counts * (1.0 - survival) ** lost
-    else:
-        table = np.zeros((most + 1, most + 1))
-        table[:, 0] = (1.0 - survival) ** photons[:, 0]
-        table[:, 1] = 1 - table[:, 0]
+    ways, lost = np.vectorize(math.comb)(photons, counts), np.maximum(photons - counts, 0)
+    table = ways * survival**counts * (1.0 - survival) ** lost
+    if detector == "threshold":
+        table[:, 1], table[:, 2:] = 1 - table[:, 0], 0
     chances = np.ones((len(arrived), len(basis)))
     for before, after in zip(arrived.T, np.array(basis).T, strict=True):
         chances *= table[before[:, None], after]
@@ -172,7 +169,7 @@ def recorded(
     return total
 
 
-def perturb(angles: Tensor, noise: Noise, generators: Sequence[np.random.Generator]) -> Tensor:
+def perturb(angles: Tensor, noise: Noise, generators: Generators) -> Tensor:
     """Phases (R, ...), radians, as a chip sets them; the gradient is that of the exact phases."""
     exact = shifted = angles.detach()
     if noise.phase_imprecision > 0:
@@ -185,10 +182,7 @@ def perturb(angles: Tensor, noise: Noise, generators: Sequence[np.random.Generat
 
 
 def draw_features(
-    probabilities: Tensor,
-    n_shots: int | None,
-    post_select: bool,
-    generators: Sequence[np.random.Generator],
+    probabilities: Tensor, n_shots: int | None, post_select: bool, generators: Generators
 ) -> Tensor:
     """Frequencies (R, B, N) of outputs `recorded` in `n_shots` attempts (None: infinitely many).
 

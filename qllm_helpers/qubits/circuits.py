@@ -60,9 +60,8 @@ def ansatz(
     checks.integer("n_layers", n_layers, 0)
     checks.choice("boundary", boundary, ("ring", "open"))
     if connectivity >= n_qubits:
-        raise ValueError(
-            f"connectivity {connectivity} reaches beyond a register of {n_qubits} qubits."
-        )
+        reach = f"reaches beyond a register of {n_qubits} qubits"
+        raise ValueError(f"connectivity {connectivity} {reach}.")
     layer = [
         (qubit, (qubit + distance) % n_qubits)
         for distance in range(1, connectivity + 1)

@@ -271,12 +271,10 @@ class SimulatedEncoder(_TrainedCircuit):
         """Amplitudes that `width` values fill; ValueError if those of the register are fewer."""
         constant, n_qubits = self.padding == "constant", self.circuit.n_qubits
         if width + constant > 2**n_qubits:
-            raise ValueError(
-                f"{width} values{' and the constant' * constant} do not fit into the {2**n_qubits} "
-                f"amplitudes of {n_qubits} qubits: use at least "
-                f"{(width + constant - 1).bit_length()} qubits, or say with reduction='truncate' "
-                "or reduction='linear' how a head reduces them."
-            )
+            values = f"{width} values" + " and the constant" * constant
+            room = f"the {2**n_qubits} amplitudes of {n_qubits} qubits"
+            least = f"at least {(width + constant - 1).bit_length()} qubits, or reduction='linear'"
+            raise ValueError(f"{values} do not fit into {room}: use {least} or 'truncate'.")
         return width + constant
 
     def amplitudes(self, X: torch.Tensor) -> torch.Tensor:
@@ -293,10 +291,8 @@ class SimulatedEncoder(_TrainedCircuit):
         least = torch.finfo(X.dtype).tiny
         if norm.numel() and norm.amin().item() < least:
             replica, sample, _ = (norm < least).nonzero()[0].tolist()
-            raise ValueError(
-                f"sample {sample} of the batch (replica {replica}) has no amplitudes: all values "
-                "are zero or too small. Leave it out, or use padding='constant'."
-            )
+            which = f"sample {sample} of the batch (replica {replica})"
+            raise ValueError(f"{which} has no amplitudes: leave it out, or use padding='constant'.")
         return X / norm
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
