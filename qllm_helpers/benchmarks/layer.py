@@ -1,9 +1,4 @@
-"""The photonic layer beside MerLin and Perceval: cases to be timed, agreement, the mode sweep.
-
-What is timed: phases in, probabilities out; a training step adds a loss, its derivative and Adam.
-"""
-
-from __future__ import annotations
+"""The photonic layer beside MerLin and Perceval: cases to be timed, agreement, the mode sweep."""
 
 import math
 import time
@@ -16,9 +11,9 @@ import pandas as pd
 import torch
 
 from qllm_helpers.benchmarks.timing import training_step
-from qllm_helpers.heads.merlin import MerlinHead
-from qllm_helpers.heads.photonic import PhotonicHead
+from qllm_helpers.heads.photonic import MerlinHead, PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
+from qllm_helpers.photons.merlin import perceval_circuit
 from qllm_helpers.text.embeddings import load_embeddings
 from qllm_helpers.text.protocols import few_shot_split
 from qllm_helpers.training.loop import TrainingOptions, train
@@ -69,8 +64,6 @@ def _perceval_inference(layer: PhotonicLayer, phases: torch.Tensor) -> Callable[
     """One SLOS simulation per sample: Perceval has no batch of circuits."""
     import perceval
 
-    from qllm_helpers.photons.merlin import perceval_circuit
-
     circuit = perceval_circuit(layer.n_modes)
     parameters = circuit.get_parameters()
     state = perceval.BasicState(list(layer.input_state))
@@ -110,10 +103,7 @@ def standard_cases() -> list[Case]:
 def agreement(
     circuits: Iterable[tuple[int, int]], *, space: str = "fock", dtype: torch.dtype = torch.float64
 ) -> pd.DataFrame:
-    """Largest differences to MerLin's layer: `probabilities` (absolute), `gradients` (relative).
-
-    Both have the same random weights and phases; the derivative is that of a random readout.
-    """
+    """Largest differences to MerLin's layer: `probabilities` (absolute), `gradients` (relative)."""
     rows = []
     for n_modes, n_photons in circuits:
         layer = PhotonicLayer(n_modes, n_photons, space=space).to(dtype)
@@ -142,10 +132,7 @@ def _timed_training(head, data, splits, seeds) -> tuple[float, float]:
 
 
 def sweep_benchmark(n_threads: int, progress: bool = False) -> pd.DataFrame:
-    """Train ten circuits few-shot, all else equal: 20 seeds at once here, one seed in MerLin.
-
-    `ours_seconds` are of all 20 seeds, `ratio` is per seed; the accuracies are those of seed 0.
-    """
+    """Train ten circuits few-shot, 20 seeds at once here, one seed in MerLin; `ratio`: per seed."""
     from tqdm.auto import tqdm
 
     torch.set_num_threads(n_threads)

@@ -1,10 +1,4 @@
-"""The qubit circuits beside PennyLane's default.qubit (torch, backpropagation, whole batches).
-
-Timed is a training step of the simulated encoder in single precision: amplitudes in, exact <Z> of
-all qubits out, a loss, its derivative by the angles, and Adam.
-"""
-
-from __future__ import annotations
+"""Training steps of the qubit circuits beside PennyLane's default.qubit (backpropagation)."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,8 +10,8 @@ import pandas as pd
 import torch
 
 from qllm_helpers.benchmarks.timing import copy_speed, run_benchmark, training_step
-from qllm_helpers.photons.lanes import LANES
-from qllm_helpers.qubits.trainable import SimulatedEncoder
+from qllm_helpers.qubits.kernels import LANES
+from qllm_helpers.qubits.states import SimulatedEncoder
 
 # Qubits and connectivity of the encoders, one layer each: 10 and 56 blocks of CNOT + RY.
 REGISTERS = ((10, 1), (14, 4))
@@ -58,7 +52,6 @@ def _pennylane_step(encoder: SimulatedEncoder, X: torch.Tensor) -> Callable[[], 
 
     wires = range(encoder.circuit.n_qubits)
     angles = torch.nn.Parameter(encoder.angles.detach()[0].clone())
-
     device = qml.device("default.qubit", wires=len(wires))
 
     @qml.qnode(device, interface="torch", diff_method="backprop")
@@ -89,18 +82,13 @@ def require_pennylane() -> None:
 
 
 def state_bytes(case):
-    """Bytes of a training step that goes over the states gate by gate; `case` may be a table.
-
-    A block of CNOT + RY reads and writes them once forward; backward, with their gradients, twice.
-    """
+    """Bytes of a training step that goes over the states gate by gate; `case` may be a table."""
+    # a block reads and writes them once forward; backward, with their gradients, twice
     return 24.0 * case.n_blocks * 2**case.n_qubits * case.n_replicas * case.batch
 
 
 def with_bandwidth(table: pd.DataFrame, memory: float, cache: dict[int, float]) -> pd.DataFrame:
-    """Add `bound_memory`, `bound_cache` (seconds of `state_bytes`), and `over_*`: time over bound.
-
-    In bytes per second: `memory` of a large copy, `cache` of one block of states, by n_qubits.
-    """
+    """Add `bound_*`, s of `state_bytes`, and `over_*`, from bytes a second of `memory`, `cache`."""
     speeds = {"memory": memory, "cache": table["n_qubits"].map(cache)}
     for name, speed in speeds.items():
         bound = state_bytes(table) / speed

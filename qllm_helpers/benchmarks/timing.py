@@ -1,10 +1,7 @@
 """Time and peak memory of cases, each in a fresh process, ratios to a rival, and what bounds ours.
 
-A case is a frozen dataclass with `prepare`, which returns the call that is timed. Times compare
-inside one table only, measured in one run on one machine: ratios are what to quote.
+A case is a frozen dataclass with `prepare`, which returns the call that is timed.
 """
-
-from __future__ import annotations
 
 import multiprocessing
 import resource
@@ -43,10 +40,7 @@ def clocked(call: Callable, n_threads: int, min_seconds: float):
 
 
 def measure(case, n_threads: int, min_seconds: float) -> dict:
-    """Time one call of a case here: its fields, `seconds` (median over `min_seconds`), IQR, ...
-
-    `peak_mebibytes`: rise of resident memory; `n_threads`: of torch, our kernels use one.
-    """
+    """Time one call of a case here: its fields, `seconds` (median over `min_seconds`), IQR, ..."""
     torch.set_num_threads(n_threads)
     # What the engine loads or compiles at its first call is not the case's.
     replace(case, **case.smallest).prepare()()
@@ -97,16 +91,15 @@ def run_benchmark(
 
 def saved_bytes(compute: Callable[[], torch.Tensor]) -> int:
     """Bytes that torch keeps from a computation for its backward pass, each storage once."""
-    kept = []
+    kept = []  # held, or an address could be given to the next one
 
     def remember(tensor: torch.Tensor) -> torch.Tensor:
-        kept.append(tensor)  # it is held, or its address could be given to the next one
+        kept.append(tensor.untyped_storage())
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
         compute()
-    storages = [tensor.untyped_storage() for tensor in kept]
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    return sum({storage.data_ptr(): storage.nbytes() for storage in kept}.values())
 
 
 @njit(nogil=True, fastmath={"contract"})
@@ -124,10 +117,7 @@ def copy_speed(n_floats: int) -> float:
 
 
 def machine_limits() -> dict[str, float]:
-    """What one core does in a second: `flops`, and `bytes_per_second` of a copy (read plus write).
-
-    `flops` counts float32 multiply-adds (two each) on rows of 32 lanes in cache, as in the kernel.
-    """
+    """What one core does in a second: `flops` on rows of 32 lanes, `bytes_per_second` of a copy."""
     values, factors = np.zeros((64, 32), np.float32), np.full((64, 32), 0.5, np.float32)
     _multiply_adds(values, factors, 1)
     seconds = clocked(lambda: _multiply_adds(values, factors, 20_000), 1, 0.5).median
@@ -136,29 +126,22 @@ def machine_limits() -> dict[str, float]:
 
 
 def arithmetic(case) -> float:
-    """Floating-point operations of the amplitude recursion in one call of our layer.
-
-    8 for each pair (mode, parent state): once forward; training repeats it and takes 2 derivatives.
-    """
+    """Floating-point operations of the amplitude recursion in one call of our layer."""
+    # 8 for each pair (mode, parent state); training repeats the pass and takes two derivatives
     pairs = len(fock_tables(case.n_modes, case.n_photons, False).pair_mode)
     passes = 4 if case.task == "training step" else 1
     return 8.0 * pairs * passes * case.n_replicas * case.batch
 
 
 def output_bytes(case):
-    """Least traffic of the outputs with main memory in one call, in bytes; `case` may be a table.
-
-    Complex amplitudes are written and read, probabilities written; training adds their gradients.
-    """
+    """Least traffic of the outputs with main memory in a call, in bytes; `case` may be a table."""
+    # complex amplitudes written and read, probabilities written; training adds their gradients
     words = 5 * (1 + (case.task == "training step"))
     return 4.0 * words * case.n_outputs * case.n_replicas * case.batch
 
 
 def with_bounds(table: pd.DataFrame, limits: dict[str, float]) -> pd.DataFrame:
-    """Add to ours `bound_launch`, `bound_arithmetic`, `bound_memory` (s), `bound`, `over_bound`.
-
-    `bound` names the largest, `over_bound` is the time over their sum (they share one core).
-    """
+    """Add to ours three bounds (s), the largest one's name, `bound`, and the time `over_bound`."""
     ours = table[table["engine"] == "ours"]
     bounds = pd.DataFrame({"launch": 0.0}, index=ours.index)
     bounds["arithmetic"] = [arithmetic(case) / limits["flops"] for case in ours.itertuples()]

@@ -1,9 +1,17 @@
 """scikit-learn classifiers on top of the heads: each only says which head it builds."""
 
+from dataclasses import fields, make_dataclass
+
 from qllm_helpers import checks
 from qllm_helpers.classifiers.replicated import ReplicatedClassifier
 from qllm_helpers.heads.base import Head, MLPHead
 from qllm_helpers.heads.qubit import TWINS, QuadraticFormHead, QubitHead, QubitOptions
+
+
+def same_fields(options: type) -> type:
+    """A base class with the fields of the dataclass `options` and nothing else."""
+    known = [(field.name, field.type, field.default) for field in fields(options)]
+    return make_dataclass(f"{options.__name__}Fields", known, init=False, repr=False, eq=False)
 
 
 class MLPClassifier(ReplicatedClassifier):
@@ -91,7 +99,7 @@ class _EvenClassifier(ReplicatedClassifier):
         return tags
 
 
-class QubitClassifier(_EvenClassifier):
+class QubitClassifier(same_fields(QubitOptions), _EvenClassifier):
     """The paper's head: simulated quantum encoders, re-uploading circuit, linear output layer.
 
     As states x and -x are the same and get the same class, unless ``padding="constant"``.
@@ -133,23 +141,6 @@ class QubitClassifier(_EvenClassifier):
 
     family = "qubit"
 
-    n_qubits: int = 10
-    n_encoders: int = 1
-    connectivity: int = 1
-    n_layers: int = 1
-    n_reuploads: int = 2
-    n_main_layers: int = 1
-    n_latent: int | None = None
-    module1: str = "circuit"
-    module2: str = "circuit"
-    reduction: str | None = None
-    merge: str = "concatenate"
-    boundary: str = "ring"
-    padding: str = "zeros"
-    reuploads: str = "own"
-    angle_scale: float = 1.0
-    start: str = "uniform"
-    constant: float = 1.0
     twin: str | None = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:

@@ -1,8 +1,4 @@
-"""What heads are built of: layers that compute many replicas (seeds) side by side.
-
-Stacking R replicas turns R small matrix products into one batched product, which makes twenty seeds
-cost far less than twenty runs (our choice).
-"""
+"""What heads are built of: layers that compute many replicas (seeds) in one batched product."""
 
 import copy
 import itertools
@@ -38,10 +34,8 @@ def fill(
     change: Callable[[Tensor], Tensor] = lambda drawn: drawn,
     draw: Callable[..., Tensor] = torch.randn,
 ) -> None:
-    """Fill replica r of weights (R, ...) from ``generators[r]`` with numbers that `change` maps.
-
-    They are drawn in float64 and then rounded, so heads of either precision start alike.
-    """
+    """Fill replica r of weights (R, ...) from ``generators[r]`` with numbers that `change` maps."""
+    # drawn in float64 and then rounded, so heads of either precision start alike
     for r, generator in enumerate(generators):
         weights[r] = change(draw(weights.shape[1:], generator=generator, dtype=torch.float64))
 
@@ -59,19 +53,13 @@ class Head(nn.Module):
 
     Parameters
     ----------
-    n_features : int
-        Width d of an embedding.
-    n_classes : int
-        Number of classes C, at least 2.
-    n_replicas : int
-        Number of replicas R.
+    n_features, n_classes, n_replicas : int
+        Width d of an embedding; number of classes C, at least 2; number of replicas R.
 
     Raises
     ------
-    ValueError
-        If a number is out of range.
-    MemoryError
-        If the weights do not fit into the memory that is free; before anything is allocated.
+    ValueError, MemoryError
+        If a number is out of range; if the weights do not fit into memory, before any allocation.
     """
 
     replica_buffers: tuple[str, ...] = ()
@@ -119,8 +107,6 @@ class Head(nn.Module):
 
 
 class _ThinProduct(torch.autograd.Function):
-    """X (R, B, n_in) times weight (R, n_in, n_out) with few outputs."""
-
     # Batched products are two to eight times slower when a factor is a few columns wide than when
     # it is a few rows high (measured), so both products with such a factor are turned round.
     @staticmethod
@@ -132,10 +118,8 @@ class _ThinProduct(torch.autograd.Function):
     def backward(context, gradient):
         X, weight = context.saved_tensors
         needs_X, needs_weight = context.needs_input_grad
-        return (
-            torch.bmm(gradient, weight.mT) if needs_X else None,
-            torch.bmm(gradient.mT, X).mT if needs_weight else None,
-        )
+        by_X = torch.bmm(gradient, weight.mT) if needs_X else None
+        return by_X, torch.bmm(gradient.mT, X).mT if needs_weight else None
 
 
 class ReplicaLinear(nn.Module):
@@ -144,14 +128,9 @@ class ReplicaLinear(nn.Module):
     Parameters
     ----------
     n_replicas, n_in, n_out : int
-        Number of replicas, of inputs and of outputs.
+        Number of replicas, of inputs and of outputs: the ``weight`` is (R, n_in, n_out).
     bias : bool
-        Whether to add a trainable offset.
-
-    Attributes
-    ----------
-    weight : Parameter of shape (R, n_in, n_out)
-    bias : Parameter of shape (R, 1, n_out), or None
+        Whether to add a trainable offset, ``bias``, (R, 1, n_out); otherwise that is None.
     """
 
     def __init__(self, n_replicas: int, n_in: int, n_out: int, bias: bool = True):
@@ -192,10 +171,8 @@ class ReplicaLinear(nn.Module):
 class DrawingModule(nn.Module):
     """Draws while it computes, replica r from a stream of its own; in a copy they start anew."""
 
-    def __init__(self):
-        super().__init__()
-        self._seeds: list[int] = []
-        self._streams: list | None = None
+    _seeds: Sequence[int] = ()
+    _streams: list | None = None
 
     def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
         """Take the seed of replica r's stream from ``generators[r]``."""
@@ -235,13 +212,12 @@ class ReplicaDropout(DrawingModule):
         """Zero a share p of X (R, B, n) and scale the rest by 1 / (1 - p), when training."""
         if not self.training or self.p == 0.0:
             return X
-        generators = self.streams()
-        if len(generators) != X.shape[0]:
-            found = f"for {len(generators)} replicas, not {X.shape[0]}"
+        if len(self._seeds) != X.shape[0]:
+            found = f"for {len(self._seeds)} replicas, not {X.shape[0]}"
             raise ValueError(f"dropout is seeded {found}: call reset_parameters first.")
         # Masks are drawn on the CPU, whatever the device, so the same seed gives the same masks.
         uniform = torch.empty(X.shape, dtype=torch.float32)
-        for row, generator in zip(uniform, generators, strict=True):
+        for row, generator in zip(uniform, self.streams(), strict=True):
             row.uniform_(generator=generator)
         mask = (uniform >= self.p).to(X.dtype).mul_(1.0 / (1.0 - self.p))
         return X * mask.to(X.device)
@@ -275,10 +251,10 @@ class MLPHead(Head):
         self.reset_parameters(range(self.n_replicas))
 
 
-def _take_replicas(head: Head, indices: Sequence[int]) -> Head:
-    """Deep copy of `head` whose replicas are `indices` (repeats allowed)."""
+def expand_replica(head: Head, replica: int, n_copies: int) -> Head:
+    """A head whose `n_copies` replicas are all copies of replica `replica` of `head`."""
     # The memo hands deepcopy the already sliced tensors, so the full stack is never duplicated.
-    memo, index = {}, list(indices)
+    memo, index = {}, [replica] * checks.integer("n_copies", n_copies)
     for module in head.modules():
         for parameter in module.parameters(recurse=False):
             sliced = parameter.detach()[index]
@@ -299,9 +275,4 @@ def select_replica(head: Head, replica: int) -> Head:
     """Replica `replica` of `head` as a head of its own (R = 1), sharing no memory with it."""
     if not 0 <= replica < head.n_replicas:
         raise IndexError(f"replica must be in 0 ... {head.n_replicas - 1}, got {replica}.")
-    return _take_replicas(head, [replica])
-
-
-def expand_replica(head: Head, replica: int, n_copies: int) -> Head:
-    """A head whose `n_copies` replicas are all copies of replica `replica` of `head`."""
-    return _take_replicas(head, [replica] * checks.integer("n_copies", n_copies))
+    return expand_replica(head, replica, 1)

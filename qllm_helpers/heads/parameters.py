@@ -1,7 +1,4 @@
-"""How many parameters a head has, how many act on data, and how many independent ones there are.
-
-The distinction is ours; the earlier reproduction prints nominal counts, of which most are dead.
-"""
+"""How many parameters a head has, how many act on data, and how many independent ones there are."""
 
 import copy
 import math
@@ -26,29 +23,20 @@ PARTS = ("encoder", "quantum", "readout")
 # A gradient that is zero by construction (a phase behind the last beam splitter) comes out as
 # float64 rounding, some 1e-16 of the largest one; real ones are far above 1e-12 of it.
 _LIVE_TOLERANCE = 1e-12
-# Measured gap for photonic heads on sentences: most genuine singular values are above 1e-10 of the
-# largest, those that are zero by construction come out below 1e-13, and after mixing, which now
-# and then is ill-conditioned, up to 2e-12. The cut lies between.
+# Measured for photonic heads on sentences: most genuine singular values are above 1e-10 of the
+# largest, those that are zero by construction below 1e-13, and after mixing up to 2e-12.
 _RANK_TOLERANCE = 1e-11
-# At inputs and weights that are chosen for it the gap is wider: in all heads of the studies the
-# genuine ones are above 6e-9, the others below 1e-12.
+# At inputs and weights chosen for it, in all heads of the studies: above 6e-9, and below 1e-12.
 _GENERIC_TOLERANCE = 1e-10
-# Matrices up to this many rows or columns: singular values, in a second.
-_SMALL = 600
-# Numbers in the weights of one expanded head: 160 MB in float64.
-_EXPANDED_NUMBERS = 20_000_000
-# Numbers through which a head may read the embedding: the matrix has the square of it as columns.
-_WIDEST = 40
-# Samples on which a parameter of an analytic head shows whether it is live.
-_PROBES = 16
+_SMALL = 600  # rows or columns of which singular values take a second
+_EXPANDED_NUMBERS = 20_000_000  # in the weights of one expanded head: 160 MB in float64
+_WIDEST = 40  # numbers through which a head reads the embedding: their square are the columns
+_PROBES = 16  # samples on which a parameter of an analytic head shows whether it is live
 
 
 @dataclass(frozen=True)
 class PartCount:
-    """A number of parameters, in total and by part of the head.
-
-    Effective parts, each the rank of its own columns, may add up to more: they can undo each other.
-    """
+    """A number of parameters, in total and by part; effective parts may add up to more than it."""
 
     total: int
     encoder: int = 0
@@ -113,6 +101,11 @@ def _gaussian(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
+def _mixed(matrix: Tensor) -> Tensor:
+    """Columns mixed at random: at the rank, R's diagonal drops to rounding (Demmel et al. 2007)."""
+    return matrix @ _gaussian(matrix.shape[1], matrix.shape[1])
+
+
 def matrix_rank(matrix: Tensor, tolerance: float = _RANK_TOLERANCE) -> int:
     """Number of singular values above `tolerance` of the largest, columns scaled to one length."""
     if matrix.numel() == 0:
@@ -121,12 +114,8 @@ def matrix_rank(matrix: Tensor, tolerance: float = _RANK_TOLERANCE) -> int:
     scaled = _unit_columns(matrix)
     if min(scaled.shape) <= _SMALL:
         values = _singular_values(scaled)
-    else:
-        # At a fifth of the time: mixed with a Gaussian matrix, the diagonal of R drops from the
-        # singular values' scale to rounding at the rank (Demmel, Dumitriu and Holtz, Numer. Math.
-        # 108, 2007).
-        mixed = scaled @ _gaussian(scaled.shape[1], scaled.shape[1])
-        values = torch.linalg.qr(mixed, mode="r").R.diagonal().abs()
+    else:  # at a fifth of the time
+        values = torch.linalg.qr(_mixed(scaled), mode="r").R.diagonal().abs()
     return int((values > tolerance * values.max()).sum())
 
 
@@ -203,7 +192,7 @@ def _readout_basis(features: Tensor) -> Tensor:
     constant = lengths <= _GENERIC_TOLERANCE * features.norm(dim=0)
     centred = centred / lengths.masked_fill(constant, math.inf)
     spanning = torch.cat([centred, torch.full_like(centred[:, :1], len(centred) ** -0.5)], 1)
-    Q, R = torch.linalg.qr(spanning @ _gaussian(spanning.shape[1], spanning.shape[1]))
+    Q, R = torch.linalg.qr(_mixed(spanning))
     sizes = R.diagonal().abs()
     return Q[:, : int((sizes > _GENERIC_TOLERANCE * sizes.max()).sum())]
 
@@ -211,8 +200,7 @@ def _readout_basis(features: Tensor) -> Tensor:
 def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
     """Rank of the Jacobian of an analytic head at all weights and data but exceptional ones.
 
-    One number for all seeds and all embeddings with the same number of :func:`dimensions` and
-    enough samples, since logits that are analytic in weights and inputs span a space of functions.
+    One number for all seeds and all embeddings with so many :func:`dimensions` and enough samples.
     """
     # The head reads x only through h numbers a(x) = W x + b. Gradients for W are g_j(a) x_i, and
     # directions of x that a(x) does not contain multiply functions of a alone; so each of them
@@ -258,10 +246,7 @@ def _as_double(module: nn.Module, X) -> tuple[nn.Module, Tensor]:
 
 
 def live_parameters(module: nn.Module, X) -> dict[str, np.ndarray]:
-    """Which numbers of a head's first replica, or a module, have a gradient on some of X (n, d).
-
-    Masks by parameter name, without the replica dimension; ValueError for an impossible X.
-    """
+    """Masks by name: which numbers of a module or first replica have a gradient on some of X."""
     module, X = _as_double(module, X)
     largest = _largest(module, X)
     threshold = _LIVE_TOLERANCE * float(largest.max())
@@ -274,10 +259,9 @@ def live_parameters(module: nn.Module, X) -> dict[str, np.ndarray]:
 
 
 def effective_parameters(module: nn.Module, X, live: dict[str, np.ndarray]) -> PartCount:
-    """Rank of the Jacobian, in total and of each part's columns, with :func:`live_parameters`.
+    """Rank of the Jacobian, in total and of each part's columns, from :func:`live_parameters`.
 
-    With enough samples :func:`generic_ranks` gives an analytic head, photonic or twin, one count
-    for all seeds without a large matrix; otherwise the Jacobian itself is factorised.
+    With enough samples :func:`generic_ranks` counts an analytic head; else it is factorised.
     """
     module, X = _as_double(module, X)
     number = sum(int(mask.sum()) for mask in live.values())
@@ -330,9 +314,8 @@ def _count_kernel_machine(svc: SVC, X) -> ParameterCount:
         kernel = np.asarray(X, dtype=np.float64)[:, svc.support_]
     else:
         options = {"gamma": svc._gamma, "degree": svc.degree, "coef0": svc.coef0}
-        kernel = pairwise_kernels(
-            X, svc.support_vectors_, metric=svc.kernel, filter_params=True, **options
-        )
+        options |= {"metric": svc.kernel, "filter_params": True}
+        kernel = pairwise_kernels(X, svc.support_vectors_, **options)
     # The decision value of a pair is linear in its own numbers: its gradients are the kernel
     # values of the pair's support vectors, and one.
     columns = np.split(kernel.astype(np.float64), np.cumsum(svc.n_support_)[:-1], axis=1)
@@ -364,10 +347,8 @@ def count_parameters(model, X=None) -> ParameterCount:
 
     Raises
     ------
-    TypeError
-        If `model` is none of these, or is not fitted.
-    ValueError
-        If X is not finite or has the wrong shape.
+    TypeError, ValueError
+        If `model` is none of these or not fitted; if X is not finite or has the wrong shape.
     """
     if isinstance(model, Pipeline):
         X = X if X is None or len(model) == 1 else model[:-1].transform(X)

@@ -1,22 +1,21 @@
 """Heads around the photonic layer: embedding -> phases -> Fock probabilities -> logits.
 
-A quantum head has to beat classical twins before its advantage can be called quantum (the "ablation
-twins" of Bowles et al., *Better than classical?*, arXiv 2403.07059; the maps are our choice).
+Classical twins take the layer's place (after Bowles et al., arXiv 2403.07059; maps: our choice).
 """
-
-from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from qllm_helpers import checks
-from qllm_helpers.heads.base import DrawingModule, Head, ReplicaLinear, fill
+from qllm_helpers.heads.base import DrawingModule, Head, ReplicaLinear, fill, select_replica
 from qllm_helpers.photons.layer import PhotonicLayer
+from qllm_helpers.photons.merlin import processor_probabilities, to_merlin
 from qllm_helpers.photons.noise import Noise, draw_features, perturb, recorded
 
 #: The twins, and what takes the place of the photonic layer.
@@ -99,10 +98,9 @@ class ClassicalTwin(nn.Module):
 
 
 class TwoStage(nn.Module):
-    """E photonic layers side by side, whose mean photon numbers are the phases of one more.
+    """E layers (the paper's "multi sQE") whose mean photon numbers are the phases of one more.
 
-    The counterpart of the paper's two modules (Sec. "multi sQE"), whose merging of E outputs it
-    leaves open: we concatenate. Both stages are read, (R, B, E m) radians to (R, B, 2 E m) photons.
+    Both stages are read, (R, B, E m) radians to (R, B, 2 E m) photons; we concatenate E outputs.
     """
 
     def __init__(self, layer_options: dict, n_encoders: int) -> None:
@@ -125,10 +123,7 @@ class TwoStage(nn.Module):
 
 
 class PhotonicHead(Head):
-    """Linear map to phases, photonic layer (or its classical twin), linear map to logits.
-
-    `PhotonicClassifier` describes the options; ValueError if they are impossible or contradictory.
-    """
+    """Linear map to phases, photonic layer or its twin, linear map (see `PhotonicClassifier`)."""
 
     def __init__(
         self,
@@ -154,12 +149,11 @@ class PhotonicHead(Head):
         circuit = {"n_modes": n_modes, "n_photons": n_photons, "space": space}
         circuit |= {"input_state": input_state, "n_replicas": self.n_replicas}
         # The encoder first: circuits take longer to find out that they are too large.
+        sizes = self.n_replicas, self.n_features
         if encoding == "subset":
-            width = 100 if hidden_dim is None else hidden_dim
-            encoder = SubsetEncoder(self.n_replicas, self.n_features, n_modes, width)
+            encoder = SubsetEncoder(*sizes, n_modes, 100 if hidden_dim is None else hidden_dim)
         else:
-            width = n_modes * (n_encoders or 1)
-            encoder = ReplicaLinear(self.n_replicas, self.n_features, width)
+            encoder = ReplicaLinear(*sizes, n_modes * (n_encoders or 1))
         self.quantum, n_outputs = _quantum_part(circuit, twin, readout, n_encoders)
         self.encoder = encoder
         if output_scale is None:  # probabilities are of size 1 / N, mean photon numbers of size 1
@@ -173,9 +167,7 @@ class PhotonicHead(Head):
         self.reset_parameters(range(self.n_replicas))
 
 
-def _quantum_part(
-    layer_options: dict, twin: str | None, readout: str, n_encoders: int | None
-) -> tuple[nn.Module | None, int]:
+def _quantum_part(layer_options: dict, twin, readout, n_encoders) -> tuple[nn.Module | None, int]:
     """The photonic layer or what stands for it (None for "identity"), and its number of outputs."""
     if n_encoders is not None:
         stages = TwoStage(layer_options, n_encoders)
@@ -204,10 +196,7 @@ def _check_options(encoding, hidden_dim, readout, twin, n_encoders) -> None:
 
 
 class NoisyLayer(DrawingModule):
-    """A `PhotonicLayer`, which holds the weights, seen through imperfections while ``active``.
-
-    `n_shots` are attempts for every sentence, None infinitely many.
-    """
+    """A `PhotonicLayer` seen through imperfections and `n_shots` attempts while ``active``."""
 
     def __init__(self, layer: PhotonicLayer, noise: Noise, n_shots: int | None = None) -> None:
         super().__init__()
@@ -240,10 +229,7 @@ class NoisyPhotonicHead(PhotonicHead):
     def __init__(self, *sizes: int, noise: Noise, n_shots: int | None = None, **options) -> None:
         super().__init__(*sizes, **options)
         if not isinstance(self.quantum, PhotonicLayer):
-            raise ValueError(
-                "Only a single photonic layer whose probabilities are read can be noisy: leave out "
-                "readout, n_encoders and the twins that run on a computer."
-            )
+            raise ValueError("Only the probabilities of a single photonic layer can be noisy.")
         self.quantum = NoisyLayer(self.quantum, noise, n_shots)
         self.reset_parameters(range(self.n_replicas))
 
@@ -253,3 +239,100 @@ class NoisyPhotonicHead(PhotonicHead):
         head._modules = {**self._modules, "quantum": self.quantum.layer}
         head.__class__ = PhotonicHead
         return head
+
+
+@torch.no_grad()
+def _copy_weights(source: Head, target: Head) -> None:
+    # by name; MerLin's phases have no replica dimension
+    theirs = dict(source.named_parameters())
+    for name, ours in target.named_parameters():
+        ours.copy_(theirs[name].view_as(ours))
+
+
+class MerlinHead(Head):
+    """Linear map to phases, one `merlin.QuantumLayer`, linear map of its probabilities to logits.
+
+    With `noise`, a `perceval.NoiseModel`, `post_select` divides probabilities by their sum.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        n_modes: int = 4,
+        n_photons: int = 2,
+        *,
+        space: str = "fock",
+        input_state: Sequence[int] | None = None,
+        noise=None,
+        post_select: bool = True,
+        dtype: torch.dtype = torch.float32,
+        n_replicas: int = 1,
+    ) -> None:
+        super().__init__(n_features, n_classes, n_replicas)
+        if self.n_replicas != 1:
+            raise ValueError(f"one circuit, not n_replicas={n_replicas}: use a PhotonicHead.")
+        options = {"space": space, "input_state": input_state}
+        self._options = {"n_modes": n_modes, "n_photons": n_photons, **options}
+        fast = PhotonicHead(n_features, n_classes, **self._options).to(dtype)
+        # The encoder comes first: the loop reads the number of replicas off the first parameter.
+        self.encoder, self.quantum = fast.encoder, to_merlin(fast.quantum, noise=noise)
+        # A noisy layer has outputs with photons missing or too many, which the readout never saw.
+        keys = [tuple(key) for key in self.quantum.output_keys]
+        basis = fast.quantum.basis
+        self._places = None if keys == basis else [keys.index(state) for state in basis]
+        self._post_select = post_select
+        self.readout = fast.readout
+        self.reset_parameters([0])
+
+    @classmethod
+    def from_photonic(
+        cls, head: PhotonicHead, replica: int = 0, *, noise=None, post_select: bool = True
+    ) -> Self:
+        """Replica `replica` of `head` with MerLin's layer in the middle."""
+        dense = isinstance(getattr(head, "encoder", None), ReplicaLinear)
+        layer = getattr(head, "quantum", None)
+        if not dense or not isinstance(layer, PhotonicLayer) or layer.distinguishable:
+            known = "encoding='dense', readout='probabilities' and no twin"
+            raise ValueError(f"Only a PhotonicHead with {known} has a MerLin counterpart.")
+        replica = checks.integer("replica", replica, 0, head.n_replicas - 1)
+        names = ("n_modes", "n_photons", "space", "input_state")
+        circuit = {name: getattr(layer, name) for name in names}
+        options = {"noise": noise, "post_select": post_select, "dtype": layer.left.dtype}
+        converted = cls(head.n_features, head.n_classes, **circuit, **options)
+        _copy_weights(select_replica(head, replica), converted)
+        return converted
+
+    def to_photonic(self) -> PhotonicHead:
+        """The same weights with the fast engine (R = 1); noise is left behind."""
+        head = PhotonicHead(self.n_features, self.n_classes, **self._options)
+        head = head.to(self.encoder.weight.dtype)
+        _copy_weights(self, head)
+        return head
+
+    def reset_parameters(self, seeds: Sequence[int]) -> None:
+        """Draw all weights anew: those that a `PhotonicHead` draws from the same seed."""
+        fresh = self.to_photonic()
+        fresh.reset_parameters(seeds)
+        _copy_weights(fresh, self)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Map embeddings (1, B, d) to logits (1, B, C)."""
+        probabilities = self.quantum(self.encoder(X)[0])
+        if self._places is not None:
+            probabilities = probabilities[:, self._places]
+            if self._post_select:
+                total = probabilities.sum(-1, keepdim=True)
+                probabilities = probabilities / total.clamp_min(torch.finfo(total.dtype).tiny)
+        return self.readout(probabilities.unsqueeze(0))
+
+    @torch.no_grad()
+    def logits_on(self, processor, X: Tensor, n_shots: int) -> Tensor:
+        """Logits (B, C) of embeddings (B, d): of each one, `n_shots` on a `MerlinProcessor`."""
+        phases = self.encoder(X.unsqueeze(0))[0]
+        seen = processor_probabilities(self.quantum.eval(), phases, processor, n_shots)
+        return self.readout(seen.to(phases.dtype).unsqueeze(0))[0]
+
+    def take_replicas(self, indices: Sequence[int]) -> None:
+        """Refused: MerLin's phases have no replica dimension."""
+        raise ValueError("A MerlinHead holds one circuit: call to_photonic() on it first.")

@@ -1,14 +1,9 @@
-"""Heads around the paper's circuits: embedding, amplitudes, latent vector, one more qubit, logits.
-
-Source: Kim et al., arXiv 2504.08732. What it leaves open is an option here, described in
-`QubitClassifier` (see also `qubits.trainable` and `qubits.circuits`); the defaults are our choice.
-"""
-
-from __future__ import annotations
+"""Heads around the circuits of Kim et al. (arXiv 2504.08732): embedding, latent vector, logits."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -77,15 +72,11 @@ class QubitOptions:
         if self.module1 != "circuit":
             return
         if self.merge == "concatenate" and self.latent_size % self.n_encoders:
-            raise ValueError(
-                f"{self.latent_size} latent values cannot be shared equally by {self.n_encoders} "
-                "encoders: change n_latent or n_encoders, or use merge='mean'."
-            )
+            shared = f"shared equally by {self.n_encoders} encoders: use merge='mean'."
+            raise ValueError(f"{self.latent_size} latent values cannot be {shared}")
         if self.measured > self.n_qubits:
-            raise ValueError(
-                f"n_latent={self.latent_size} needs {self.measured} measured qubits in each "
-                f"encoder, which has {self.n_qubits}: lower n_latent."
-            )
+            needed = f"{self.measured} measured qubits in each encoder, which has {self.n_qubits}"
+            raise ValueError(f"n_latent={self.latent_size} needs {needed}: lower n_latent.")
 
     @property
     def latent_size(self) -> int:
@@ -118,24 +109,18 @@ class FirstValues(nn.Module):
 
 
 class TwoModules(nn.Module):
-    """Modules 1 and 2 of the paper: (R, B, d) to the latent vector and the measured qubit.
-
-    ``first`` are E SimulatedEncoders, none if the latent vector comes from elsewhere; ``second`` is
-    a ReuploadingCircuit or None.
-    """
+    """Modules 1 (E encoders or none) and 2 (or None) of the paper: (R, B, d) to (R, B, Qc + 1)."""
 
     def __init__(self, options: QubitOptions, n_replicas: int) -> None:
         super().__init__()
         # Here, because numba takes a second to import and the classical heads need none of it.
-        from qllm_helpers.qubits.trainable import ReuploadingCircuit, SimulatedEncoder
+        from qllm_helpers.qubits.states import ReuploadingCircuit, SimulatedEncoder
 
         def chosen(*names: str) -> dict:
             return {name: getattr(options, name) for name in names}
 
-        self.options, n_encoders = (
-            options,
-            options.n_encoders if options.module1 == "circuit" else 0,
-        )
+        self.options = options
+        n_encoders = options.n_encoders if options.module1 == "circuit" else 0
         shared = chosen("connectivity", "boundary", "start") | {"n_replicas": n_replicas}
         own = chosen("n_qubits", "n_layers", "padding", "constant")
         checks.memory(f"n_encoders={n_encoders:,} circuits", _MODULE_BYTES * n_encoders)
@@ -162,11 +147,7 @@ class TwoModules(nn.Module):
 
 
 class QubitHead(Head):
-    """The paper's head, with `QubitOptions`: encoders, re-uploading circuit, linear output layer.
-
-    `frozen` angles, those of a twin, stay at their random start. ValueError for embeddings that do
-    not fit.
-    """
+    """The paper's head, with `QubitOptions`; `frozen` angles stay at their random start."""
 
     def __init__(
         self,
@@ -183,10 +164,8 @@ class QubitHead(Head):
         # the circuits first: they know how many qubits are too many for 2^Q numbers
         quantum = TwoModules(options, self.n_replicas)
         if options.module1 == "none" and self.n_features < options.width:
-            raise ValueError(
-                f"without module 1 the latent vector is the first {options.width} values of the "
-                f"embedding, which has {n_features}: lower n_latent."
-            )
+            first = f"the first {options.width} values of the embedding, which has {n_features}"
+            raise ValueError(f"without module 1 {first}, are the latent vector: lower n_latent.")
         if options.module1 == "circuit" and options.reduction is None:
             quantum.first[0].require_fit(self.n_features)
         if "linear" in (options.module1, options.reduction):
@@ -201,8 +180,7 @@ class QubitHead(Head):
 class QuadraticForms(nn.Module):
     """K forms ``(v_k . P x)^2 / |P x|^2``, (R, B, d) to (R, B, K): trainable vectors (R, p, K).
 
-    The p = `n_inputs` orthonormal directions P are random and fixed, so that the number of
-    parameters is that of a `QubitHead`; None for the embedding itself.
+    The p = `n_inputs` orthonormal directions P are random and fixed; None for the embedding itself.
     """
 
     # Exact <Z> behind amplitude encoding are such forms, x^T A x / x^T x with A = U^T Z U, whose
@@ -252,7 +230,7 @@ class QuadraticFormHead(Head):
         self.reset_parameters(range(self.n_replicas))
 
     @classmethod
-    def like(cls, head: QubitHead, n_replicas: int = 1) -> QuadraticFormHead:
+    def like(cls, head: QubitHead, n_replicas: int = 1) -> Self:
         """The twin with a form for each latent value of `head`, and at most as many parameters."""
         # with the most random directions that allow it: less than one parameter a form is missing
         total = sum(p.numel() for p in head.parameters()) // head.n_replicas

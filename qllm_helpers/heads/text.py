@@ -1,12 +1,10 @@
 """A head whose first part is the language model itself, so that gradients reach its weights.
 
-The training loop knows samples as rows of numbers; here a row holds one number, the position of a
-sentence among those that the body has read.
+A sample is one number, the position of a sentence among those that the body has read.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +14,13 @@ from qllm_helpers.heads.base import Head, MLPHead
 
 #: How much of the language model is trained: everything, low-rank adapters, or nothing.
 BODIES = ("whole", "low_rank", "frozen")
-# Sentences in one pass without gradients, of about the same length.
-_CHUNK = 64
+_CHUNK = 64  # sentences in one pass without gradients, of about the same length
 
 
 class Body(nn.Module):
     """A sentence transformer as the first part of a head: positions (1, B, 1) to (1, B, d).
 
-    The SentenceTransformer `model` is changed: its weights are trained, or adapters of the query
-    and value maps of every layer are put into it (Hu et al. 2021).
+    The `model` is changed: its weights are trained, or it gets adapters (Hu et al. 2021).
     """
 
     def __init__(self, model, trained: str = "whole", rank: int = 8) -> None:
@@ -69,19 +65,14 @@ class Body(nn.Module):
 
     def _encode(self, index: list[int]) -> Tensor:
         rows = [self.sentences[i] for i in index]
-        padded = {
-            # the token that fills up is behind the mask: any number will do
-            name: nn.utils.rnn.pad_sequence([row[name] for row in rows], batch_first=True)
-            for name in rows[0]
-        }
+        pad = partial(nn.utils.rnn.pad_sequence, batch_first=True)
+        # the token that fills up is behind the mask: any number will do
+        padded = {name: pad([row[name] for row in rows]) for name in rows[0]}
         return self.model(padded | self.rest)["sentence_embedding"]
 
 
 class TextHead(Head):
-    """A body, which joins the encoder, and the parts of a head (R = 1) that reads its embeddings.
-
-    `lr_ratio` is the learning rate of the body in units of the head's.
-    """
+    """A body, with its learning rate in units of the head's, and the parts of a head (R = 1)."""
 
     def __init__(self, body: Body, head: Head, lr_ratio: float) -> None:
         super().__init__(1, head.n_classes)

@@ -1,10 +1,4 @@
-"""Meshes of Mach-Zehnder interferometers, and phases to probabilities in one compiled pass.
-
-Derivatives are written by hand. No amplitudes of more than one block of samples are ever written;
-the backward pass computes a block anew.
-"""
-
-from __future__ import annotations
+"""Meshes of interferometers, and phases to probabilities in one compiled pass, block by block."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -27,10 +21,7 @@ _BALANCED = float(np.sqrt(0.5))
 
 @lru_cache(maxsize=64)
 def mesh_layout(n_modes: int) -> np.ndarray:
-    """Upper mode of each interferometer of a rectangular mesh, int64 (m (m - 1) / 2,), read only.
-
-    In light's order, as Perceval's RECTANGLE (Clements et al. 2016).
-    """
+    """Upper modes, (m (m - 1) / 2,), of a mesh in light's order (Clements et al. 2016)."""
     columns = (range(column % 2, n_modes - 1, 2) for column in range(n_modes))
     layout = np.array([mode for column in columns for mode in column], dtype=np.int64)
     layout.setflags(write=False)
@@ -113,7 +104,6 @@ def _mesh_backward(turns, layout, planes, gradients, slopes):
 
 
 def _planes(turns: torch.Tensor, n_modes: int, columns: np.ndarray) -> torch.Tensor:
-    """Planes (R, 2, m, k) of `_mesh_forward`, in memory of torch, from `turns` (2, R, m m)."""
     planes = turns.new_empty(turns.shape[1], 2, n_modes, len(columns))
     _mesh_forward(turns.numpy(), mesh_layout(n_modes), columns, planes.numpy())
     return planes
@@ -149,10 +139,9 @@ class _MeshColumns(torch.autograd.Function):
 def mesh_unitary(
     phases: torch.Tensor, n_modes: int, columns: Sequence[int] | None = None
 ) -> torch.Tensor:
-    """Unitaries (R, m, k) of meshes: amplitudes from modes `columns` (default: all) to every mode.
+    """Amplitudes (R, m, k) from modes `columns` (default: all) to every mode of meshes.
 
-    `phases` (R, m m), radians: inner and outer phase of each interferometer in the order of
-    `mesh_layout`, then the m output phases.
+    `phases` (R, m m), radians: two of each interferometer in the order of `mesh_layout`, then m.
     """
     columns = np.arange(n_modes) if columns is None else np.array(columns)
     return _MeshColumns.apply(phases.cpu(), n_modes, columns).to(phases.device)
@@ -209,10 +198,9 @@ def _raise_block(phases, first, entered, right, tables, classical, work):
     load_rows(phases[1], first, sines)
     _turn_light(cosines, sines, entered, turned)
     _mix_modes(turned, right, columns)
+    forms[:] = columns
     if classical:
         _square(columns, forms)
-    else:
-        forms[:] = columns
     raise_levels(forms, tables, amplitudes)
 
 

@@ -1,11 +1,8 @@
-"""Fock amplitudes of n photons behind an interferometer: compiled, with a hand-written derivative.
+"""Fock amplitudes behind an interferometer: a_{k+1}[t] = sum_i u[i, k] a_k[t - e_i], compiled.
 
-The amplitude recursion a_{k+1}[t] = sum_i u[i, k] a_k[t - e_i] is that of strong linear-optical
-simulation (Heurtel et al. 2023), on blocks of samples that fit SIMD registers; the backward pass
-computes amplitudes anew instead of storing them. No second derivatives, no `torch.func.vmap`.
+The recursion of Heurtel et al. (2023), on blocks of samples. The backward pass computes amplitudes
+anew instead of storing them. No second derivatives, no `torch.func.vmap`.
 """
-
-from __future__ import annotations
 
 import math
 from functools import lru_cache
@@ -42,8 +39,7 @@ def _occupations(n_modes: int, n_photons: int, unbunched: bool) -> list[tuple[in
     choose = combinations if unbunched else combinations_with_replacement
     chosen = np.array(list(choose(range(n_modes), n_photons)), dtype=np.int64)
     states = np.zeros((len(chosen), n_modes), dtype=np.int64)
-    for modes in chosen.T:
-        states[np.arange(len(chosen)), modes] += 1
+    np.add.at(states, (np.arange(len(chosen))[:, None], chosen), 1)
     return list(map(tuple, states.tolist()))
 
 
@@ -67,10 +63,7 @@ def _check_memory(n_modes: int, n_photons: int, unbunched: bool) -> None:
 
 @lru_cache(maxsize=128)
 def fock_tables(n_modes: int, n_photons: int, unbunched: bool) -> FockTables:
-    """Tables of the recursion; `unbunched`: of the states with at most one photon a mode only.
-
-    They have no other parents, so their recursion is closed. MemoryError before any allocation.
-    """
+    """Tables of the recursion, of all states or the `unbunched` ones, whose recursion is closed."""
     _check_memory(n_modes, n_photons, unbunched)
     levels = [_occupations(n_modes, k, unbunched) for k in range(n_photons + 1)]
     level_start = np.cumsum([0] + [len(level) for level in levels]).astype(np.int32)
@@ -94,11 +87,11 @@ def bunching_factors(tables: FockTables, photon_modes: list[int]) -> np.ndarray:
 
 @jit
 def load_rows(values, first, rows):
-    """Copy up to LANES samples of `values` (B, K), from `first`, into `rows` (K, LANES)."""
-    n_samples, n_columns = values.shape
-    if n_samples - first < LANES:
+    """Copy samples of `values` (B, K), from `first`, into `rows` (K or more, lanes), else zeros."""
+    n_samples, n_columns = min(rows.shape[1], len(values) - first), values.shape[1]
+    if n_samples < rows.shape[1] or n_columns < len(rows):
         rows[:] = 0
-    for lane in range(min(LANES, n_samples - first)):
+    for lane in range(n_samples):
         for column in range(n_columns):
             rows[column, lane] = values[first + lane, column]
 
@@ -106,9 +99,8 @@ def load_rows(values, first, rows):
 @jit
 def store_rows(rows, first, values):
     """The way back of `load_rows`."""
-    n_samples, n_columns = values.shape
-    for lane in range(min(LANES, n_samples - first)):
-        for column in range(n_columns):
+    for lane in range(min(rows.shape[1], len(values) - first)):
+        for column in range(values.shape[1]):
             values[first + lane, column] = rows[column, lane]
 
 
@@ -214,10 +206,7 @@ class _ProductOfForms(torch.autograd.Function):
 
 
 def product_of_forms(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
-    """Coefficients (S, N) of prod_k (sum_i u[i, k] z_i): up to factorials, the amplitudes behind u.
-
-    `forms` (S, n m) is complex, `forms[s, k * m + i]` being u[i, k] of sample s.
-    """
+    """Coefficients (S, N) of prod_k (sum_i u[i, k] z_i), from complex `forms[s, k * m + i]`."""
     if forms.device.type == "cpu":
         return _ProductOfForms.apply(forms, tables)
     return product_of_forms_reference(forms, tables)

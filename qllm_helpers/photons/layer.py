@@ -1,13 +1,11 @@
-"""The photonic layer: interferometer, phase encoding, interferometer, Fock probabilities.
+"""The photonic layer of the MerLin reproduction of Kim et al. (arXiv 2504.08732), only faster.
 
-The circuit is the sandwich U(x) = R diag(exp(i phi(x))) L, two universal rectangular meshes L and
-R, of the MerLin reproduction of Kim et al. (arXiv 2504.08732); only the speed differs.
+U(x) = R diag(exp(i phi(x))) L with two universal rectangular meshes; Fock probabilities.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -26,10 +24,8 @@ def default_input_state(n_modes: int, n_photons: int) -> tuple[int, ...]:
     """One photon in modes 0, 2, 4, ..., then in modes 1, 3, ... (the earlier reproduction's)."""
     checks.integer("n_modes", n_modes, 2)
     if checks.integer("n_photons", n_photons) > n_modes:
-        raise ValueError(
-            f"{n_photons} photons do not fit into {n_modes} modes with one photon each: lower "
-            "n_photons, or give an input_state with several photons in a mode."
-        )
+        fit = f"{n_photons} photons do not fit into {n_modes} modes with one photon each"
+        raise ValueError(f"{fit}: lower n_photons, or give an input_state.")
     occupied = [*range(0, n_modes, 2), *range(1, n_modes, 2)][:n_photons]
     return tuple(np.bincount(occupied, minlength=n_modes).tolist())
 
@@ -54,22 +50,17 @@ class PhotonicLayer(nn.Module):
 
     Attributes
     ----------
-    basis : list of tuple of int
-        The N outputs in order (descending lexicographic, MerLin's order).
+    basis, n_outputs : list of tuple of int, int
+        The N outputs in order (descending lexicographic, MerLin's order), and N.
     left, right : Parameter, shape (R, m * m), radians
-        Phases of the meshes before and after the encoding (see `interferometer.mesh_unitary`).
+        Phases of the meshes before and after the encoding (see `interferometer.mesh_unitary`). The
+        last m of `right` change no photon count, those of `left` only shift the encoded phases;
+        they are kept because the earlier reproduction counts them.
 
     Raises
     ------
-    ValueError
-        For fewer than two modes, an impossible photon number, an unknown space or a wrong state.
-    MemoryError
-        If the tables or the phases would not fit into free memory; nothing is allocated then.
-
-    Notes
-    -----
-    The m output phases of the right mesh cannot change a photon count, and those of the left mesh
-    only shift the encoded phases. They are kept because the earlier reproduction counts them.
+    ValueError, MemoryError
+        For an impossible circuit; if tables or phases do not fit into memory, before allocation.
     """
 
     def __init__(
@@ -89,16 +80,14 @@ class PhotonicLayer(nn.Module):
         self.space = checks.choice("space", space, ("fock", "unbunched"))
         self.distinguishable = bool(distinguishable)
         if space == "unbunched" and n > m:
-            raise ValueError(
-                f"{n} photons in {m} modes always bunch: the unbunched space is empty. "
-                "Lower n_photons or use space='fock'."
-            )
+            raise ValueError(f"{n} photons in {m} modes always bunch: use space='fock'.")
         checks.memory(f"the phases of n_replicas = {R:,} circuits of {m:,} modes", 8.0 * R * m * m)
         state = default_input_state(m, n) if input_state is None else tuple(map(int, input_state))
         if len(state) != m or min(state) < 0 or sum(state) != n:
             raise ValueError(f"input_state {state} must hold {n} photons in {m} modes.")
         self.input_state = state
         self._tables = fock_tables(m, n, space == "unbunched")
+        self.n_outputs = len(self._tables.states)
         self._photon_modes = np.repeat(np.arange(m), state).tolist()
         weights = torch.from_numpy(bunching_factors(self._tables, self._photon_modes))
         self.register_buffer("_weights", weights, persistent=False)
@@ -110,18 +99,13 @@ class PhotonicLayer(nn.Module):
     def basis(self) -> list[tuple[int, ...]]:
         return list(map(tuple, self._tables.states.tolist()))
 
-    @property
-    def n_outputs(self) -> int:
-        """Number N."""
-        return len(self._tables.states)
-
+    @torch.no_grad()
     def reset_parameters(self, generators: Iterable[torch.Generator]) -> None:
         """Draw all phases uniformly from [0, 2 pi), replica r's from `generators[r]`."""
-        with torch.no_grad():
-            for replica, generator in enumerate(generators):
-                for phases in (self.left, self.right):
-                    draw = torch.rand(phases.shape[1], generator=generator, dtype=torch.float64)
-                    phases[replica] = 2 * math.pi * draw
+        for replica, generator in enumerate(generators):
+            for phases in (self.left, self.right):
+                draw = torch.rand(phases.shape[1], generator=generator, dtype=torch.float64)
+                phases[replica] = 2 * math.pi * draw
 
     def transfer(self, phases: torch.Tensor) -> torch.Tensor:
         """Amplitude (R, B, n, m) of each photon to leave in each mode, from phases (R, B, m)."""
@@ -134,9 +118,7 @@ class PhotonicLayer(nn.Module):
     def _check_phases(self, phases: torch.Tensor) -> None:
         R, m, N = self.n_replicas, self.n_modes, self.n_outputs
         if phases.ndim != 3 or (len(phases), phases.shape[2]) != (R, m):
-            raise ValueError(
-                f"phases must have shape (R, B, m) = ({R}, B, {m}), not {tuple(phases.shape)}."
-            )
+            raise ValueError(f"phases must have shape ({R}, B, {m}), not {tuple(phases.shape)}.")
         if phases.dtype != self.left.dtype:
             raise ValueError(f"phases are {phases.dtype}, the layer is {self.left.dtype}.")
         B, n_bytes = phases.shape[1], R * phases.shape[1] * N * phases.element_size()
@@ -148,10 +130,7 @@ class PhotonicLayer(nn.Module):
         return product_of_forms(columns.reshape(R * B, n * m), self._tables).view(R, B, -1)
 
     def amplitudes(self, phases: torch.Tensor) -> torch.Tensor:
-        """Amplitudes (R, B, N) from phases (R, B, m), radians; not renormalised when unbunched.
-
-        ValueError for distinguishable photons, which have no joint state.
-        """
+        """Amplitudes (R, B, N) from phases (R, B, m), radians; not renormalised when unbunched."""
         self._check_phases(phases)
         if self.distinguishable:
             raise ValueError("Distinguishable photons have no joint amplitude; use forward().")
@@ -159,10 +138,7 @@ class PhotonicLayer(nn.Module):
         return self._coefficients(self.transfer(phases)) * weights
 
     def forward(self, phases: torch.Tensor) -> torch.Tensor:
-        """Probabilities (R, B, N) of the outputs in `basis` from phases (R, B, m), radians.
-
-        ValueError for a wrong shape or type, MemoryError if they do not fit into free memory.
-        """
+        """Probabilities (R, B, N) of the outputs in `basis` from phases (R, B, m), radians."""
         self._check_phases(phases)
         if phases.device.type != "cpu":
             return self._reference_probabilities(phases)
@@ -185,20 +161,12 @@ class PhotonicLayer(nn.Module):
         return probabilities
 
     def to_merlin(self, replica: int = 0, **options):
-        """The circuit of one replica as a `merlin.QuantumLayer`: (B, m) radians to (B, N).
-
-        `options` are those of `merlin.QuantumLayer`, such as ``noise``: with loss it has more
-        outputs than this layer. ValueError for distinguishable photons.
-        """
+        """One replica as a `merlin.QuantumLayer`, with its `options`: (B, m) radians to (B, N)."""
         return to_merlin(self, replica, **options)
 
     @classmethod
-    def from_merlin(cls, layer) -> PhotonicLayer:
-        """A layer (R = 1) with circuit and weights of a `merlin.QuantumLayer`.
-
-        That must be a mesh, one phase per mode, a mesh, as from `to_merlin` or MerLin's
-        `CircuitBuilder` (entangling, angle encoding, entangling), or ValueError.
-        """
+    def from_merlin(cls, layer) -> Self:
+        """A layer (R = 1) with circuit and weights of a `merlin.QuantumLayer`, or ValueError."""
         arguments, left, right = read_merlin(layer)
         converted = cls(**arguments).to(layer.dtype)
         with torch.no_grad():

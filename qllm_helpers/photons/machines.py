@@ -1,10 +1,4 @@
-"""Published photonic machines: what was published, and what that is in our model of noise.
-
-Phase errors are published for a whole chip, as how far its light is from what it should be: the
-error of one phase shifter is looked for that gives a simulated mesh the same distance.
-"""
-
-from __future__ import annotations
+"""Published photonic machines: what was published, and what that is in our model of noise."""
 
 import io
 import math
@@ -42,33 +36,24 @@ def all_alike(n_photons: int, indistinguishability: float) -> float:
 
 
 def mesh_deviation(phase_error: float, n_modes: int = 12, *, seed: int = 0) -> pd.Series:
-    """How far light behind a mesh is off if phases are, by draws from +- `phase_error`, radians.
+    """Means over 300 chips whose phases are off by up to `phase_error`, radians, and their inputs.
 
-    Means over 300 settings of a chip and its inputs: "distance", total variation of the light at
-    the outputs; "fidelity", sum of |u| |v| (our reading of an amplitude fidelity).
+    "distance": total variation of the light; "fidelity": sum of |u| |v| (our reading of it).
     """
     generator = np.random.default_rng(seed)
     shape = (300, n_modes * n_modes)
-    phases = generator.uniform(0, 2 * math.pi, shape)
-    errors = phase_error * generator.uniform(-1, 1, shape)
-    wanted, real = (
-        mesh_unitary(torch.from_numpy(angles), n_modes).abs().numpy()
-        for angles in (phases, phases + errors)
-    )
+    phases, errors = generator.uniform(0, math.tau, shape), generator.uniform(-1, 1, shape)
+    angles = torch.from_numpy(np.stack([phases, phases + phase_error * errors]))
+    wanted, real = (mesh_unitary(one, n_modes).abs().numpy() for one in angles)
     distance = np.abs(wanted**2 - real**2).sum(axis=1).mean() / 2
     fidelity = (wanted * real).sum(axis=1).mean()
     return pd.Series({"distance": float(distance), "fidelity": float(fidelity)})
 
 
 def phase_error_for(value: float, figure: str = "distance", n_modes: int = 12) -> float:
-    """Phase error, radians, that gives a mesh the published deviation, a fraction, on its own.
-
-    An upper estimate: all of the deviation is taken for it. ValueError if none up to 1 radian does.
-    """
+    """Phase error, radians, that alone gives a mesh a published deviation: an upper estimate."""
     low, high = sorted(mesh_deviation(error, n_modes)[figure] for error in (0.0, 1.0))
     if not low < value < high:
-        raise ValueError(
-            f"no phase error up to one radian gives a {figure} of {value!r}: it must lie between "
-            f"{low:.3g} and {high:.3g}."
-        )
+        bounds = f"it must lie between {low:.3g} and {high:.3g}"
+        raise ValueError(f"no phase error up to one radian gives a {figure} of {value!r}: {bounds}")
     return brentq(lambda e: mesh_deviation(e, n_modes)[figure] - value, 0.0, 1.0, xtol=1e-4)

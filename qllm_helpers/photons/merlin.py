@@ -1,7 +1,6 @@
 """Between `PhotonicLayer` and MerLin: the same circuit and weights, and processors to run on.
 
 MerLin and Perceval are imported inside the functions: they take seconds, and most runs need none.
-The layer imports this module, not the other way round.
 """
 
 from __future__ import annotations
@@ -26,21 +25,20 @@ _LEFT, _RIGHT, _INPUT = "left", "right", "phase"
 
 
 def perceval_circuit(n_modes: int) -> perceval.Circuit:
-    """Mesh, one phase per mode, mesh in Perceval, the parameters in the order of the layer's.
-
-    ``left_in0``, ``left_out0``, ..., ``left_end0``, ..., ``phase0``, ..., ``right_in0``, ...
-    """
+    """Mesh, one phase per mode, mesh in Perceval, the parameters in the order of the layer's."""
     import perceval as pcvl
 
     def shifter(name: str):
         return pcvl.PS(pcvl.P(name))
 
     def mesh(name: str):
+        def splitter(i: int):
+            first, second = shifter(f"{name}_in{i}"), shifter(f"{name}_out{i}")
+            return pcvl.BS() // first // pcvl.BS() // second
+
         return pcvl.GenericInterferometer(
             n_modes,
-            lambda i: (
-                pcvl.BS() // shifter(f"{name}_in{i}") // pcvl.BS() // shifter(f"{name}_out{i}")
-            ),
+            splitter,
             shape=pcvl.InterferometerShape.RECTANGLE,
             phase_shifter_fun_gen=lambda mode: shifter(f"{name}_end{mode}"),
             phase_at_output=True,
@@ -57,10 +55,8 @@ def to_merlin(layer, replica: int = 0, **options) -> merlin.QuantumLayer:
     import merlin
 
     if layer.distinguishable:
-        raise ValueError(
-            "MerLin's ideal photons are indistinguishable: convert a layer with "
-            "distinguishable=False and noise=perceval.NoiseModel(indistinguishability=0)."
-        )
+        ideal = "perceval.NoiseModel(indistinguishability=0)"
+        raise ValueError(f"MerLin's ideal photons are indistinguishable: use noise={ideal}.")
     checks.integer("replica", replica, 0, layer.n_replicas - 1)
     if layer.space == "unbunched" and max(layer.input_state) > 1:
         state = layer.input_state
@@ -83,10 +79,7 @@ def to_merlin(layer, replica: int = 0, **options) -> merlin.QuantumLayer:
 
 
 def read_merlin(layer: merlin.QuantumLayer) -> tuple[dict, list[float], list[float]]:
-    """Arguments of the `PhotonicLayer` of the same circuit, and the phases of its two meshes.
-
-    Components are compared with `perceval_circuit`; shifters that end a mesh may be missing.
-    """
+    """Arguments of the `PhotonicLayer` of the same circuit, and the phases of its two meshes."""
     known = [parameter.name for parameter in layer.circuit.get_parameters()]
     inputs = {name for name in known if name.startswith(tuple(layer.input_parameters))}
     values, found, position, reason = {}, _components(layer.circuit), 0, ""
@@ -98,34 +91,29 @@ def read_merlin(layer: merlin.QuantumLayer) -> tuple[dict, list[float], list[flo
         there, element = found[position] if position < len(found) else (None, None)
         fits = there == modes and _alike(element, expected, inputs)
         name = expected.param("phi").name if expected.name == "PS" else ""
+        # shifters that end a mesh may be missing
         if not fits and "_end" not in name:
             reason = f"component {position} is no {expected.name} on modes {modes}"
             break
         mesh = name.partition("_")[0]
-        if mesh in phases and fits:
-            phase = element.param("phi")
-            phases[mesh].append(values[phase.name] if phase.name in values else float(phase))
-        elif mesh in phases:
-            phases[mesh].append(0.0)
+        if mesh in phases:
+            phase = element.param("phi") if fits else 0.0
+            phases[mesh].append(float(values.get(getattr(phase, "name", None), phase)))
         position += fits
     if not reason and position != len(found):
         reason = f"{len(found) - position} components follow the second mesh"
     if reason:
-        raise ValueError(
-            f"Only a mesh, one encoded phase per mode and a second mesh can be read: {reason}. "
-            "Build the layer with PhotonicLayer.to_merlin, or with MerLin's CircuitBuilder as "
-            "entangling layer, angle encoding on every mode, entangling layer."
-        )
+        known = "Only a mesh, one encoded phase per mode and a second mesh"
+        raise ValueError(f"{known}, as from PhotonicLayer.to_merlin, can be read: {reason}.")
     state, space = list(layer.input_state), layer.computation_space.name.lower()
     arguments = {"n_modes": layer.circuit.m, "n_photons": sum(state), "input_state": state}
     return arguments | {"space": space}, phases[_LEFT], phases[_RIGHT]
 
 
 def _components(circuit) -> list:
-    import perceval as pcvl
+    from perceval.components import Barrier
 
-    barrier = pcvl.components.Barrier
-    return [(tuple(modes), one) for modes, one in circuit if not isinstance(one, barrier)]
+    return [(tuple(modes), one) for modes, one in circuit if not isinstance(one, Barrier)]
 
 
 def _alike(element, expected, inputs: set[str]) -> bool:
@@ -135,8 +123,7 @@ def _alike(element, expected, inputs: set[str]) -> bool:
     if expected.name == "PS":
         encodes = expected.param("phi").name.startswith(_INPUT)
         return (element.param("phi").name in inputs) == encodes
-    unitary = expected.compute_unitary()
-    return element.defined and np.allclose(element.compute_unitary(), unitary)
+    return element.defined and np.allclose(element.compute_unitary(), expected.compute_unitary())
 
 
 def to_noise_model(noise: Noise) -> perceval.NoiseModel:
@@ -151,19 +138,17 @@ def to_noise_model(noise: Noise) -> perceval.NoiseModel:
 def open_processor(
     platform: str = "local", *, n_modes: int, n_photons: int, noise: Noise | None = None
 ) -> merlin.MerlinProcessor:
-    """Connect to "local", a sampling simulation, or to a platform of the cloud ("qpu:belenos").
+    """Connect to "local", a sampling simulation, or a platform of the cloud, such as "qpu:belenos".
 
-    That needs a token in `TOKEN_VARIABLE`, which is handed on, neither printed nor stored, and has
-    its own noise, or ValueError. Shots with fewer photons than `n_photons` are discarded.
+    That has its own noise and needs a token in `TOKEN_VARIABLE`, which is neither printed nor
+    stored. Shots with fewer photons than `n_photons` are discarded.
     """
     token, remote = os.environ.get(TOKEN_VARIABLE), platform != "local"
     if remote and noise is not None:
         raise ValueError(f"{platform} has its own noise: leave noise out.")
     if remote and not token:
-        raise ValueError(
-            f"{platform} needs a token: create one in your account of the Quandela cloud and set "
-            f"the environment variable {TOKEN_VARIABLE}. It is not stored."
-        )
+        place = f"your account of the Quandela cloud in the environment variable {TOKEN_VARIABLE}"
+        raise ValueError(f"{platform} needs a token, which is not stored, from {place}.")
     import merlin
     import perceval as pcvl
 
@@ -178,8 +163,5 @@ def open_processor(
 
 @torch.no_grad()
 def processor_probabilities(layer, phases: torch.Tensor, processor, n_shots: int) -> torch.Tensor:
-    """Frequencies (B, N) in `n_shots` kept shots of a `QuantumLayer` in evaluation mode.
-
-    Each row of `phases` (B, m), radians, is one circuit; the processor is from `open_processor`.
-    """
+    """Frequencies (B, N) in `n_shots` kept shots of a `QuantumLayer`, of phases (B, m), radians."""
     return processor.forward(layer, phases.detach(), nsample=int(n_shots)).detach()

@@ -1,11 +1,8 @@
-"""What a real photonic chip does to the probabilities of a `PhotonicLayer`.
+"""What a real photonic chip does: Perceval's `NoiseModel` with detectors and shots.
 
-The model is Perceval's `NoiseModel` (Heurtel et al. 2023) with detectors and shots. It is fast
-because equal loss commutes with the interferometer (one factor a mode), and because each photon is
-in the common state with probability sqrt(indistinguishability), otherwise alone.
+It is fast because equal loss commutes with the interferometer (one factor a mode), and each photon
+is in the common state with probability sqrt(indistinguishability), otherwise alone.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -21,6 +18,8 @@ from qllm_helpers import checks
 from qllm_helpers.photons.interferometer import output_probabilities
 from qllm_helpers.photons.kernels import bunching_factors, fock_tables
 from qllm_helpers.photons.layer import PhotonicLayer
+
+Generators = Sequence[np.random.Generator]
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,8 @@ class Noise:
         Second-order correlation at zero delay, in [0, 0.5]: how often a second photon comes along.
         Second photons do not interfere (Perceval's ``g2_distinguishable=True``).
     phase_error : float
-        Every phase shifter is off by a uniform draw from plus or minus this, radians. The errors of
-        the two meshes belong to the chip and stay; those of the data's phases are drawn anew for
-        every sentence (our choice).
+        Every phase shifter is off by a uniform draw from plus or minus this, radians: once in the
+        meshes, anew for every sentence in the data's phases (our choice).
     phase_imprecision : float
         Step to whose multiples phases are rounded, radians; 0 for none.
     detector : {"number", "threshold"}
@@ -144,14 +142,10 @@ def _detection(n_modes: int, n_photons: int, basis: tuple, survival: float, dete
     arrived = fock_tables(n_modes, n_photons, False).states
     most = max(n_photons, max(map(max, basis)))
     photons, counts = np.arange(most + 1)[:, None], np.arange(most + 1)[None]
-    if detector == "number":
-        ways = np.vectorize(math.comb)(photons, counts)
-        lost = np.maximum(photons - counts, 0)
-        table = ways * survival**counts * (1.0 - survival) ** lost
-    else:
-        table = np.zeros((most + 1, most + 1))
-        table[:, 0] = (1.0 - survival) ** photons[:, 0]
-        table[:, 1] = 1 - table[:, 0]
+    ways, lost = np.vectorize(math.comb)(photons, counts), np.maximum(photons - counts, 0)
+    table = ways * survival**counts * (1.0 - survival) ** lost
+    if detector == "threshold":
+        table[:, 1], table[:, 2:] = 1 - table[:, 0], 0
     chances = np.ones((len(arrived), len(basis)))
     for before, after in zip(arrived.T, np.array(basis).T, strict=True):
         chances *= table[before[:, None], after]
@@ -161,10 +155,9 @@ def _detection(n_modes: int, n_photons: int, basis: tuple, survival: float, dete
 def recorded(
     layer: PhotonicLayer, phases: Tensor, noise: Noise, meshes: tuple[Tensor, Tensor] | None = None
 ) -> Tensor:
-    """Probability (R, B, N) to record every state of ``layer.basis``; the rest to 1 is no output.
+    """Probability (R, B, N) to record every state of ``layer.basis``, before post-selection.
 
-    `phases` (R, B, m) and those of the two `meshes` (R, m m; default the layer's own), radians, are
-    those on the chip, after `perturb`; nor is `post_select` applied here.
+    `phases` and those of `meshes` (default: the layer's), radians, are the chip's, after `perturb`.
     """
     layer._check_phases(phases)
     meshes = (layer.left, layer.right) if meshes is None else meshes
@@ -176,11 +169,8 @@ def recorded(
     return total
 
 
-def perturb(angles: Tensor, noise: Noise, generators: Sequence[np.random.Generator]) -> Tensor:
-    """Phases (R, ...), radians, as a chip sets them: rounded to its steps, then randomly off.
-
-    Replica r's errors come from ``generators[r]``; the gradient is that of the exact phases.
-    """
+def perturb(angles: Tensor, noise: Noise, generators: Generators) -> Tensor:
+    """Phases (R, ...), radians, as a chip sets them; the gradient is that of the exact phases."""
     exact = shifted = angles.detach()
     if noise.phase_imprecision > 0:
         shifted = torch.round(exact / noise.phase_imprecision) * noise.phase_imprecision
@@ -192,15 +182,11 @@ def perturb(angles: Tensor, noise: Noise, generators: Sequence[np.random.Generat
 
 
 def draw_features(
-    probabilities: Tensor,
-    n_shots: int | None,
-    post_select: bool,
-    generators: Sequence[np.random.Generator],
+    probabilities: Tensor, n_shots: int | None, post_select: bool, generators: Generators
 ) -> Tensor:
-    """Relative frequencies (R, B, N) of outputs `recorded` in `n_shots` attempts (None: infinite).
+    """Frequencies (R, B, N) of outputs `recorded` in `n_shots` attempts (None: infinitely many).
 
-    `post_select` divides by the kept shots; zero is read where none is left. The gradient is that
-    of infinitely many shots (straight-through, our choice).
+    Zero is read where no shot is kept; the gradient is that of infinitely many (our choice).
     """
     exact = _divided(probabilities, post_select)
     if n_shots is None:

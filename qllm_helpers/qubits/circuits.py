@@ -1,10 +1,8 @@
 """The paper's two circuits (Kim et al., arXiv 2504.08732, Figs. 2 and 3) as lists of gates.
 
-What it leaves open is an option, by default our choice: `boundary`, whether a layer closes around
-the register ("ring", "open"); `reuploads`, whether those blocks have their "own" angles ("shared").
+It leaves open whether a layer closes around the register ("ring") or not ("open"), `boundary`, and
+whether re-uploading blocks have their "own" angles or "shared" ones, `reuploads`.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -21,13 +19,11 @@ _GATE_BYTES = 64
 
 @dataclass(frozen=True)
 class Circuit:
-    """RY gates, each with or without a CNOT onto its target before it: (control, target, source).
-
-    `control` is -1 for none. The angle is trainable angle `source` of the replica, or for negative
-    ones angle -1 - `source` of the sample.
-    """
+    """RY gates, each with or without a CNOT onto its target before it."""
 
     n_qubits: int
+    # Control (-1 for no CNOT), target, and source of the angle: trainable angle `source` of the
+    # replica, or for negative ones angle -1 - `source` of the sample.
     gates: tuple[tuple[int, int, int], ...]
 
     @property
@@ -53,11 +49,7 @@ class Circuit:
 def ansatz(
     n_qubits: int, connectivity: int, n_layers: int = 1, boundary: str = "ring"
 ) -> list[tuple[int, int]]:
-    """Control and target of every CNOT + RY block of `n_layers` equal layers, in order.
-
-    At each distance c = 1, 2, ..., `connectivity`, qubit q = 0, 1, ... controls a NOT on qubit
-    q + c, modulo Q in a "ring", which is then rotated (the paper's Fig. 2).
-    """
+    """Control q, target q + c of all CNOT + RY blocks, at distances c = 1, ..., `connectivity`."""
     n_qubits = checks.integer("n_qubits", n_qubits, 2)
     # 64 qubits fit nowhere, and the number of amplitudes of more is too long to be printed.
     size = 2 ** min(n_qubits, 64)
@@ -68,9 +60,8 @@ def ansatz(
     checks.integer("n_layers", n_layers, 0)
     checks.choice("boundary", boundary, ("ring", "open"))
     if connectivity >= n_qubits:
-        raise ValueError(
-            f"connectivity {connectivity} reaches beyond a register of {n_qubits} qubits."
-        )
+        reach = f"reaches beyond a register of {n_qubits} qubits"
+        raise ValueError(f"connectivity {connectivity} {reach}.")
     layer = [
         (qubit, (qubit + distance) % n_qubits)
         for distance in range(1, connectivity + 1)
@@ -93,11 +84,7 @@ def encoder_circuit(n_qubits: int, connectivity: int, n_layers: int, boundary: s
 def reuploading_circuit(
     n_qubits: int, connectivity: int, n_reuploads: int, n_layers: int, boundary: str, reuploads: str
 ) -> Circuit:
-    """Module 2 from |0...0>: encode, N times (one layer, encode again), then the main circuit.
-
-    Every encoding is RY on each qubit, by the sample's angle of that qubit; `n_layers` are those
-    of the main circuit.
-    """
+    """Module 2: encode (RY of each qubit), N times (layer, encode again), `n_layers` layers."""
     checks.integer("n_reuploads", n_reuploads, 0)
     checks.choice("reuploads", reuploads, ("own", "shared"))
     layer = ansatz(n_qubits, connectivity, 1, boundary)

@@ -1,42 +1,112 @@
-"""Real state vectors, compiled: gates, expectations of Z, and the way back.
+"""Real state vectors (2^Q, LANES), compiled: gates, expectations of Z, and the way back.
 
-States are (2^Q, LANES), samples side by side; no sample's bits depend on its neighbours. The way
-back undoes orthogonal gates (adjoint differentiation; Jones and Gacon, arXiv 2009.02823).
+No sample's bits depend on its neighbours in a block. The way back undoes orthogonal gates (adjoint
+differentiation; Jones and Gacon, arXiv 2009.02823).
 """
 
-from __future__ import annotations
-
 import math
+import operator
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba.core import types
+from numba.core.datamodel import models
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, register_model
 
-from qllm_helpers.photons.lanes import LANES, load, store
+from qllm_helpers.photons.kernels import jit, load_rows, store_rows
 
-_jit = njit(cache=True, nogil=True, fastmath={"contract"})
+#: Samples in one vector: as float32 they fill one AVX-512 register.
+LANES = 16
+
+
+# LLVM does not vectorise loops over rows of one array, because two rows might overlap. Here a row
+# is loaded as one value on which +, - and * act lane by lane.
+class _LanesType(types.Type):
+    def __init__(self, scalar: types.Float) -> None:
+        self.scalar = scalar
+        super().__init__(name=f"Lanes({scalar})")
+
+
+@register_model(_LanesType)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager, type_) -> None:
+        scalar = manager.lookup(type_.scalar).get_value_type()
+        super().__init__(manager, type_, ir.VectorType(scalar, LANES))
+
+
+def _define(operation, instruction: str) -> None:
+    @infer_global(operation)
+    class _Arithmetic(AbstractTemplate):
+        def generic(self, arguments, keywords):
+            if len(arguments) == 2 and all(isinstance(one, _LanesType) for one in arguments):
+                return signature(arguments[0], *arguments)
+            return None
+
+    @lower_builtin(operation, _LanesType, _LanesType)
+    def _lower(context, builder, signature_, arguments):
+        # a multiplication and an addition may become one fused operation, always the same one
+        return getattr(builder, instruction)(*arguments, flags=("contract",))
+
+
+for _pair in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+    _define(*_pair)
+
+
+def _row_pointer(context, builder, array_type, array, row):
+    """Address of a row, and its alignment: that of a single number, so that any array may do."""
+    data = context.make_array(array_type)(context, builder, array).data
+    offset = builder.mul(row, ir.Constant(row.type, LANES))
+    vector = context.get_value_type(_LanesType(array_type.dtype))
+    pointer = builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
+    return pointer, array_type.dtype.bitwidth // 8
+
+
+@intrinsic
+def load(typing_context, array, row):
+    """Row `row` of a C-contiguous array (rows, LANES), without a check of bounds."""
+
+    def generate(context, builder, signature_, arguments):
+        pointer, align = _row_pointer(context, builder, signature_.args[0], *arguments)
+        return builder.load(pointer, align=align)
+
+    return _LanesType(array.dtype)(array, types.intp), generate
+
+
+@intrinsic
+def store(typing_context, array, row, lanes):
+    """The way back of `load`."""
+
+    def generate(context, builder, signature_, arguments):
+        pointer, align = _row_pointer(context, builder, signature_.args[0], *arguments[:2])
+        builder.store(arguments[2], pointer, align=align)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), generate
+
 
 # A gate is an optional CNOT and RY in one pass over the rows, because the CNOT only changes which
 # row is read; two gates with different targets share a pass. `controls` (G,) are bit masks, 0 for
 # none, `targets` (G,) bit positions, `cosines` and `sines` (G, LANES) those of half of each angle.
 
 
-@_jit
+@jit
 def _row(index, bit):
     """`index` with a zero put in at position `bit`."""
     return ((index >> bit) << (bit + 1)) | (index & ((1 << bit) - 1))
 
 
-@_jit
+@jit
 def _rotate(cosine, sine, zero, one):
     return cosine * zero - sine * one, sine * zero + cosine * one
 
 
-@_jit
+@jit
 def _rotate_back(cosine, sine, zero, one):
     return cosine * zero + sine * one, cosine * one - sine * zero
 
 
-@_jit
+@jit
 def _one_gate(state, gate, controls, targets, cosines, sines):
     control, target = controls[gate], targets[gate]
     cosine, sine = load(cosines, gate), load(sines, gate)
@@ -49,7 +119,7 @@ def _one_gate(state, gate, controls, targets, cosines, sines):
         store(state, row + (1 << target), one)
 
 
-@_jit
+@jit
 def _two_gates(state, gate, controls, targets, cosines, sines):
     """Apply gates `gate` and `gate + 1`, for which `_can_fuse` holds, in one pass."""
     target, second = targets[gate], targets[gate + 1]
@@ -77,7 +147,7 @@ def _two_gates(state, gate, controls, targets, cosines, sines):
         store(state, row + a + b, o1)
 
 
-@_jit
+@jit
 def _undo_one(state, slope, gate, controls, targets, cosines, sines, gradients):
     """Take a gate off the state and its gradient `slope`; write the angle's derivative."""
     control, target = controls[gate], targets[gate]
@@ -98,7 +168,7 @@ def _undo_one(state, slope, gate, controls, targets, cosines, sines, gradients):
     store(gradients, gate, total)
 
 
-@_jit
+@jit
 def _undo_two(state, slope, gate, controls, targets, cosines, sines, gradients):
     """Take the gates `gate + 1` and `gate` off, as `_two_gates` put them on."""
     target, second = targets[gate], targets[gate + 1]
@@ -142,7 +212,7 @@ def _undo_two(state, slope, gate, controls, targets, cosines, sines, gradients):
     store(gradients, gate + 1, total2)
 
 
-@_jit
+@jit
 def _can_fuse(gate, controls, targets):
     """Whether a gate and the next one act on four rows that only they mix."""
     if gate + 1 >= len(targets):
@@ -150,7 +220,7 @@ def _can_fuse(gate, controls, targets):
     return targets[gate] != targets[gate + 1] and controls[gate] != 1 << targets[gate + 1]
 
 
-@_jit
+@jit
 def apply_gates(state, controls, targets, cosines, sines):
     """Run a circuit on one block of states (2^Q, LANES), in place."""
     gate = 0
@@ -163,7 +233,7 @@ def apply_gates(state, controls, targets, cosines, sines):
             gate += 1
 
 
-@_jit
+@jit
 def undo_gates(state, slope, controls, targets, cosines, sines, gradients):
     """Take a circuit off a state and its gradient; `gradients`: twice the angles' derivatives."""
     gate = len(targets) - 1
@@ -180,7 +250,7 @@ def undo_gates(state, slope, controls, targets, cosines, sines, gradients):
             gate -= 2
 
 
-@_jit
+@jit
 def measure(state, work, expectations):
     """Write <Z> of every qubit, by bit position, into `expectations`; `work` is overwritten."""
     half = state.shape[0] >> 1
@@ -204,7 +274,7 @@ def measure(state, work, expectations):
         store(expectations, bit, total)
 
 
-@_jit
+@jit
 def measure_backward(state, weights, slope):
     """Derivative of sum_q weights[q] <Z_q> with respect to the state, into `slope`."""
     total = load(weights, 0)
@@ -223,7 +293,7 @@ def measure_backward(state, weights, slope):
         store(slope, row, value + value)
 
 
-@_jit
+@jit
 def half_angles(angles, table):
     """Cosine and sine of half of every angle: (rows, K) radians to (rows, K, 2)."""
     for row in range(angles.shape[0]):
@@ -233,7 +303,7 @@ def half_angles(angles, table):
             table[row, column, 1] = math.sin(half)
 
 
-@_jit
+@jit
 def _fill_gates(first, n_samples, batch, sources, trained, given, cosines, sines):
     """Angles of one block's gates; lanes behind the last sample keep the identity."""
     cosines[:] = 1
@@ -251,43 +321,24 @@ def _fill_gates(first, n_samples, batch, sources, trained, given, cosines, sines
                 sines[gate, lane] = given[sample, -1 - source, 1]
 
 
-@_jit
-def _load_samples(values, first, rows):
-    """Copy up to LANES samples of `values` (S, K) into the first K of `rows`, zero the rest."""
-    rows[:] = 0
-    for lane in range(min(LANES, len(values) - first)):
-        for column in range(values.shape[1]):
-            rows[column, lane] = values[first + lane, column]
-
-
-@_jit
-def _store_samples(rows, first, values):
-    """The way back of `_load_samples`."""
-    for lane in range(min(LANES, len(values) - first)):
-        for column in range(values.shape[1]):
-            values[first + lane, column] = rows[column, lane]
-
-
-@_jit
+@jit
 def circuit_forward(gates, trained, given, amplitudes, batch, states, scratch, expectations):
-    """Run `gates` (`Circuit.arrays`) on the first amplitudes (S, d), `batch` for each replica.
-
-    `trained` (R, P, 2) and `given` (S, K, 2) are `half_angles`. `states` (blocks, 2^Q, LANES) are
-    written, or one block again and again, and `expectations` (S, Q), by bit position.
-    """
+    """Run `gates` (`Circuit.arrays`) on the first amplitudes (S, d), `batch` for each replica."""
+    # `trained` (R, P, 2) and `given` (S, K, 2) are `half_angles`. Written are `states` (blocks,
+    # 2^Q, LANES), or one block again and again, and `expectations` (S, Q), by bit position.
     controls, targets, sources = gates
     work, cosines, sines, values = scratch
     n_samples = len(amplitudes)
     for block, first in enumerate(range(0, n_samples, LANES)):
         state = states[block % len(states)]
         _fill_gates(first, n_samples, batch, sources, trained, given, cosines, sines)
-        _load_samples(amplitudes, first, state)
+        load_rows(amplitudes, first, state)
         apply_gates(state, controls, targets, cosines, sines)
         measure(state, work, values)
-        _store_samples(values, first, expectations)
+        store_rows(values, first, expectations)
 
 
-@_jit
+@jit
 def _collect(first, batch, sources, gradients, by_gate, by_given):
     """Add one block's derivatives (G, LANES), twice those of the angles, to where they belong."""
     n_samples = len(by_given)
@@ -301,14 +352,11 @@ def _collect(first, batch, sources, gradients, by_gate, by_given):
                 by_given[first + lane, column] += value
 
 
-@_jit
+@jit
 def circuit_backward(
     gates, trained, given, batch, states, scratch, weights, by_angle, by_given, by_amplitude
 ):
-    """Derivative of `circuit_forward`, from `weights` (S, Q) by the expectations.
-
-    Written into `by_angle` (R, P), `by_given` (S, K) and `by_amplitude` (S, d), or (S, 0) for none.
-    """
+    """Derivative of `circuit_forward` from `weights` (S, Q): (R, P) and (S, .), or (S, 0)."""
     controls, targets, sources = gates
     state, slope, cosines, sines, gradients, values = scratch
     # sample by sample in double precision: how samples fall into blocks does not matter
@@ -317,10 +365,10 @@ def circuit_backward(
     for block, first in enumerate(range(0, len(weights), LANES)):
         state[:] = states[block]
         _fill_gates(first, len(weights), batch, sources, trained, given, cosines, sines)
-        _load_samples(weights, first, values)
+        load_rows(weights, first, values)
         measure_backward(state, values, slope)
         undo_gates(state, slope, controls, targets, cosines, sines, gradients)
-        _store_samples(slope, first, by_amplitude)
+        store_rows(slope, first, by_amplitude)
         _collect(first, batch, sources, gradients, by_gate, by_given)
     by_angle[:] = 0
     for gate in range(len(sources)):

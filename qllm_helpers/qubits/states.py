@@ -1,22 +1,24 @@
-"""Running circuits on batches of real state vectors: exactly and with a derivative, or noisy.
+"""Circuits on batches of real state vectors, exactly or noisy, and the paper's trainable modules.
 
-On the CPU `kernels` do the work; elsewhere, and for the tests, `final_state` does. A noisy run is
-the same circuit with random signs of its angles and results (no derivative), and as fast.
+On the CPU `kernels` do the work; elsewhere, and for the tests, `final_state` does. Amplitudes that
+start real stay real under CNOT and RY; qubit 0 is the most significant bit, as in PennyLane.
 """
 
-from __future__ import annotations
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
 from qllm_helpers import checks
-from qllm_helpers.photons.lanes import LANES
-from qllm_helpers.qubits.circuits import Circuit
-from qllm_helpers.qubits.kernels import circuit_backward, circuit_forward, half_angles
+from qllm_helpers.qubits.circuits import Circuit, encoder_circuit, reuploading_circuit
+from qllm_helpers.qubits.kernels import LANES, circuit_backward, circuit_forward, half_angles
 
 #: Less than this is not worth a look at the memory, which costs as much as a small circuit.
 _SMALL = 2**26
+# Standard deviation (radians) of a "small" start.
+_SMALL_ANGLE = 0.1
 
 
 def require_room(n_states: int, n_amplitudes: int, like: torch.Tensor) -> None:
@@ -29,8 +31,8 @@ def require_room(n_states: int, n_amplitudes: int, like: torch.Tensor) -> None:
 
 
 def _scratch(circuit: Circuit, dtype: torch.dtype, blocks: int, rows: int) -> tuple:
-    """Arrays for one block: `blocks` of 2^Q rows, `rows` of one per gate, one of Q."""
-    # Memory from torch, which is aligned: a vector that crosses a cache line costs twice.
+    # `blocks` of 2^Q rows, `rows` of one per gate, one of Q. Memory from torch, which is aligned: a
+    # vector that crosses a cache line costs twice.
     sizes = [2**circuit.n_qubits] * blocks + [len(circuit.gates)] * rows + [circuit.n_qubits]
     return tuple(torch.empty(size, LANES, dtype=dtype).numpy() for size in sizes)
 
@@ -102,10 +104,9 @@ def _checked(circuit: Circuit, angles, given=None, amplitudes=None) -> tuple[tor
 
 
 def run_circuit(circuit: Circuit, angles: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
-    """Exact <Z> behind a circuit, (R, B, Q), differentiable once by all arguments.
+    """Exact <Z>, (R, B, Q), from `angles` (R, P) in radians, differentiable once.
 
-    `angles` (R, P) are the replicas', in radians; `inputs` are `given` (R, B, K), the samples'
-    angles, and `amplitudes` (R, B, d), the first of 2^Q, of norm 1; default: |0...0>.
+    `inputs`: `given` (R, B, K), the samples' angles, and the first `amplitudes` (R, B, d), or |0>.
     """
     angles, given, amplitudes = _checked(circuit, angles, **inputs)
     if amplitudes.device.type == "cpu":
@@ -142,10 +143,7 @@ def expectations_of(state: torch.Tensor) -> torch.Tensor:
 def sampled_expectations(
     expectations: torch.Tensor, shots: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Estimates of <Z> from finitely many shots: means of `shots` values +1 or -1.
-
-    Qubits are drawn independently: correlations between the errors of one shot are left out.
-    """
+    """Means of `shots` values +1 or -1, drawn for each qubit alone: no correlated errors."""
     checks.integer("shots", shots)
     zero = ((1 + expectations.detach().double()) / 2).clamp(0, 1)
     counts = torch.binomial(torch.full_like(zero, shots), zero, generator=generator)
@@ -155,11 +153,9 @@ def sampled_expectations(
 def _random_signs(
     circuit: Circuit, shape: tuple, rate: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Signs of the angles (..., G) and of the results (..., Q) of one noisy run.
-
-    Random Pauli operators behind the gates are carried to the end of the circuit: an X or a Z in
-    front of RY(a) turns it into RY(-a), a CNOT copies it, and an X at the end turns <Z> round.
-    """
+    """Signs of the angles (..., G) and of the results (..., Q) of one noisy run."""
+    # Random Pauli operators behind the gates are carried to the end of the circuit: an X or a Z in
+    # front of RY(a) turns it into RY(-a), a CNOT copies it, and an X at the end turns <Z> round.
     x = torch.zeros(circuit.n_qubits, *shape, dtype=torch.bool)
     z = torch.zeros_like(x)
 
@@ -187,31 +183,145 @@ def noisy_expectations(
     circuit: Circuit,
     angles: torch.Tensor,
     *,
-    given: torch.Tensor | None = None,
-    amplitudes: torch.Tensor | None = None,
     rate: float,
     n_trajectories: int,
     generator: torch.Generator,
+    **inputs: torch.Tensor,
 ) -> torch.Tensor:
     """`run_circuit` with depolarising noise behind every gate, mean of `n_trajectories` runs.
 
-    After RY its qubit, after CNOT both of its qubits are completely mixed with probability `rate`
-    (PennyLane's ``DepolarizingChannel(3 * rate / 4)``); loading is free of noise. Our choice.
+    With probability `rate` RY's qubit, or both of a CNOT's, are completely mixed (our choice).
     """
     checks.integer("n_trajectories", n_trajectories)
     if checks.real("rate", rate, 0, 1) == 0 or not circuit.gates:
-        return run_circuit(circuit, angles, given=given, amplitudes=amplitudes)
-    first = amplitudes if amplitudes is not None else given
-    shape = first.shape[:2]
+        return run_circuit(circuit, angles, **inputs)
+    angles, given, amplitudes = _checked(circuit, angles, **inputs)
+    shape = amplitudes.shape[:2]
     sources = [source for _, _, source in circuit.gates]
     own = [angles[:, None, s].expand(shape) if s >= 0 else given[..., -1 - s] for s in sources]
     own = torch.stack(own, -1)
     # every gate has an angle of its own, which the sample brings
     gates = tuple((*gate[:2], -1 - j) for j, gate in enumerate(circuit.gates))
     unrolled = Circuit(circuit.n_qubits, gates)
-    total = torch.zeros(*shape, circuit.n_qubits, dtype=first.dtype)
+    total = torch.zeros(*shape, circuit.n_qubits, dtype=amplitudes.dtype)
     for _ in range(n_trajectories):
         before, behind = _random_signs(circuit, shape, rate, generator)
         inputs = {"given": own * before, "amplitudes": amplitudes}
         total += run_circuit(unrolled, angles[:, :0], **inputs) * behind
     return total / n_trajectories
+
+
+class _TrainedCircuit(nn.Module):
+    """A circuit with trainable `angles` (R, P) in radians."""
+
+    def __init__(self, circuit: Circuit, start: str = "uniform", n_replicas: int = 1) -> None:
+        super().__init__()
+        self.circuit, self.start = circuit, checks.choice("start", start, ("uniform", "small"))
+        self.n_replicas = checks.integer("n_replicas", n_replicas)
+        # Training keeps the state of at least one sample of every replica.
+        size, n_angles = 2**circuit.n_qubits, circuit.n_angles * n_replicas
+        what = f"{size * n_replicas:,} amplitudes ({size:,} of each of {n_replicas:,} replicas)"
+        checks.memory(f"{what} and {n_angles:,} angles", 4 * (size * n_replicas + n_angles))
+        self.angles = nn.Parameter(torch.empty(self.n_replicas, circuit.n_angles))
+        self.reset_parameters([torch.Generator().manual_seed(r) for r in range(self.n_replicas)])
+
+    @torch.no_grad()
+    def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw all angles, replica r's from `generators[r]`: from [0, 2 pi), or near zero."""
+        uniform = self.start == "uniform"
+        draw, unit = (torch.rand, 2 * math.pi) if uniform else (torch.randn, _SMALL_ANGLE)
+        for replica, generator in enumerate(generators):
+            options = {"generator": generator, "dtype": torch.float64}
+            self.angles[replica] = unit * draw(self.circuit.n_angles, **options)
+
+    def _require_room(self, X: torch.Tensor, n_values: int) -> None:
+        """Refuse a batch too large for memory: with a derivative all states are kept."""
+        kept = torch.is_grad_enabled() and (X.requires_grad or self.angles.requires_grad)
+        require_room(X.shape[:2].numel(), 2**self.circuit.n_qubits if kept else n_values, X)
+
+    def extra_repr(self) -> str:
+        sizes = f"n_qubits={self.circuit.n_qubits}, n_gates={len(self.circuit.gates)}"
+        return f"{sizes}, n_angles={self.circuit.n_angles}, n_replicas={self.n_replicas}"
+
+
+class SimulatedEncoder(_TrainedCircuit):
+    """Module 1: amplitudes x / |x|, layers of CNOT + RY, exact <Z> of every qubit (even in x).
+
+    Behind x come zeros, x again ("repeat"), or `constant`, in units of x, and zeros: not even.
+    """
+
+    def __init__(
+        self,
+        n_qubits: int,
+        connectivity: int = 1,
+        n_layers: int = 1,
+        boundary: str = "ring",
+        padding: str = "zeros",
+        constant: float = 1.0,
+        **training,
+    ) -> None:
+        circuit = encoder_circuit(n_qubits, connectivity, n_layers, boundary)
+        super().__init__(circuit, **training)
+        self.padding = checks.choice("padding", padding, ("zeros", "repeat", "constant"))
+        self.constant = checks.real("constant", constant, open_below=True)
+        if padding != "constant" and constant != 1.0:
+            raise ValueError(f"constant={constant!r} belongs to padding='constant'; leave it 1.0.")
+
+    def require_fit(self, width: int) -> int:
+        """Amplitudes that `width` values fill; ValueError if those of the register are fewer."""
+        constant, n_qubits = self.padding == "constant", self.circuit.n_qubits
+        if width + constant > 2**n_qubits:
+            values = f"{width} values" + " and the constant" * constant
+            room = f"the {2**n_qubits} amplitudes of {n_qubits} qubits"
+            least = f"at least {(width + constant - 1).bit_length()} qubits, or reduction='linear'"
+            raise ValueError(f"{values} do not fit into {room}: use {least} or 'truncate'.")
+        return width + constant
+
+    def amplitudes(self, X: torch.Tensor) -> torch.Tensor:
+        """First amplitudes (R, B, at most 2^Q) of the states that vectors (R, B, d) become."""
+        width, size = X.shape[-1], 2**self.circuit.n_qubits
+        filled = self.require_fit(width)
+        self._require_room(X, size if self.padding == "repeat" else filled)
+        if self.padding == "repeat":
+            X = X[..., torch.arange(size, device=X.device) % width]
+        elif self.padding == "constant":
+            X = nn.functional.pad(X, (0, 1), value=self.constant)
+        norm = torch.linalg.vector_norm(X, dim=-1, keepdim=True)
+        # Below this a norm has lost its digits, and zero has none.
+        least = torch.finfo(X.dtype).tiny
+        if norm.numel() and norm.amin().item() < least:
+            replica, sample, _ = (norm < least).nonzero()[0].tolist()
+            which = f"sample {sample} of the batch (replica {replica})"
+            raise ValueError(f"{which} has no amplitudes: leave it out, or use padding='constant'.")
+        return X / norm
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Map vectors (R, B, d), d at most 2^Q, to expectations (R, B, Q)."""
+        return run_circuit(self.circuit, self.angles, amplitudes=self.amplitudes(X))
+
+
+class ReuploadingCircuit(_TrainedCircuit):
+    """Module 2, `reuploading_circuit`: `angle_scale` radians for one unit of the latent vector."""
+
+    def __init__(
+        self,
+        n_qubits: int,
+        connectivity: int = 1,
+        n_reuploads: int = 2,
+        n_layers: int = 1,
+        boundary: str = "ring",
+        reuploads: str = "own",
+        angle_scale: float = 1.0,
+        **training,
+    ) -> None:
+        circuit = reuploading_circuit(
+            n_qubits, connectivity, n_reuploads, n_layers, boundary, reuploads
+        )
+        super().__init__(circuit, **training)
+        self.angle_scale = checks.real("angle_scale", angle_scale, open_below=True)
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        """Map latent vectors (R, B, Q) to the expectation (R, B, 1) of Z of qubit 0."""
+        self._require_room(latent, self.circuit.n_qubits)
+        given = latent * self.angle_scale
+        return run_circuit(self.circuit, self.angles, given=given)[..., :1]

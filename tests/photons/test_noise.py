@@ -12,8 +12,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from qllm_helpers.classifiers.estimators import PhotonicClassifier
 from qllm_helpers.classifiers.noisy import NoisyPhotonicClassifier
 from qllm_helpers.classifiers.replicated import fit_many
-from qllm_helpers.heads.merlin import MerlinHead
 from qllm_helpers.heads.parameters import count_parameters
+from qllm_helpers.heads.photonic import MerlinHead
 from qllm_helpers.photons.layer import PhotonicLayer
 from qllm_helpers.photons.merlin import TOKEN_VARIABLE, open_processor, to_merlin, to_noise_model
 from qllm_helpers.photons.noise import Noise, draw_features, perturb, recorded

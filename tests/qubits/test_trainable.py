@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from qllm_helpers.heads.qubit import QubitHead
 from qllm_helpers.qubits import states as qubits_states
 from qllm_helpers.qubits.circuits import Circuit, ansatz, encoder_circuit, reuploading_circuit
-from qllm_helpers.qubits.states import expectations_of, final_state, run_circuit
-from qllm_helpers.qubits.trainable import ReuploadingCircuit, SimulatedEncoder
+from qllm_helpers.qubits.states import (
+    ReuploadingCircuit,
+    SimulatedEncoder,
+    expectations_of,
+    final_state,
+    run_circuit,
+)
 
 SIZES = st.integers(2, 6).flatmap(lambda Q: st.tuples(st.just(Q), st.integers(1, Q - 1)))
 
