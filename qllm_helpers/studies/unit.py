@@ -186,9 +186,12 @@ def select(candidates: list[Candidate]) -> Candidate:
 def _chosen_fits(unit: Unit, data: UnitData) -> list[Candidate]:
     """For every seed the fit with the setting that validation chose."""
     settings, kind = [], estimator_class(unit.estimator)
+    texts = reads_texts(unit.estimator)
     for setting in unit.settings:
         estimator = kind(**unit.parameters | setting)
-        fits = _fit_replicas(estimator, data, unit.seeds, reads_texts(unit.estimator))
+        if texts and "encoder" in estimator.get_params():
+            estimator.set_params(encoder=unit.encoder)
+        fits = _fit_replicas(estimator, data, unit.seeds, texts)
         settings.append([Candidate(fit, setting, *scores) for fit, *scores in fits])
     return [select(list(candidates)) for candidates in zip(*settings, strict=True)]
 

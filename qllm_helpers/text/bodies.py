@@ -79,7 +79,7 @@ def body_source(encoder: str, progress: bool = False) -> str:
     repository = encoder if "/" in encoder else HUB_PREFIX + encoder
     otherwise = (
         "Unknown name or no network: give the name of a sentence-transformers model on the Hub, "
-        f"which is downloaded once, or a folder with one; {MINILM!r} works offline"
+        f"which is downloaded once, or a folder with one; {MPNET!r} and {MINILM!r} work offline"
     )
     with from_hub("model", repository, otherwise):
         return repository

@@ -9,7 +9,7 @@ from qllm_helpers import checks
 from qllm_helpers.files import DataError
 from qllm_helpers.text.bodies import HUB_PREFIX, MINILM, MPNET, PINNED, body_source
 
-DEFAULT_ENCODER = MINILM
+DEFAULT_ENCODER = MPNET
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 

@@ -353,7 +353,7 @@ def test_selection_goes_by_validation_then_loss_then_order():
 
 def test_only_the_chosen_fit_sees_the_test_part_and_once(units):
     unit = units[3]
-    X = load_embeddings("sst2").X
+    X = load_embeddings("sst2", unit.encoder).X
     Centroid.seen.clear()
     study_run.run_unit(unit)
     splits = unit_data(unit).splits

@@ -100,7 +100,7 @@ def test_nothing_is_tuned_twice(monkeypatch, empty_cache, capfd):
 
 def test_the_library_s_triplet_loss_works_too():
     options = TuningOptions(loss="batch_all_triplet", steps=2, batch_size=4, lr=4e-5)
-    assert tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=options).shape == (5, 384)
+    assert tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=options).shape == (5, 768)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_rows_are_those_of_the_protocol_s_split(monkeypatch, tune, sizes):
 
     def frozen(texts, labels, others, **options):
         seen.update(options, n_train=len(texts), labels=labels)
-        return np.zeros((len(texts) + len(others), 384), dtype=np.float32)
+        return np.zeros((len(texts) + len(others), 768), dtype=np.float32)
 
     monkeypatch.setattr(finetuning, "tuned_vectors", frozen)
     tuned = tune("sst2", 3)
