@@ -23,27 +23,3 @@ from qllm_helpers.figures.style import (
     save,
     use_style,
 )
-
-__all__ = [
-    "COLORS",
-    "FAMILY_STYLE",
-    "INK",
-    "accuracy_by_parameters",
-    "beside",
-    "circuit_drawing",
-    "coincidence_curve",
-    "confusion_panels",
-    "difference_forest",
-    "embedding_map",
-    "legend_above",
-    "lines",
-    "mesh_figure",
-    "new_figure",
-    "perceval_svg",
-    "phase_response",
-    "save",
-    "seed_strip",
-    "selection_effect_histogram",
-    "training_curves",
-    "use_style",
-]

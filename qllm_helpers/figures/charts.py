@@ -55,12 +55,7 @@ def training_curves(histories: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure
 
 @styled
 def embedding_map(
-    points: np.ndarray,
-    labels: np.ndarray,
-    label_names: list[str] | None = None,
-    *,
-    axis_names: tuple[str, str] = ("first component", "second component"),
-    height: float = 4.2,
+    points: np.ndarray, labels: np.ndarray, label_names: list[str] | None = None
 ) -> Figure:
     """Sentences as dots in a plane, one colour a class: points (n, 2), labels (n,) of int."""
     points, labels = np.asarray(points), np.asarray(labels)
@@ -68,14 +63,14 @@ def embedding_map(
         raise ValueError(
             f"need points (n, 2) and labels (n,), not {points.shape} and {labels.shape}"
         )
-    figure, axes = new_figure(height)
+    figure, axes = new_figure(4.2)
     styles = [FAMILY_STYLE[name] for name in ("svc", "photonic", "mlp", "qubit", "twin", "linear")]
     for place, label in enumerate(np.unique(labels)):
         look = styles[place % len(styles)]
         part = points[labels == label]
         name = label_names[label] if label_names is not None else str(label)
         axes.scatter(*part.T, s=14, marker=look.marker, c=look.color, alpha=0.7, lw=0, label=name)
-    axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
+    axes.set(xlabel="first component", ylabel="second component")
     legend_above(figure, axes, columns=3)
     return figure
 
@@ -85,17 +80,15 @@ def accuracy_by_parameters(
     rows: pd.DataFrame,
     *,
     counts: Sequence[str] = ("n_parameters", "n_live_parameters", "n_effective_parameters"),
-    value: str = "test_accuracy",
     label_front: bool = True,
-    height: float = 2.9,
 ) -> Figure:
     """Accuracy against the number of parameters, with intervals and the Pareto front.
 
     One panel for every column in `counts`; a head without a count is left out of its panel.
     """
-    table = summarise(rows, value=value)
+    table = summarise(rows)
     figure, panels = new_figure(
-        height * len(counts) + 0.4, rows=len(counts), sharex=True, sharey=True, squeeze=False
+        2.9 * len(counts) + 0.4, rows=len(counts), sharex=True, sharey=True, squeeze=False
     )
     for axes, count in zip(panels[:, 0], counts, strict=True):
         known = table[table[count].notna()]
@@ -107,7 +100,7 @@ def accuracy_by_parameters(
         _draw_front(axes, known, count, label_front)
         axes.set_xscale("log")
         axes.tick_params(labelbottom=True)
-        axes.set(xlabel=AXIS.get(count, count), ylabel=AXIS.get(value, value))
+        axes.set(xlabel=AXIS.get(count, count), ylabel=AXIS["test_accuracy"])
     legend_above(figure, panels[0, 0], columns=4)
     return figure
 
@@ -127,19 +120,19 @@ def _draw_front(axes, table, count, label) -> None:
 
 @styled
 def selection_effect_histogram(
-    differences: Sequence[float], *, observed: dict[str, float] | None = None, bins: int = 60
+    differences: Sequence[float], *, observed: dict[str, float]
 ) -> Figure:
     """Distribution of "best minus best" under pure noise, with reported differences (fractions).
 
-    `differences` come from :func:`qllm_helpers.results.statistics.selection_effect`.
+    `differences` come from :func:`qllm_helpers.results.selection.selection_effect`.
     """
     differences = np.asarray(differences, dtype=float)
     figure, axes = new_figure(3.2)
     weights = np.full(differences.size, 1 / differences.size)
-    axes.hist(differences, bins, weights=weights, color=INK, alpha=0.45, label="pure noise")
+    axes.hist(differences, 60, weights=weights, color=INK, alpha=0.45, label="pure noise")
     axes.axvline(0, color=INK, lw=1)
     styles = [FAMILY_STYLE[name] for name in ("photonic", "qubit", "svc", "mlp")]
-    for place, (name, value) in enumerate((observed or {}).items()):
+    for place, (name, value) in enumerate(observed.items()):
         share = (differences >= value).mean()
         label = f"{name} ({share:.0%} of draws reach it)"
         line = SEQUENCE[place % len(SEQUENCE)][1]

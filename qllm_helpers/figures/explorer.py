@@ -1,7 +1,11 @@
-"""The explorer of modes and photons: HTML that answers to pointer, touch and keyboard."""
+"""The explorer of modes and photons: HTML that answers to pointer, touch and keyboard.
+
+It shows every circuit of some sets of rows beside a reference.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,21 +14,70 @@ import pandas as pd
 from jinja2 import Template
 
 from qllm_helpers.figures.style import FAMILY_STYLE
-from qllm_helpers.results.explorer import REFERENCE
+from qllm_helpers.results.contrasts import compare
+from qllm_helpers.results.intervals import summarise
+from qllm_helpers.results.published import published_photons
 
+#: Head that every circuit is compared with.
+REFERENCE = "LogisticRegression"
+_SIZE = ["n_modes", "n_photons"]
 #: Edges of the plot inside the drawing, which is 480 wide.
 _EDGES = {"left": 68, "right": 470, "top": 96, "bottom": 352, "height": 400}
 #: Distance of neighbouring numbers of photons, as a share of the distance of modes.
 _SPREAD = 0.19
-#: Outlines around (0, 0) for 1, 2, 3, ... photons, as in the other figures.
-_OUTLINES = (
-    "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0",
-    "M-4.5 -4.5h9v9h-9z",
-    "M0 -5.5L5.5 4.5h-11z",
-    "M0 -6L5 0L0 6L-5 0z",
-    "M-2 -5.5h4v3.5h3.5v4h-3.5v3.5h-4v-3.5h-3.5v-4h3.5z",
-    "M-5 -5L5 5M-5 5L5 -5",
-)
+
+
+def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Rows of the sets that a reader can switch between: photonic heads and the reference.
+
+    `studies` holds rows of ``few_shot`` and ``paper`` and, for more sets, of ``photons``,
+    ``finetune`` and ``multiclass``.
+    """
+    few_shot, finetune = studies["few_shot"], studies.get("finetune")
+    sets = {"paper's protocol": studies["paper"]}
+    if finetune is not None:
+        sets["paper's protocol, tuned body"] = finetune[finetune["fine_tuned"]]
+    if "photons" in studies:
+        rows, apart = studies["photons"], "distinguishable twin"
+        unbunched = rows["space"].eq("unbunched").fillna(False)
+        sets["unbunched outputs"] = rows[unbunched | rows["n_modes"].isna()]
+        distinguishable = rows[rows["kind"].eq(apart) & ~unbunched | rows["n_modes"].isna()]
+        kind = distinguishable["kind"].replace(apart, "photonic")
+        sets["distinguishable photons"] = distinguishable.assign(kind=kind)
+    sets["few-shot, frozen body"] = few_shot[~few_shot["fine_tuned"]]
+    sets["few-shot, tuned body"] = few_shot[few_shot["fine_tuned"]]
+    for words, name in (("five classes (SST-5)", "sst5"), ("six classes (TREC)", "trec")):
+        if "multiclass" in studies:
+            sets[words] = studies["multiclass"][lambda t, name=name: t["dataset"] == name]
+    return {
+        name: rows[rows["kind"].eq("photonic") | rows["head"].eq(REFERENCE)]
+        for name, rows in sets.items()
+    }
+
+
+def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One line for every circuit of every set, and for the reference (``n_modes`` missing).
+
+    Columns ``set``, ``n_modes``, ``n_photons``, ``mean``, ``low``, ``high`` (test accuracy, 95 %),
+    ``n_seeds``; ``difference``, ``difference_low``, ``difference_high`` to the reference on the
+    same seeds (95 %); ``reported``, the earlier reproduction's figure for the same circuit of the
+    few-shot protocol; ``seeds``, the accuracies of all seeds. Raises ValueError if a set has no
+    rows of the reference.
+    """
+    return pd.concat([_one_set(name, rows) for name, rows in sets.items()], ignore_index=True)
+
+
+def _one_set(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    against = compare(rows, REFERENCE)[["head", "difference", "low", "high"]]
+    against = against.rename(columns={"low": "difference_low", "high": "difference_high"})
+    seeds = rows.groupby("head")["test_accuracy"].agg(list).rename("seeds")
+    table = summarise(rows)[["head", *_SIZE, "mean", "low", "high", "n_seeds"]]
+    table = table.merge(against, on="head", how="left").join(seeds, on="head")
+    table = table.astype(dict.fromkeys(_SIZE, "Int64"))
+    table.insert(0, "set", name)
+    if not rows["protocol"].eq("few_shot").all():
+        return table.assign(reported=float("nan"))
+    return table.merge(published_photons()[[*_SIZE, "reported"]], on=_SIZE, how="left")
 
 
 @dataclass(frozen=True)
@@ -45,8 +98,7 @@ class Explorer:
 def mode_photon_explorer(table: pd.DataFrame) -> Explorer:
     """Accuracy of every circuit against modes; more on each when it is pointed at.
 
-    `table` is an :func:`qllm_helpers.results.explorer.explorer_table`. One explorer a page: a
-    second one would share its switches.
+    `table` is an :func:`explorer_table`. One a page: a second would share its switches.
     """
     if table.empty:
         raise ValueError("there is nothing to explore: the table has no rows")
@@ -59,7 +111,6 @@ def mode_photon_explorer(table: pd.DataFrame) -> Explorer:
     html = Template(template, autoescape=True).render(
         panels=[_panel(name, part) for name, part in table.groupby("set", sort=False)],
         color=FAMILY_STYLE["photonic"].color,
-        outlines=_OUTLINES,
         reference=REFERENCE,
         table=shown.rename(columns=titles).to_html(index=False, border=0),
         **_EDGES,
@@ -85,8 +136,9 @@ def _panel(name: str, part: pd.DataFrame) -> dict:
     drawn = []
     for row in circuits.to_dict("records"):
         shift = _SPREAD * (photons.index(row["n_photons"]) - (len(photons) - 1) / 2)
-        place = {end: y(row[end]) for end in ("low", "high")} | {"photons": row["n_photons"]}
-        place |= {"x": x(row["n_modes"], shift), "y": y(row["mean"]), "told": _told(row)}
+        # places of means, intervals and seeds; the row itself is what is said about the circuit
+        place = {end: y(row[end]) for end in ("low", "high")}
+        place |= {"x": x(row["n_modes"], shift), "y": y(row["mean"]), "row": row}
         place["seeds"] = [y(value) for value in sorted(row["seeds"])]
         place["reported"] = None if pd.isna(row["reported"]) else y(row["reported"])
         drawn.append(place)
@@ -103,16 +155,3 @@ def _panel(name: str, part: pd.DataFrame) -> dict:
         "band": {end: y(reference[end]) for end in ("low", "mean", "high")},
         "has_reported": bool(circuits["reported"].notna().any()),
     }
-
-
-def _told(row: dict) -> list[str]:
-    """What is said about a circuit, in three lines that fit the drawing."""
-    counts = [(row["n_modes"], "mode"), (row["n_photons"], "photon")]
-    size = ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts)
-    reported = "" if pd.isna(row["reported"]) else f", reported {row['reported']:.4f}"
-    points = [100 * row[f"difference{end}"] for end in ("", "_low", "_high")]
-    return [
-        f"{size}: {row['mean']:.4f}{reported}",
-        f"95 % interval {row['low']:.4f} to {row['high']:.4f}, {row['n_seeds']} seeds",
-        f"to linear: {points[0]:+.2f} points [{points[1]:+.2f}, {points[2]:+.2f}]",
-    ]
