@@ -5,7 +5,6 @@ The colour and the marker of a head family (:data:`FAMILY_STYLE`) are the same e
 
 from qllm_helpers.figures.charts import (
     accuracy_by_parameters,
-    coincidence_curve,
     confusion_panels,
     embedding_map,
     phase_response,

@@ -193,18 +193,3 @@ def phase_response(phases: Sequence[float], responses: Mapping[str, np.ndarray])
     below.set(xlabel="frequency (periods per turn)", ylabel="largest coefficient")
     legend_above(figure, above, columns=3)
     return figure
-
-
-def coincidence_curve(angles: Sequence[float], curves: Mapping[str, Sequence[float]]) -> Figure:
-    """Probability of one photon in each mode, against the beam splitter's angle (radians)."""
-    figure, axes = new_figure(3.2)
-    colors = (COLORS[0], INK, COLORS[1])
-    for place, (name, values) in enumerate(curves.items()):
-        style = SEQUENCE[place % len(SEQUENCE)][1]
-        axes.plot(angles, values, style, color=colors[place % 3], lw=2.2, label=name)
-    axes.axvline(np.pi / 2, color=INK, lw=1, alpha=0.5)
-    axes.set_xticks(np.pi / 4 * np.arange(5), ["0", "π/4", "π/2", "3π/4", "π"])
-    axes.set_ylim(-0.03, 1.03)
-    axes.set(xlabel="beam splitter angle θ (radians)", ylabel="probability of (1, 1)")
-    legend_above(figure, axes, columns=2)
-    return figure

@@ -76,7 +76,6 @@ def draw_all(rows, history):
         "curves": figures.training_curves({"photonic": history, "MLP": history}),
         "map": figures.embedding_map(points, labels, ["negative", "positive"]),
         "noise": figures.selection_effect_histogram(noise, observed={"reported": 0.05}),
-        "dip": figures.coincidence_curve(turn, {"identical": np.sin(turn) ** 2}),
         "phase": figures.phase_response(turn, {"one photon": response}),
         "confusion": figures.confusion_panels(confusion, {"MLP": "mlp"}),
     }  # fmt: skip
