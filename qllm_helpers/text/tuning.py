@@ -15,11 +15,11 @@ import numpy as np
 
 from qllm_helpers import checks
 from qllm_helpers.files import cached_arrays, sha256
-from qllm_helpers.text.bodies import body_identity
 from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.encoders import (
     DEFAULT_ENCODER,
     autocast,
+    body_identity,
     load_encoder,
     resolve_precision,
     short_name,

@@ -9,8 +9,7 @@ from qllm_helpers.classifiers.text import EndToEndClassifier, EndToEndLinear
 from qllm_helpers.heads.base import select_replica
 from qllm_helpers.heads.text import Body, TextHead, make_head
 from qllm_helpers.studies.grid import load_units
-from qllm_helpers.text.bodies import MINILM, MPNET
-from qllm_helpers.text.encoders import encode, load_encoder
+from qllm_helpers.text.encoders import MINILM, MPNET, encode, load_encoder
 from qllm_helpers.text.tuning import isolated_randomness
 
 # Written for this test.

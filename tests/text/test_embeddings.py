@@ -11,10 +11,9 @@ from click.testing import CliRunner
 from qllm_helpers import files
 from qllm_helpers.cli import main
 from qllm_helpers.files import DataError, data_path, read_manifest, read_verified, sha256
-from qllm_helpers.text.bodies import MINILM, MPNET
 from qllm_helpers.text.corpora import CORPORA
 from qllm_helpers.text.embeddings import load_embeddings, shipped_file, write_embeddings
-from qllm_helpers.text.encoders import encode
+from qllm_helpers.text.encoders import MINILM, MPNET, encode
 
 SHIPPED = files.DATA_DIR
 # The embeddings that every stored result row was computed from.
