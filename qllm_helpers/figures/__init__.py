@@ -6,7 +6,6 @@ The colour and the marker of a head family (:data:`FAMILY_STYLE`) are the same e
 from qllm_helpers.figures.charts import (
     accuracy_by_parameters,
     confusion_panels,
-    embedding_map,
     phase_response,
     selection_effect_histogram,
     training_curves,

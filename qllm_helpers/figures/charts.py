@@ -54,28 +54,6 @@ def training_curves(histories: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure
 
 
 @styled
-def embedding_map(
-    points: np.ndarray, labels: np.ndarray, label_names: list[str] | None = None
-) -> Figure:
-    """Sentences as dots in a plane, one colour a class: points (n, 2), labels (n,) of int."""
-    points, labels = np.asarray(points), np.asarray(labels)
-    if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
-        raise ValueError(
-            f"need points (n, 2) and labels (n,), not {points.shape} and {labels.shape}"
-        )
-    figure, axes = new_figure(4.2)
-    styles = [FAMILY_STYLE[name] for name in ("svc", "photonic", "mlp", "qubit", "twin", "linear")]
-    for place, label in enumerate(np.unique(labels)):
-        look = styles[place % len(styles)]
-        part = points[labels == label]
-        name = label_names[label] if label_names is not None else str(label)
-        axes.scatter(*part.T, s=14, marker=look.marker, c=look.color, alpha=0.7, lw=0, label=name)
-    axes.set(xlabel="first component", ylabel="second component")
-    legend_above(figure, axes, columns=3)
-    return figure
-
-
-@styled
 def accuracy_by_parameters(
     rows: pd.DataFrame,
     *,
