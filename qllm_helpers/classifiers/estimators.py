@@ -48,6 +48,10 @@ class PhotonicClassifier(ReplicatedClassifier):
         If given, that many parallel layers of `n_modes` modes feed a second stage.
     input_state : sequence of int or None
         Photons per mode at the input; None for the default.
+    phase_scale : float
+        Factor of the phases behind the encoder.
+    output_scale : float or None
+        Factor of what the readout sees; None multiplies probabilities by their number.
     {shared}
     """
 
@@ -62,6 +66,8 @@ class PhotonicClassifier(ReplicatedClassifier):
     twin: str | None = None
     n_encoders: int | None = None
     input_state: tuple | None = None
+    phase_scale: float = 1.0
+    output_scale: float | None = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         # Here, because numba takes a second to import and the classical heads need none of it.

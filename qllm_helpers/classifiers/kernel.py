@@ -1,4 +1,4 @@
-"""The fidelity kernel of a photonic feature map, under a support vector machine."""
+"""Feature maps that are not trained: a photonic one as a kernel, and random Fourier features."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.decomposition import PCA
+from sklearn.kernel_approximation import RBFSampler
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -85,3 +88,43 @@ class PhotonicKernelClassifier(ClassifierMixin, BaseEstimator):
     def count_parameters(self, X) -> ParameterCount:
         """Parameters of the SVC: nothing else is trained."""
         return count_parameters(self.svc_, self.kernel(X))
+
+
+@dataclass(eq=False, repr=False)
+class FourierClassifier(ClassifierMixin, BaseEstimator):
+    """Logistic regression on random Fourier features (Rahimi and Recht 2007): a classical twin.
+
+    `n_components` cosines of random directions stand for as many outputs of a circuit.
+    """
+
+    family = "twin"
+
+    n_components: int = 36
+    gamma: float = 1.0
+    C: float = 1.0
+    random_state: int | np.random.RandomState | None = None
+
+    def fit(self, X, y):
+        """Fit on X (n, d) and y (n,)."""
+        sampler = RBFSampler(
+            gamma=self.gamma, n_components=self.n_components, random_state=self.random_state
+        )
+        X, y = validate_data(self, X, y)
+        readout = LogisticRegression(C=self.C, max_iter=5000)
+        self.pipeline_ = make_pipeline(sampler, readout).fit(X, y)
+        self.classes_ = self.pipeline_.classes_
+        return self
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Class probabilities (k, C)."""
+        check_is_fitted(self)
+        return self.pipeline_.predict_proba(validate_data(self, X, reset=False))
+
+    def predict(self, X) -> np.ndarray:
+        """Class labels, shape (k,)."""
+        chosen = self.predict_proba(X).argmax(1)
+        return self.classes_[chosen]
+
+    def count_parameters(self, X) -> ParameterCount:
+        """Parameters of the readout: the directions are random."""
+        return count_parameters(self.pipeline_[-1], self.pipeline_[0].transform(X))

@@ -75,6 +75,8 @@ class Head(nn.Module):
     """
 
     replica_buffers: tuple[str, ...] = ()
+    #: Fixed numbers that the outputs of a part are multiplied by.
+    scales: dict[str, float] = {}
 
     def __init__(self, n_features: int, n_classes: int, n_replicas: int = 1):
         super().__init__()
@@ -95,15 +97,25 @@ class Head(nn.Module):
 
     def parameter_groups(self, parameters: list[Tensor], lr: float) -> list[dict]:
         """Groups for the optimiser; a head may give some of its parameters another rate."""
-        return [{"params": parameters, "lr": lr}]
+        # Weight decay is for linear maps: angles of a circuit have no size to keep small.
+        quantum = getattr(self, "quantum", None)
+        angles = set() if quantum is None else {id(one) for one in quantum.parameters()}
+        maps = [one for one in parameters if id(one) not in angles]
+        rest = [one for one in parameters if id(one) in angles]
+        return [{"params": maps, "lr": lr}, {"params": rest, "lr": lr, "weight_decay": 0.0}]
 
-    def forward(self, X: Tensor) -> Tensor:
-        """Map embeddings (R, B, d) to logits (R, B, C): encoder, then quantum, then readout."""
-        for part in ("encoder", "quantum", "readout"):
+    def features(self, X: Tensor) -> Tensor:
+        """What the readout sees, (R, B, N): encoder, then quantum, times their ``scales``."""
+        for part in ("encoder", "quantum"):
             module = getattr(self, part, None)
             if module is not None:
                 X = module(X)
+                X = X * self.scales[part] if part in self.scales else X
         return X
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Map embeddings (R, B, d) to logits (R, B, C)."""
+        return self.readout(self.features(X))
 
 
 class _ThinProduct(torch.autograd.Function):

@@ -193,8 +193,7 @@ def _spread_copy(head: Head, n_inputs: int) -> Head:
 @torch.no_grad()
 def _features(head: Head, X: Tensor) -> Tensor:
     """What the last linear map reads, (n, N)."""
-    features, quantum = head.encoder(X[None]), getattr(head, "quantum", None)
-    return (features if quantum is None else quantum(features))[0]
+    return head.features(X[None])[0]
 
 
 def _readout_basis(features: Tensor) -> Tensor:

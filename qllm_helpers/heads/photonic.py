@@ -144,6 +144,8 @@ class PhotonicHead(Head):
         twin: str | None = None,
         n_encoders: int | None = None,
         input_state: Sequence[int] | None = None,
+        phase_scale: float = 1.0,
+        output_scale: float | None = None,
         n_replicas: int = 1,
     ) -> None:
         super().__init__(n_features, n_classes, n_replicas)
@@ -160,6 +162,13 @@ class PhotonicHead(Head):
             encoder = ReplicaLinear(self.n_replicas, self.n_features, width)
         self.quantum, n_outputs = _quantum_part(circuit, twin, readout, n_encoders)
         self.encoder = encoder
+        if output_scale is None:  # probabilities are of size 1 / N, mean photon numbers of size 1
+            sized = readout == "probabilities" and n_encoders is None
+            output_scale = n_outputs if sized else 1.0
+        self.scales = {
+            "encoder": checks.real("phase_scale", phase_scale, open_below=True),
+            "quantum": checks.real("output_scale", output_scale, open_below=True),
+        }
         self.readout = ReplicaLinear(self.n_replicas, n_outputs, self.n_classes)
         self.reset_parameters(range(self.n_replicas))
 

@@ -1,4 +1,9 @@
-"""Studies as data: which heads, settings and protocol, how many seeds (``data/studies.toml``)."""
+"""Studies as data: which heads, settings and protocol, how many seeds (``data/studies.toml``).
+
+A study names heads, bodies and ways of selecting; every combination is a unit, unless a head says
+that it has fewer. The settings that a head may choose from stand in the table ``search``, once for
+each way of selecting and each kind of head.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +27,22 @@ STUDY_NAMES = (
     *("finetune", "multiclass", "sample_efficiency", "noise", "end_to_end"),
 )
 #: Raise it when a change of the code changes results: stored rows of older versions are ignored.
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 #: Largest difference (fraction) of a recomputed accuracy to the shipped one that counts as the
 #: same. On one machine it is zero; other processors round differently, and training amplifies it.
 TOLERANCE = 0.02
+#: Columns that say which unit of a study a row is of.
+PLACE = ("head", "dataset", "encoder", "samples_per_class", "fine_tuned", "selection")
 #: Sentences of each label, unless the study says otherwise.
 PROTOCOLS = {"paper": 256, "few_shot": 8}
-#: What a part of a study may say differently from the study.
-_PART_FIELDS = {"dataset", "samples_per_class", "fine_tuned"}
-_STUDY_FIELDS = _PART_FIELDS | {"title", "encoder", "protocol", "seeds", "budget", "heads", "parts"}
-_HEAD_FIELDS = {"label", "estimator", "fixed", "vary", "tune", "seeds", "seeds_apart", "fine_tuned"}
+#: Ways to choose among a head's settings: once on the development pool, last weights; or for every
+#: seed on its own validation sentences, best epoch, as the publications did.
+SELECTIONS = ("pool", "validation")
+#: What a part of a study may say differently from the study, and a head as well.
+_WAYS = {"fine_tuned", "selection", "encoder"}
+_PART_FIELDS = {"dataset", "samples_per_class"} | _WAYS
+_STUDY_FIELDS = _PART_FIELDS | {"title", "protocol", "seeds", "heads", "parts"}
+_HEAD_FIELDS = {"label", "estimator", "fixed", "vary", "tune", "seeds", "seeds_apart"} | _WAYS
 
 
 def digest(value) -> str:
@@ -52,12 +63,15 @@ class Unit:
     parameters : dict
         Parameters that are the same for all settings.
     settings : tuple of dict
-        Hyper-parameters to choose from on the validation part, seed by seed.
+        Hyper-parameters to choose from; ``epochs`` may be a list of numbers of epochs.
     dataset, encoder, protocol : str
     fine_tuned : bool
         Whether the body is fine-tuned on the training part of each seed.
     samples_per_class : int
     seeds : tuple of int
+    selection : {"pool", "validation"}
+        Where a setting is chosen: once on the development pool, keeping the last weights, or seed
+        by seed on the validation part, keeping the best epoch.
     """
 
     study: str
@@ -71,11 +85,12 @@ class Unit:
     fine_tuned: bool
     samples_per_class: int
     seeds: tuple[int, ...]
+    selection: str = "validation"
 
     @property
-    def place(self) -> tuple[str, str, int, bool]:
-        """Head and part of the study: with a seed, what a row is known by."""
-        return self.head, self.dataset, self.samples_per_class, self.fine_tuned
+    def place(self) -> tuple:
+        """What a row is known by, with a seed: the values of :data:`PLACE`."""
+        return tuple(getattr(self, name) for name in PLACE)
 
     @property
     def estimator_name(self) -> str:
@@ -108,8 +123,12 @@ class Unit:
             blocks = known("n_encoders", 1) * known("n_layers", 1) * known("connectivity", 1)
             again = (1 + known("connectivity", 1)) * (known("n_reuploads", 2) + 1)
             states += (qubits * blocks * 2**qubits + latent * again * 2**latent) / 256
-        epochs = known("epochs", 60 if states else 1)
-        fits = len(self.seeds) * len(self.settings)
+        tried = self.settings[0].get("epochs", known("epochs", 60 if states else 1))
+        epochs = max(tried) if isinstance(tried, list) else tried
+        # on the pool the seeds are fitted once, after a search of about seven redraws a setting
+        searched = 7 * len(self.settings) if len(self.settings) > 1 else 0
+        own = len(self.seeds)
+        fits = own + searched if self.selection == "pool" else own * len(self.settings)
         width = sum(known("hidden_dims", ())) + 100
         return fits * epochs * max(1.7 * self.samples_per_class, 32) * (width + states) / 1e6
 
@@ -145,10 +164,27 @@ def _seeds(head: dict, common: dict, n_seeds: int | None) -> list[tuple[int, ...
     return [(seed,) for seed in seeds] if head.get("seeds_apart") else [seeds]
 
 
-def _head_units(head: dict, common: dict, n_seeds: int | None) -> list[Unit]:
-    _refuse_unknown(head, _HEAD_FIELDS, f"the head {head.get('label')!r}")
-    name, settings = head["estimator"], tuple(_product(head.get("tune", {})))
+def _settings(head: dict, selection: str, search: dict) -> tuple[dict, ...]:
+    """All settings of a head: a list of epochs stays one, since it is read off one training run."""
+    if "tune" not in head:
+        return ({},)
+    name, known = head["tune"], search.get(selection, {})
+    if name not in known:
+        raise ValueError(
+            f"no search {selection}.{name} for {head['label']!r}; known: {list(known)}"
+        )
+    grid = dict(known[name])
+    epochs = {"epochs": grid.pop("epochs")} if isinstance(grid.get("epochs"), list) else {}
+    if epochs and selection == "validation":
+        raise ValueError("on validation the best epoch is kept: give one number of epochs")
+    fixed = {name: grid.pop(name) for name, value in [*grid.items()] if not isinstance(value, list)}
+    return tuple(one | fixed | epochs for one in _product(grid))
+
+
+def _head_units(head: dict, common: dict, n_seeds: int | None, search: dict) -> list[Unit]:
+    name = head["estimator"]
     registry.require_known(name)
+    settings = _settings(head, common["selection"], search)
     shared = common | {"estimator": name, "settings": settings}
     units, seeds_of_units = [], _seeds(head, common, n_seeds)
     for variant in (one for grid in head.get("vary", [{}]) for one in _product(grid)):
@@ -158,48 +194,52 @@ def _head_units(head: dict, common: dict, n_seeds: int | None) -> list[Unit]:
     return units
 
 
-def _bodies(table: dict, default=False) -> list[bool]:
-    tuned = table.get("fine_tuned", default)
-    return tuned if isinstance(tuned, list) else [tuned]
+def _ways(table: dict) -> dict[str, list]:
+    """Bodies and selections of a study, or of a head that has fewer, as lists."""
+    ways = {name: table[name] for name in sorted(_WAYS) if name in table}
+    return {name: one if isinstance(one, list) else [one] for name, one in ways.items()}
 
 
 def _parts(name: str, table: dict) -> list[dict]:
-    """Corpus, sentences of each label and body of every part of a study."""
+    """Corpus, sentences of each label, body and selection of every part of a study."""
     for part in table.get("parts", []):
         _refuse_unknown(part, _PART_FIELDS, f"a part of study {name!r}")
     common = {"dataset": None, "samples_per_class": PROTOCOLS[table["protocol"]]}
     common |= {key: table[key] for key in common if key in table}
-    bodies = sorted({one for head in (table, *table["heads"]) for one in _bodies(head)})
-    return [
-        common | {"fine_tuned": body} | part for body in bodies for part in table.get("parts", [{}])
-    ]
+    ways = _product({"fine_tuned": [False], "selection": ["pool"]} | _ways(table))
+    return [common | way | part for way in ways for part in table.get("parts", [{}])]
 
 
-def _refuse_unequal(name: str, table: dict, units: list[Unit]) -> None:
+def _refuse_unequal(name: str, units: list[Unit]) -> None:
     """Refuse heads that differ in their budget, and two rows that would look the same."""
-    for unit in units:
-        if len(unit.settings) != table["budget"]:
-            tried = f"{unit.head!r} of study {name!r} tries {len(unit.settings)} settings"
-            raise ValueError(f"{tried}, but the budget of every head is {table['budget']}")
+    for selection in SELECTIONS:
+        mine = [unit for unit in units if unit.selection == selection and unit.settings != ({},)]
+        budgets = {len(unit.settings): unit.head for unit in mine}
+        if len(budgets) > 1:
+            said = ", ".join(f"{head!r} {tried}" for tried, head in budgets.items())
+            raise ValueError(f"settings to try must be as many for every head of {name!r}: {said}")
     places = [(*unit.place, seed) for unit in units for seed in unit.seeds]
     if len(set(places)) < len(places):
         raise ValueError(f"two heads of study {name!r} have the same label")
 
 
-def _expand(name: str, table: dict, n_seeds: int | None) -> list[Unit]:
+def _expand(name: str, table: dict, n_seeds: int | None, search: dict) -> list[Unit]:
     """Units of one study in the order of the file, part by part."""
     _refuse_unknown(table, _STUDY_FIELDS, f"study {name!r}")
     if table.get("protocol") not in PROTOCOLS:
         raise ValueError(f"unknown protocol {table.get('protocol')!r} in study {name!r}")
-    fixed = {"study": name, "encoder": table["encoder"], "protocol": table["protocol"]}
+    fixed = {"study": name, "protocol": table["protocol"]}
     fixed["seeds"] = tuple(range(n_seeds or table["seeds"]))
+    for head in table["heads"]:
+        _refuse_unknown(head, _HEAD_FIELDS, f"the head {head.get('label')!r}")
     units = []
     for part in _parts(name, table):
         corpus(part["dataset"])
+        checks.choice("selection", part["selection"], SELECTIONS)
         for head in table["heads"]:
-            if part["fine_tuned"] in _bodies(head, table.get("fine_tuned", False)):
-                units += _head_units(head, fixed | part, n_seeds)
-    _refuse_unequal(name, table, units)
+            if all(part[way] in kept for way, kept in _ways(head).items()):
+                units += _head_units(head, fixed | part, n_seeds, search)
+    _refuse_unequal(name, units)
     return units
 
 
@@ -209,7 +249,12 @@ def _read(path: Path, _modified: int) -> dict:
 
 
 def load_units(
-    study: str, *, path: Path | None = None, n_seeds: int | None = None, heads: str | None = None
+    study: str,
+    *,
+    path: Path | None = None,
+    n_seeds: int | None = None,
+    heads: str | None = None,
+    encoder: str | None = None,
 ) -> list[Unit]:
     """Units of a study.
 
@@ -223,6 +268,8 @@ def load_units(
         Use seeds 0 ... n_seeds - 1 instead of the study's own.
     heads : str or None
         Shell pattern; only heads whose label matches.
+    encoder : str or None
+        Use this body instead of the study's own.
 
     Returns
     -------
@@ -237,11 +284,13 @@ def load_units(
     """
     path = path or DATA_DIR / "studies.toml"
     tables = _read(path, path.stat().st_mtime_ns)
-    if study not in tables:
-        raise UnknownNameError(f"no study {study!r} in {path.name}; it has {', '.join(tables)}")
+    known = [name for name in tables if name != "search"]
+    if study not in known:
+        raise UnknownNameError(f"no study {study!r} in {path.name}; it has {', '.join(known)}")
     if n_seeds is not None:
         checks.integer("n_seeds", n_seeds)
-    units = _expand(study, tables[study], n_seeds)
+    table = tables[study] | ({} if encoder is None else {"encoder": encoder})
+    units = _expand(study, table, n_seeds, tables.get("search", {}))
     chosen = [unit for unit in units if heads is None or fnmatchcase(unit.head, heads)]
     if not chosen:
         known = ", ".join(unit.head for unit in units)

@@ -5,33 +5,13 @@ from __future__ import annotations
 import base64
 import zlib
 from collections import defaultdict
-from functools import lru_cache
 
 import numpy as np
 
 from qllm_helpers.files import DataError, sha256
-from qllm_helpers.text.embeddings import load_embeddings
-from qllm_helpers.text.protocols import Split, few_shot_split, paper_split
 
 #: Tensor that holds the SHA-256 of the table which the predictions belong to.
 TABLE = "sha256 of the table"
-
-
-@lru_cache(maxsize=256)
-def study_split(
-    dataset: str, encoder: str, protocol: str, samples_per_class: int, seed: int
-) -> Split:
-    """The split of a row; the same for every head, so heads can be compared in pairs."""
-    data = load_embeddings(dataset, encoder)
-    if protocol == "paper":
-        return paper_split(data.y, seed, samples_per_class=samples_per_class)
-    return few_shot_split(data.y, data.split, seed, samples_per_class)
-
-
-def split_of(row) -> Split:
-    """Split of a result row: positions in the corpus, test part in the order of predictions."""
-    names = ("dataset", "encoder", "protocol", "samples_per_class", "seed")
-    return study_split(*(row[name] for name in names))
 
 
 def pack(classes: np.ndarray, n_classes: int) -> np.ndarray:
@@ -64,7 +44,8 @@ def _packed(text: str, n: int) -> np.ndarray:
 def tensor_name(row) -> str:
     """Tensor with the predictions of a row: there is one for all seeds of a head."""
     body = "tuned" if row["fine_tuned"] else "frozen"
-    return f"{row['dataset']}, {row['samples_per_class']} a label, {body} body: {row['head']}"
+    part = f"{row['dataset']}, {row['samples_per_class']} a label, {row['encoder']}, {body}"
+    return f"{part}, chosen on {row['selection']}: {row['head']}"
 
 
 def format_predictions(rows: list[dict], table: bytes) -> bytes:

@@ -19,6 +19,7 @@ _BUILT_IN = {
     "QuadraticFormClassifier": f"{_HERE}.estimators",
     "NoisyPhotonicClassifier": f"{_HERE}.noisy",
     "PhotonicKernelClassifier": f"{_HERE}.kernel",
+    "FourierClassifier": f"{_HERE}.kernel",
     "EndToEndClassifier": f"{_HERE}.text",
     "EndToEndLinear": f"{_HERE}.text",
 }

@@ -17,13 +17,13 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from qllm_helpers.files import DataError, cache_dir, write_atomic
-from qllm_helpers.studies.grid import TOLERANCE, Unit, digest, load_units
-from qllm_helpers.studies.registry import estimator_class, remember
+from qllm_helpers.studies.data import data_digest, tune_body
+from qllm_helpers.studies.development import REDRAWS
+from qllm_helpers.studies.grid import PLACE, TOLERANCE, Unit, digest, load_units
+from qllm_helpers.studies.registry import estimator_class, reads_texts, remember
 from qllm_helpers.studies.table import format_table, load_results, parse_table
-from qllm_helpers.studies.unit import data_digest, git_revision, run_unit, tune_body
-
-#: Columns that hold a unit's place.
-_PLACE = ("head", "dataset", "samples_per_class", "fine_tuned")
+from qllm_helpers.studies.unit import git_revision, run_unit
+from qllm_helpers.text.encoders import DEFAULT_ENCODER
 
 
 def read_unit(folder: Path, key: str) -> list[dict] | None:
@@ -67,12 +67,15 @@ def _results(units: dict[Hashable, Unit], n_jobs: int | None) -> Iterator[tuple]
 
 def _tune_bodies(units: list[Unit], n_jobs: int | None, progress: bool) -> None:
     """Fine-tune every body once, before the heads that share it ask for it in parallel."""
-    bodies = {
-        (unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class, seed): (unit, seed)
-        for unit in units
-        if unit.fine_tuned
-        for seed in unit.seeds
-    }
+    bodies = {}
+    for unit in units:
+        if not unit.fine_tuned or reads_texts(unit.estimator):
+            continue
+        part = unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class
+        needed = [(seed, False) for seed in unit.seeds]
+        if unit.selection == "pool" and len(unit.settings) > 1:
+            needed += [(redraw, True) for redraw in range(REDRAWS[True])]
+        bodies |= {(*part, *one): (unit, *one) for one in needed}
     if bodies:
         jobs = (delayed(_tune_body)(*body) for body in bodies.values())
         done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
@@ -80,9 +83,9 @@ def _tune_bodies(units: list[Unit], n_jobs: int | None, progress: bool) -> None:
             pass
 
 
-def _tune_body(unit: Unit, seed: int) -> None:
+def _tune_body(unit: Unit, seed: int, pool: bool) -> None:
     # the result stays in the cache folder: sending it back would only cost time
-    tune_body(unit, seed)
+    tune_body(unit, seed, pool=pool)
 
 
 def run_study(
@@ -140,15 +143,27 @@ def run_study(
     ]
 
 
-def study_rows(study: str, *, recompute: bool = False) -> pd.DataFrame:
-    """Shipped rows of a study; `recompute`: from finished units, computing those that are missing.
+def study_rows(
+    study: str,
+    *,
+    encoder: str = DEFAULT_ENCODER,
+    selection: str = "pool",
+    recompute: bool = False,
+) -> pd.DataFrame:
+    """Rows of a study on one body and by one way of selecting, with ``outside_accuracy``.
 
-    That takes up to an hour and leaves the shipped table alone; ``qllm study NAME`` writes it.
+    Shipped ones; `recompute`: from finished units, computing those that are missing. That takes up
+    to an hour and leaves the shipped table alone; ``qllm study NAME`` writes it.
     """
-    if not recompute:
-        return load_results(study)
-    rows = run_study(load_units(study), n_jobs=-1)
-    return parse_table(format_table(rows), study, f"the new rows of {study}")
+    if recompute:
+        units = [one for one in load_units(study) if one.encoder == encoder]
+        rows = run_study([one for one in units if one.selection == selection], n_jobs=-1)
+        return parse_table(format_table(rows), study, f"the new rows of {study}")
+    rows = load_results(study)
+    rows = rows[(rows["encoder"] == encoder) & (rows["selection"] == selection)]
+    if rows.empty:
+        raise DataError(f"study {study!r} has no rows on {encoder} with selection {selection!r}")
+    return rows.reset_index(drop=True)
 
 
 def _bar(units: dict[str, Unit], missing: dict[str, Unit], enabled: bool) -> tqdm:
@@ -169,8 +184,10 @@ class RowCheck:
 
     head: str
     dataset: str
+    encoder: str
     samples_per_class: int
     fine_tuned: bool
+    selection: str
     seed: int
     shipped: float
     recomputed: float
@@ -191,17 +208,26 @@ def check_rows(
     Accuracies and macro F1 may differ by `tolerance` (fraction). DataError: no head has the row.
     """
     known = {unit.place: unit for unit in units}
-    stray = set(table[list(_PLACE)].itertuples(index=False, name=None)) - set(known)
+    stray = set(table[list(PLACE)].itertuples(index=False, name=None)) - set(known)
     if stray:
         raise DataError(f"the table has rows of {stray.pop()[0]!r}, which the grid does not")
     sample = np.sort(np.random.default_rng(draw).permutation(len(table))[:n_rows])
     rows = {
-        tuple(row[name] for name in (*_PLACE, "seed")): row
+        tuple(row[name] for name in (*PLACE, "seed")): row
         for row in table.iloc[sample].to_dict("records")
     }
-    singles = {name: replace(known[name[:-1]], seeds=(name[-1],)) for name in rows}
+    singles = {
+        name: _single(known[name[:-1]], name[-1], row["hyperparameters"])
+        for name, row in rows.items()
+    }
     fresh = dict(_results(singles, n_jobs))
     return [_compare(name, row, *fresh[name], tolerance) for name, row in rows.items()]
+
+
+def _single(unit: Unit, seed: int, setting: str) -> Unit:
+    """A unit of one seed; what the pool chose is not chosen again."""
+    settings = (json.loads(setting),) if unit.selection == "pool" else unit.settings
+    return replace(unit, seeds=(seed,), settings=settings)
 
 
 def _compare(name: tuple, row: dict, new: dict, tolerance: float) -> RowCheck:

@@ -23,16 +23,19 @@ from qllm_helpers.files import (
     write_manifest,
 )
 from qllm_helpers.studies import predictions
-from qllm_helpers.studies.grid import STUDY_NAMES
+from qllm_helpers.studies.grid import PLACE, STUDY_NAMES
 
 _SIZES = ("n_modes", "n_photons", "n_qubits")
 _INTEGERS = ("samples_per_class", "seed", "n_train", "n_test")
 _COUNTS = ("n_parameters", "n_live_parameters", "n_effective_parameters")
-_FRACTIONS = ("validation_accuracy", "validation_loss", "test_accuracy", "macro_f1")
+_FRACTIONS = (
+    *("validation_accuracy", "validation_loss", "test_accuracy", "outside_accuracy", "macro_f1"),
+)
 VERSIONS = ("python", "numpy", "numba", "torch", "scikit_learn", "merlinquantum", "platform")
 #: Columns of every table, in order.
 COLUMNS = (
-    *("study", "dataset", "encoder", "protocol", "samples_per_class", "fine_tuned", "head"),
+    *("study", "dataset", "encoder", "precision", "protocol", "samples_per_class", "fine_tuned"),
+    *("selection", "head"),
     *("family", "estimator", *_SIZES, "encoding", "space", "readout", "twin", "configuration"),
     *("seed", "hyperparameters", "n_train", "n_test"),
     *(*_FRACTIONS, *_COUNTS, "fit_seconds", *VERSIONS, "data_digest", "git_revision"),
@@ -170,6 +173,30 @@ def load_results(study: str) -> pd.DataFrame:
     return parse_table(read_verified(path, regenerate=command), study, path.name)
 
 
+def load_choices(study: str) -> pd.DataFrame:
+    """Every setting that a study tried on the development pool, one row each.
+
+    The place of the unit (columns of `grid.PLACE`); ``setting`` (with the best number of epochs)
+    and ``chosen``; ``n_redraws``, ``mean`` and ``lowest`` accuracy on the sentences that judge,
+    ``broken`` if a single fit failed; ``epochs`` and ``curve``: the mean at each number of epochs.
+    """
+    content = read_verified(f"choices/{study}.csv", regenerate=f"qllm study {study}")
+    table = pd.read_csv(io.BytesIO(content))
+    lists = {name: table[name].map(json.loads) for name in ("setting", "epochs", "curve")}
+    return table.assign(**lists)
+
+
+def _format_choices(rows: list[dict]) -> bytes:
+    """CSV of the settings that were tried for the units whose rows these are."""
+    tried = [(row, one) for row in rows for one in row.get("choices", [])]
+    table = pd.DataFrame([{name: row[name] for name in PLACE} | one for row, one in tried])
+    for name in table.columns.intersection(["setting", "epochs"]):
+        table[name] = table[name].map(json.dumps)
+    if "curve" in table:
+        table["curve"] = table["curve"].map(lambda one: json.dumps(np.round(one, 4).tolist()))
+    return table.to_csv(index=False, float_format="%.4f", lineterminator="\n").encode()
+
+
 def load_predictions(study: str) -> pd.Series:
     """Predicted classes, uint8 (n_test,), for every row of :func:`load_results`.
 
@@ -203,6 +230,8 @@ def export_table(study: str, rows: list[dict], path: Path) -> None:
         if beside.exists():
             predictions.parse_predictions(beside.read_bytes(), str(beside))
         written[beside] = predictions.format_predictions(rows, content)
+        if shipped:
+            written[DATA_DIR / "choices" / f"{study}.csv"] = _format_choices(rows)
     for target, new in written.items():
         write_atomic(target, new)
     if shipped:

@@ -1,5 +1,6 @@
 """The two protocols: which sentences train, validate and test."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ from qllm_helpers.text.corpora import duplicate_groups
 
 FEW_SHOT_VALIDATION = 250
 VALIDATION_FRACTION = 0.15
+#: Most sentences of a development pool that judge a setting.
+POOL_JUDGES = 437
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,35 @@ def few_shot_split(y, split, seed: int, samples_per_class: int = 8) -> Split:
     rng = np.random.default_rng(checks.integer("seed", seed, 0))
     train = _draw(y, split == "train", samples_per_class, rng)
     return Split(train, held_out[:FEW_SHOT_VALIDATION], held_out[FEW_SHOT_VALIDATION:])
+
+
+def development_pool(split, protocol: str) -> np.ndarray:
+    """Which sentences settings may be chosen on, boolean (n,): they decide no verdict.
+
+    ``split`` are the official parts. The paper's protocol: the official validation part (TREC has
+    none: its test part); the few-shot protocol, which tests on that one: the training part.
+    """
+    split = np.asarray(split)
+    if protocol == "few_shot":
+        return split == "train"
+    return split == ("validation" if "validation" in split else "test")
+
+
+def pool_split(y, split, protocol: str, redraw: int, samples_per_class: int) -> Split:
+    """A redraw of the development pool: as many sentences train as in the protocol, others judge.
+
+    Half of a small pool trains (SST-2, paper's protocol: 435 and 437 sentences); ``test`` is empty.
+    """
+    from sklearn.model_selection import train_test_split
+
+    y, pool = _checked_labels(y), np.flatnonzero(development_pool(split, protocol))
+    n_train = samples_per_class * len(np.unique(y))
+    if protocol == "paper":
+        n_train -= math.ceil(VALIDATION_FRACTION * n_train)
+    n_train = min(n_train, len(pool) // 2)
+    sizes = {"train_size": n_train, "test_size": min(POOL_JUDGES, len(pool) - n_train)}
+    parts = train_test_split(pool, **sizes, stratify=y[pool], random_state=redraw)
+    return Split(*parts, np.array([], dtype=np.int64))
 
 
 def _checked_labels(y) -> np.ndarray:

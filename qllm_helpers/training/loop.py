@@ -41,9 +41,10 @@ def resolve_device(name: str) -> torch.device:
 class TrainingOptions:
     """How to train; checked when created.
 
-    `lr` and `weight_decay` are those of ``torch.optim.Adam``. The last mini-batch of an epoch may
-    be smaller than `batch_size`. A replica stops once its best epoch is `patience` epochs old; None
-    never stops early. `device` is "cpu" or "cuda"; `progress` shows a bar over epochs.
+    `lr` and `weight_decay` are those of ``torch.optim.AdamW``: decay apart from the gradient. The
+    last mini-batch of an epoch may be smaller than `batch_size`. A replica stops once its best
+    epoch is `patience` epochs old; None never stops early. `device` is "cpu" or "cuda"; `progress`
+    shows a bar over epochs.
     """
 
     epochs: int = 60
@@ -265,7 +266,7 @@ def _reached_parameters(head: Head, X: Tensor) -> list[Tensor]:
 def train(
     head: Head, X, y, train_index, validation_index, *, seeds, options: TrainingOptions
 ) -> TrainingResult:
-    """Train all replicas of a head by Adam on the cross-entropy and keep the best weights of each.
+    """Train all replicas of a head by AdamW on the cross-entropy and keep the best weights of each.
 
     Training starts from the weights as they are, so call ``head.reset_parameters(seeds)`` first.
     The best epoch of a replica has the highest validation accuracy; ties are broken by the lower
@@ -322,7 +323,7 @@ def train(
 def _run(head, data, batches, validation_index, best, seeds, options) -> pd.DataFrame:
     """Run the epochs of `train`; the head holds the last weights afterwards, `best` the best."""
     groups = head.parameter_groups(best.parameters, options.lr)
-    optimizer = torch.optim.Adam(groups, weight_decay=options.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(groups, weight_decay=options.weight_decay, fused=True)
     if validation_index is not None:
         # Gathered once: they are the same in every epoch.
         samples = [data.take_shared(part) for part in _chunks(validation_index)]

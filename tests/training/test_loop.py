@@ -153,7 +153,7 @@ def test_the_loop_is_plain_adam(data):
     with torch.no_grad():
         twin.weight.copy_(head.readout.weight[0].T)
         twin.bias.copy_(head.readout.bias[0, 0])
-    optimizer = torch.optim.Adam(twin.parameters(), lr=0.01, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=0.01, weight_decay=0.1)
     options = TrainingOptions(epochs=4, lr=0.01, batch_size=70, weight_decay=0.1)
     train(head, X, y, train_index[:1], None, seeds=[0], options=options)
     inputs, labels = torch.from_numpy(X[train_index[0]]), torch.from_numpy(y[train_index[0]])

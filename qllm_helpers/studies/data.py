@@ -1,0 +1,125 @@
+"""What a unit is fitted and tested on: embeddings or sentences, labels, and a split a seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from qllm_helpers.studies.grid import Unit
+from qllm_helpers.studies.registry import reads_texts
+from qllm_helpers.text.corpora import load_texts
+from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.protocols import (
+    Split,
+    development_pool,
+    few_shot_split,
+    paper_split,
+    pool_split,
+)
+
+PARTS = ("train", "validation", "test")
+
+
+@lru_cache(maxsize=4)
+def data_digest(dataset: str, encoder: str) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of embeddings, labels and official splits."""
+    data = load_embeddings(dataset, encoder)
+    digest = hashlib.sha256()
+    for array in (data.X.astype("<f4"), data.y.astype("<i8"), data.split.astype("S10")):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=256)
+def study_split(
+    dataset: str, encoder: str, protocol: str, samples_per_class: int, seed: int, pool: bool = False
+) -> Split:
+    """The split of a row, the same for every head; or redraw number `seed` of the `pool`."""
+    data = load_embeddings(dataset, encoder)
+    if pool:
+        return pool_split(data.y, data.split, protocol, seed, samples_per_class)
+    if protocol == "paper":
+        return paper_split(data.y, seed, samples_per_class=samples_per_class)
+    return few_shot_split(data.y, data.split, seed, samples_per_class)
+
+
+def split_of(row) -> Split:
+    """Split of a result row: positions in the corpus, test part in the order of predictions."""
+    names = ("dataset", "encoder", "protocol", "samples_per_class", "seed")
+    return study_split(*(row[name] for name in names))
+
+
+def outside_pool(dataset: str, encoder: str, protocol: str) -> np.ndarray:
+    """Which sentences of a corpus decide verdicts, boolean (n,): those outside the pool."""
+    return ~development_pool(load_embeddings(dataset, encoder).split, protocol)
+
+
+@dataclass(frozen=True)
+class UnitData:
+    """Labels y (n,), R splits, and X: float32 (n, d), (R, n, d) if fine-tuned; or texts (n,)."""
+
+    X: np.ndarray
+    y: np.ndarray
+    splits: list[Split]
+
+    def features(self, replica: int, index: np.ndarray) -> np.ndarray:
+        """Some sentences as the replica sees them."""
+        return (self.X[replica] if self.X.ndim == 3 else self.X)[index]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for all numerical libraries: bits then do not depend on the number of jobs."""
+    import numba
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
+
+
+def unit_data(unit: Unit, *, pool: bool = False) -> UnitData:
+    """Embeddings (or sentences), labels and one split per seed, or per redraw of the `pool`."""
+    data = load_embeddings(unit.dataset, unit.encoder)
+    part = unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class
+    splits = [study_split(*part, seed, pool) for seed in unit.seeds]
+    if reads_texts(unit.estimator):
+        return UnitData(np.array(load_texts(unit.dataset).texts, dtype=object), data.y, splits)
+    if not unit.fine_tuned:
+        return UnitData(data.X, data.y, splits)
+    return _fine_tuned(unit, data.y, splits, pool)
+
+
+def tune_body(unit: Unit, seed: int, *, pool: bool = False):
+    """Embeddings of one seed's split by a body fine-tuned on its training part; cached."""
+    from qllm_helpers.text.tuning import tune_split
+
+    part = unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class
+    with one_thread():
+        split, texts = study_split(*part, seed, pool), load_texts(unit.dataset)
+        return tune_split(texts, split, seed, unit.protocol, encoder=unit.encoder)
+
+
+def _fine_tuned(unit: Unit, y: np.ndarray, splits: list[Split], pool: bool) -> UnitData:
+    # only sentences that some seed uses; a row that a seed does not use stays zero
+    used = np.unique(np.concatenate([getattr(s, part) for s in splits for part in PARTS]))
+    X = None
+    for replica, seed in enumerate(unit.seeds):
+        tuned = tune_body(unit, seed, pool=pool)
+        if X is None:
+            X = np.zeros((len(splits), len(used), tuned.X.shape[1]), dtype=np.float32)
+        X[replica, np.searchsorted(used, tuned.positions)] = tuned.X
+    moved = [Split(*(np.searchsorted(used, getattr(s, part)) for part in PARTS)) for s in splits]
+    return UnitData(X, y[used], moved)
