@@ -65,7 +65,8 @@ def describe_studies(results):
 
 def describe_results(results):
     """Return the headline table, what it lacks, and the explorer."""
-    from qllm_helpers.figures.explorer import explorer_rows, explorer_table, mode_photon_explorer
+    from qllm_helpers.figures.explorer import mode_photon_explorer
+    from qllm_helpers.results.explorer import explorer_rows, explorer_table
     from qllm_helpers.results.headline import (
         headline_markdown,
         headline_table,

@@ -1,11 +1,7 @@
-"""The explorer of modes and photons: HTML that answers to pointer, touch and keyboard.
-
-It shows every circuit of some sets of rows beside a reference.
-"""
+"""The explorer of modes and photons: HTML that answers to pointer, touch and keyboard."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,70 +10,12 @@ import pandas as pd
 from jinja2 import Template
 
 from qllm_helpers.figures.style import FAMILY_STYLE
-from qllm_helpers.results.contrasts import compare
-from qllm_helpers.results.intervals import summarise
-from qllm_helpers.results.published import published_photons
+from qllm_helpers.results.explorer import REFERENCE
 
-#: Head that every circuit is compared with.
-REFERENCE = "LogisticRegression"
-_SIZE = ["n_modes", "n_photons"]
 #: Edges of the plot inside the drawing, which is 480 wide.
 _EDGES = {"left": 68, "right": 470, "top": 96, "bottom": 352, "height": 400}
 #: Distance of neighbouring numbers of photons, as a share of the distance of modes.
 _SPREAD = 0.19
-
-
-def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Rows of the sets that a reader can switch between: photonic heads and the reference.
-
-    `studies` holds rows of ``few_shot`` and ``paper`` and, for more sets, of ``photons``,
-    ``finetune`` and ``multiclass``.
-    """
-    few_shot, finetune = studies["few_shot"], studies.get("finetune")
-    sets = {"paper's protocol": studies["paper"]}
-    if finetune is not None:
-        sets["paper's protocol, tuned body"] = finetune[finetune["fine_tuned"]]
-    if "photons" in studies:
-        rows, apart = studies["photons"], "distinguishable twin"
-        unbunched = rows["space"].eq("unbunched").fillna(False)
-        sets["unbunched outputs"] = rows[unbunched | rows["n_modes"].isna()]
-        distinguishable = rows[rows["kind"].eq(apart) & ~unbunched | rows["n_modes"].isna()]
-        kind = distinguishable["kind"].replace(apart, "photonic")
-        sets["distinguishable photons"] = distinguishable.assign(kind=kind)
-    sets["few-shot, frozen body"] = few_shot[~few_shot["fine_tuned"]]
-    sets["few-shot, tuned body"] = few_shot[few_shot["fine_tuned"]]
-    for words, name in (("five classes (SST-5)", "sst5"), ("six classes (TREC)", "trec")):
-        if "multiclass" in studies:
-            sets[words] = studies["multiclass"][lambda t, name=name: t["dataset"] == name]
-    return {
-        name: rows[rows["kind"].eq("photonic") | rows["head"].eq(REFERENCE)]
-        for name, rows in sets.items()
-    }
-
-
-def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One line for every circuit of every set, and for the reference (``n_modes`` missing).
-
-    Columns ``set``, ``n_modes``, ``n_photons``, ``mean``, ``low``, ``high`` (test accuracy, 95 %),
-    ``n_seeds``; ``difference``, ``difference_low``, ``difference_high`` to the reference on the
-    same seeds (95 %); ``reported``, the earlier reproduction's figure for the same circuit of the
-    few-shot protocol; ``seeds``, the accuracies of all seeds. Raises ValueError if a set has no
-    rows of the reference.
-    """
-    return pd.concat([_one_set(name, rows) for name, rows in sets.items()], ignore_index=True)
-
-
-def _one_set(name: str, rows: pd.DataFrame) -> pd.DataFrame:
-    against = compare(rows, REFERENCE)[["head", "difference", "low", "high"]]
-    against = against.rename(columns={"low": "difference_low", "high": "difference_high"})
-    seeds = rows.groupby("head")["test_accuracy"].agg(list).rename("seeds")
-    table = summarise(rows)[["head", *_SIZE, "mean", "low", "high", "n_seeds"]]
-    table = table.merge(against, on="head", how="left").join(seeds, on="head")
-    table = table.astype(dict.fromkeys(_SIZE, "Int64"))
-    table.insert(0, "set", name)
-    if not rows["protocol"].eq("few_shot").all():
-        return table.assign(reported=float("nan"))
-    return table.merge(published_photons()[[*_SIZE, "reported"]], on=_SIZE, how="left")
 
 
 @dataclass(frozen=True)
@@ -98,7 +36,8 @@ class Explorer:
 def mode_photon_explorer(table: pd.DataFrame) -> Explorer:
     """Accuracy of every circuit against modes; more on each when it is pointed at.
 
-    `table` is an :func:`explorer_table`. One a page: a second would share its switches.
+    `table` is an :func:`qllm_helpers.results.explorer.explorer_table`. One explorer a page: a
+    second one would share its switches.
     """
     if table.empty:
         raise ValueError("there is nothing to explore: the table has no rows")

@@ -7,12 +7,8 @@ import pandas as pd
 import pytest
 
 from qllm_helpers import load_results
-from qllm_helpers.figures.explorer import (
-    REFERENCE,
-    explorer_rows,
-    explorer_table,
-    mode_photon_explorer,
-)
+from qllm_helpers.figures.explorer import mode_photon_explorer
+from qllm_helpers.results.explorer import REFERENCE, explorer_rows, explorer_table
 from qllm_helpers.results.intervals import interval
 from qllm_helpers.results.published import published_photons
 
