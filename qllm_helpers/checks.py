@@ -3,8 +3,6 @@
 Every check happens before any work is done, and its message says what would be right.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 from numbers import Integral, Real

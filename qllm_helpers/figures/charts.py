@@ -1,7 +1,5 @@
 """Figures of other shapes: curves of a training, clouds, a Pareto front, histograms, matrices."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -58,7 +56,6 @@ def accuracy_by_parameters(
     rows: pd.DataFrame,
     *,
     counts: Sequence[str] = ("n_parameters", "n_live_parameters", "n_effective_parameters"),
-    label_front: bool = True,
 ) -> Figure:
     """Accuracy against the number of parameters, with intervals and the Pareto front.
 
@@ -75,25 +72,15 @@ def accuracy_by_parameters(
             part = known[known["family"] == family]
             look = style.look | {"ls": "none", "capsize": 2.5}
             axes.errorbar(part[count], part["mean"], yerr=errors(part), label=style.label, **look)
-        _draw_front(axes, known, count, label_front)
+        front = known[pareto_front(known, cost=count)].sort_values(count)
+        if len(front):
+            x, y = [*front[count], known[count].max()], [*front["mean"], front["mean"].max()]
+            axes.step(x, y, where="post", color=INK, lw=1, ls="--", zorder=0, label="Pareto front")
         axes.set_xscale("log")
         axes.tick_params(labelbottom=True)
         axes.set(xlabel=AXIS.get(count, count), ylabel=AXIS["test_accuracy"])
     legend_above(figure, panels[0, 0], columns=4)
     return figure
-
-
-def _draw_front(axes, table, count, label) -> None:
-    front = table[pareto_front(table, cost=count)].sort_values(count)
-    if front.empty:
-        return
-    x, y = front[count].to_list(), front["mean"].to_list()
-    x.append(table[count].max())
-    y.append(y[-1])
-    axes.step(x, y, where="post", color=INK, lw=1, ls="--", zorder=0, label="Pareto front")
-    if label:
-        for at, height, name in zip(x, y, front["head"], strict=False):
-            axes.annotate(name, (at, height), (4, 7), textcoords="offset points", fontsize=8)
 
 
 @styled

@@ -1,7 +1,5 @@
 """The explorer of modes and photons: HTML that answers to pointer, touch and keyboard."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

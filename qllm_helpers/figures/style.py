@@ -1,7 +1,5 @@
 """The one style of every figure: colours and markers per head family, fonts, SVG output."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,14 +85,14 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return drawn
 
 
-def new_figure(height: float = 3.4, *, rows: int = 1, columns: int = 1, **options):
-    """Empty figure of the book's width, `height` inches high, and its axes (one, or a grid).
+def new_figure(height: float = 3.4, *, rows: int = 1, **options):
+    """Empty figure of the book's width, `height` inches high, and its axes (one, or a column).
 
     It does not pass through pyplot: a notebook shows it once, and nothing is left open.
     """
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        return figure, figure.subplots(rows, columns, **options)
+        return figure, figure.subplots(rows, **options)
 
 
 def save(figure: Figure, path) -> None:

@@ -134,7 +134,7 @@ def tune_split(
 ) -> TunedEmbeddings:
     """Tuned embeddings for any split of a corpus, by the recipe of a protocol unless given."""
     recipe = PAPER_OPTIONS if protocol == "paper" else FEW_SHOT_OPTIONS
-    if recipe == PAPER_OPTIONS and options.get("encoder") == MINILM:
+    if recipe == PAPER_OPTIONS and short_name(options.get("encoder", DEFAULT_ENCODER)) == MINILM:
         recipe = replace(recipe, lr=4e-5)
     options = {"options": recipe} | options
     positions = np.concatenate([split.train, split.validation, split.test])
