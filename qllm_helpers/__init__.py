@@ -21,6 +21,7 @@ _HOME = {
     "fit_many": "classifiers.replicated",
     "count_parameters": "heads.parameters",
     "load_results": "studies.table",
+    "load_verdicts": "results.verdicts",
     "save_head": "classifiers.saved",
     "load_head": "classifiers.saved",
 }

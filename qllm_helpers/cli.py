@@ -245,6 +245,22 @@ def confusion(output: Path | None) -> None:
 
 
 @main.command()
+@click.option("--write", is_flag=True, help="Replace the shipped table of verdicts.")
+def verdicts(write: bool) -> None:
+    """Judge every claim of the book anew from the shipped rows and predictions.
+
+    Takes up to a minute on two cores.
+    """
+    from qllm_helpers.results.contrasts import verdict_lines
+    from qllm_helpers.results.verdicts import verdict_table, write_verdicts
+
+    table = verdict_table()
+    click.echo(verdict_lines(table, "{claim} ({body})"))
+    if write:
+        click.echo(f"wrote {write_verdicts(table)}")
+
+
+@main.command()
 @click.option("--readme", type=_FILE, default="README.md", help="File with the block.")
 @click.option("--figure", type=_FILE, default="book/_static/headline.svg", help="Figure.")
 def headline(readme: Path, figure: Path) -> None:

@@ -10,9 +10,13 @@ import platform
 import re
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 import qllm_helpers
+from qllm_helpers import load_results
+from qllm_helpers.studies.grid import STUDY_NAMES, load_units
+from qllm_helpers.studies.table import VERSIONS, shipped_table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -40,25 +44,45 @@ def describe_public_names():
     return "\n".join(lines)
 
 
-def describe_studies(results):
-    """Return tables of the studies: their size and cost, and their versions."""
-    from qllm_helpers.results.reproducibility import row_versions, study_overview
+def shipped_results():
+    """Return the rows of every study that has been run, in the order of the studies."""
+    return {name: load_results(name) for name in STUDY_NAMES if shipped_table(name).is_file()}
 
-    overview = study_overview(results)
-    sizes = [
-        (f"`{s['command']}`", s["heads"], s["seeds"], s["settings"], s["rows"], s["revision"])
-        for s in overview.to_dict("records")
-    ]
+
+def name_all(values):
+    """Return the different values in order of appearance; whole numbers without gaps as a range."""
+    known = list(values.dropna().unique())
+    if pd.api.types.is_integer_dtype(values):
+        known = sorted(known)
+        if len(known) > 1 and known == list(range(known[0], known[-1] + 1)):
+            return f"{known[0]} to {known[-1]}"
+    return ", ".join(map(str, known))
+
+
+def describe_studies(results):
+    """Return tables of the studies: their size and cost, and their versions.
+
+    A head with a frozen and with a tuned body counts twice. The cost is that of all fits on one
+    core, without the fine-tuning of bodies; "+" after a revision: with changes.
+    """
+    sizes, costs, versions = [], [], {}
+    for name, rows in results.items():
+        heads = len(rows[["head", "fine_tuned"]].drop_duplicates())
+        settings = max(len(unit.settings) for unit in load_units(name))
+        revision, command = name_all(rows["git_revision"]), f"`qllm study {name}`"
+        sizes.append((command, heads, name_all(rows["seed"]), settings, len(rows), revision))
+        costs.append((command, f"{rows['fit_seconds'].sum() / 3600:.2f}"))
+        versions[name] = [name_all(rows[what]) for what in VERSIONS]
     titles = ("command", "heads", "seeds", "settings a head", "rows", "revision of the code")
-    costs = [(f"`{s['command']}`", f"{s['core_hours']:.2f}") for s in overview.to_dict("records")]
-    versions = row_versions(results)
     files = ", ".join(
         f"{{download}}`{name}.csv <../qllm_helpers/data/results/{name}.csv>`" for name in results
     )
     return {
         "study_sizes": write_table(sizes, titles),
         "study_costs": write_table(costs, ("command", "hours on one core")),
-        "row_versions": write_table(versions.itertuples(index=False), versions.columns),
+        "row_versions": write_table(
+            zip(VERSIONS, *versions.values(), strict=True), ("what", *versions)
+        ),
         "row_files": files,
     }
 
@@ -66,8 +90,9 @@ def describe_studies(results):
 def describe_results(results):
     """Return the headline table, what it lacks, and the explorer."""
     from qllm_helpers.figures.explorer import mode_photon_explorer
-    from qllm_helpers.results.explorer import explorer_rows, explorer_table
     from qllm_helpers.results.headline import (
+        explorer_rows,
+        explorer_table,
         headline_markdown,
         headline_table,
         tuned_lines,
@@ -127,8 +152,6 @@ def describe_citation(config):
 
 def add_substitutions(app, config):
     """Give the pages what the library says now."""
-    from qllm_helpers.results.reproducibility import shipped_results
-
     results = shipped_results()
     config.myst_substitutions = {
         **config.myst_substitutions,

@@ -8,7 +8,7 @@ import pandas as pd
 from jinja2 import Template
 
 from qllm_helpers.figures.style import FAMILY_STYLE
-from qllm_helpers.results.explorer import REFERENCE
+from qllm_helpers.results.headline import REFERENCE
 
 #: Edges of the plot inside the drawing, which is 480 wide.
 _EDGES = {"left": 68, "right": 470, "top": 96, "bottom": 352, "height": 400}
@@ -34,7 +34,7 @@ class Explorer:
 def mode_photon_explorer(table: pd.DataFrame) -> Explorer:
     """Accuracy of every circuit against modes; more on each when it is pointed at.
 
-    `table` is an :func:`qllm_helpers.results.explorer.explorer_table`. One explorer a page: a
+    `table` is an :func:`qllm_helpers.results.headline.explorer_table`. One explorer a page: a
     second one would share its switches.
     """
     if table.empty:

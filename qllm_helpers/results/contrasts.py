@@ -8,14 +8,15 @@ table that asks. The margin of one point is our choice; twins follow Bowles et a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.weightstats import DescrStatsW
 
-from qllm_helpers.results.intervals import as_list, interval, paired_values
+from qllm_helpers.results.intervals import as_list, paired_values
 
 #: Level of tests.
 LEVEL = 0.05
@@ -23,27 +24,41 @@ LEVEL = 0.05
 MARGIN = 0.01
 #: The words of a verdict; there are no others.
 VERDICTS = ("better", "worse", "equivalent", "inconclusive")
+#: What stands in place of one where rows are not there yet.
+NOT_RUN = "not run"
+_TESTED = ("difference", "low", "high", "low_90", "high_90", "std", "n_seeds")
+_TESTED += ("p_value", "p_corrected", "p_equivalence", "verdict")
+
+
+def t_tests(difference: float, error: float, freedom: int, margin: float) -> dict:
+    """Intervals and both tests of a difference with this standard error, not corrected."""
+    row = {"difference": difference}
+    for names, level in ((("low", "high"), LEVEL), (("low_90", "high_90"), 2 * LEVEL)):
+        half = stats.t.isf(level / 2, freedom) * error
+        row |= dict(zip(names, (difference - half, difference + half), strict=True))
+    with np.errstate(divide="ignore", invalid="ignore"):  # without spread the answers are sure
+        distances = np.array([abs(difference), difference + margin, margin - difference]) / error
+    p, *sides = stats.t.sf(np.nan_to_num(distances), freedom)
+    return row | {"p": float(2 * p), "p_equivalence": float(max(sides))}
 
 
 def _described(values: np.ndarray, margin: float) -> dict:
     """Mean, intervals and uncorrected p-values of one set of paired differences."""
     if values.size < 2:
         raise ValueError("a pair shares fewer than two seeds; compute more rows")
-    low, high = interval(values)
-    low_90, high_90 = interval(values, confidence=1 - 2 * LEVEL)
-    row = {"difference": values.mean(), "low": low, "high": high}
-    row |= {"low_90": low_90, "high_90": high_90, "std": values.std(ddof=1)}
-    row["n_seeds"] = values.size
-    if np.ptp(values) == 0:  # no spread: both statistics would divide by zero
-        tests = float(values[0] == 0), float(abs(values[0]) >= margin)
-    else:
-        described = DescrStatsW(values)
-        tests = described.ttest_mean(0)[1], described.ttost_mean(-margin, margin)[0]
-    return row | dict(zip(("p_value", "p_equivalence"), map(float, tests), strict=True))
+    # the mean of equal values may differ from them by a rounding
+    std = values.std(ddof=1) if np.ptp(values) else 0.0
+    return {
+        **t_tests(values.mean(), std / math.sqrt(values.size), values.size - 1, margin),
+        "std": std,
+        "n_seeds": values.size,
+    }
 
 
-def _verdict(row: pd.Series) -> str:
-    """Inside the margin is equivalent, however small a difference the seeds can see."""
+def word(row: pd.Series) -> str:
+    """The verdict: inside the margin is equivalent, however small a difference is seen."""
+    if pd.isna(row["difference"]):
+        return NOT_RUN
     if row["p_equivalence"] < LEVEL:
         return "equivalent"
     if row["p_corrected"] < LEVEL:
@@ -68,16 +83,10 @@ def difference_tests(
     Returns
     -------
     DataFrame
-        One row per key, in order: `names`; ``difference``; ``low`` and ``high`` (95 % t interval);
-        ``low_90`` and ``high_90`` (90 %, the one that belongs to the test of equivalence);
-        ``std``, ``n_seeds``; ``p_value`` (paired t), ``p_corrected``; ``p_equivalence`` (two
-        one-sided tests, corrected); ``verdict``, a word of :data:`VERDICTS`. Intervals are not
-        corrected; corrections are Holm's, over the table.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to test, fewer than two seeds, or a margin that is not positive.
+        One row per key: `names`; ``difference``; ``low``, ``high`` (95 % t interval), ``low_90``,
+        ``high_90`` (90 %, that of the test of equivalence); ``std``, ``n_seeds``; ``p_value``
+        (paired t), ``p_corrected``; ``p_equivalence`` (two one-sided tests, corrected);
+        ``verdict``. Corrections are Holm's, over the table; intervals are not corrected.
     """
     if not groups:
         raise ValueError("nothing to compare")
@@ -85,41 +94,31 @@ def difference_tests(
         raise ValueError(f"margin must be a positive fraction, not {margin}")
     sets = [np.asarray(values, dtype=float) for values in groups.values()]
     table = pd.DataFrame([_described(values, margin) for values in sets])
+    table = table.rename(columns={"p": "p_value"})
+    table["p_corrected"] = multipletests(table["p_value"], method="holm")[1]
     table["p_equivalence"] = multipletests(table["p_equivalence"], method="holm")[1]
-    table.insert(8, "p_corrected", multipletests(table["p_value"], method="holm")[1])
-    table["verdict"] = table.apply(_verdict, axis=1)
+    table["verdict"] = table.apply(word, axis=1)
     keys = [key if isinstance(key, tuple) else (key,) for key in groups]
-    return pd.DataFrame(keys, columns=list(names)).join(table)
+    return pd.DataFrame(keys, columns=list(names)).join(table[list(_TESTED)])
 
 
-def _pairs(wide: pd.DataFrame, reference) -> list[tuple]:
-    """The pairs that were given, or every other head with the reference."""
-    if isinstance(reference, list):
-        return reference
-    if reference not in wide.columns:
-        raise ValueError(f"no rows of the reference {reference!r}; heads: {list(wide.columns)}")
-    return [(head, reference) for head in wide.columns if head != reference]
-
-
-def differences(
-    rows: pd.DataFrame,
-    reference="LogisticRegression",
-    *,
-    by: str | Sequence[str] = "head",
-    within: str | Sequence[str] = (),
-    value: str = "test_accuracy",
-) -> dict[tuple, pd.Series]:
+def _differences(rows, reference, *, by, within, value) -> dict[tuple, pd.Series]:
     """Differences of :func:`compare`, a series over seeds for each place of `within` and pair."""
-    within, groups = as_list(within), {}
+    groups = {}
     parts = rows.groupby(within, sort=True) if within else [((), rows)]
     for place, part in parts:
-        wide = paired_values(part, by=by, value=value).astype(float)
-        for head, other in _pairs(wide, reference):
-            missing = [name for name in (head, other) if name not in wide.columns]
+        wide, pairs = paired_values(part, by=by, value=value).astype(float), reference
+        if not isinstance(reference, list):
+            if reference not in wide.columns:
+                known = list(wide.columns)
+                raise ValueError(f"no rows of the reference {reference!r}; heads: {known}")
+            pairs = [(head, reference) for head in wide.columns if head != reference]
+        for pair in pairs:
+            missing = [name for name in pair if name not in wide.columns]
             if missing and not within:
                 raise ValueError(f"no rows of {missing[0]!r}; heads: {list(wide.columns)}")
             if not missing:
-                groups[*place, head, other] = (wide[head] - wide[other]).dropna()
+                groups[*place, *pair] = (wide[pair[0]] - wide[pair[1]]).dropna()
     if not groups:
         raise ValueError("nothing to compare: no pair has rows on both sides")
     return groups
@@ -157,22 +156,11 @@ def compare(
     -------
     DataFrame
         `within`, ``head``, ``reference``, the columns of :func:`difference_tests`, and ``family``
-        of the head where the rows have one.
-
-    Raises
-    ------
-    ValueError
-        If a head or the reference has no rows, nothing is there to compare, or a pair shares fewer
-        than two seeds.
+        of the head where the rows have one. ValueError without rows of a head.
     """
-    groups = differences(rows, reference, by=by, within=within, value=value)
-    table = difference_tests(groups, names=[*as_list(within), "head", "reference"], margin=margin)
-    return with_family(table, rows, by)
-
-
-def with_family(table: pd.DataFrame, rows: pd.DataFrame, by="head") -> pd.DataFrame:
-    """The table with the family of its heads, which fixes their colour."""
-    by = as_list(by)
+    by, within = as_list(by), as_list(within)
+    groups = _differences(rows, reference, by=by, within=within, value=value)
+    table = difference_tests(groups, names=[*within, "head", "reference"], margin=margin)
     if "family" not in rows or by == ["family"]:
         return table
     keys = by if len(by) > 1 else by[0]
@@ -180,63 +168,38 @@ def with_family(table: pd.DataFrame, rows: pd.DataFrame, by="head") -> pd.DataFr
     return table.assign(family=[first.get(head) for head in table["head"]])
 
 
-def pooled(
-    rows: pd.DataFrame,
-    groups: dict[str, list[tuple[str, str]]],
-    *,
-    by: str | Sequence[str] = "head",
-    value: str = "test_accuracy",
-    margin: float = MARGIN,
-) -> pd.DataFrame:
-    """Differences averaged over all pairs of a group, seed by seed.
+def pooled(rows: pd.DataFrame, groups: dict[str, list[tuple]], *, by="head") -> pd.DataFrame:
+    """:func:`difference_tests` of differences averaged over the pairs of a group, ``n_pairs``.
 
-    One number per seed and group is tested, so that pairs of the same seed, which are not
-    independent, do not count as several observations. Returns the columns of
-    :func:`difference_tests`, one row a group (its name in ``head``), with ``n_pairs``; seeds that
-    some pair of a group lacks are left out.
+    One number a seed is tested: pairs of one seed are not independent observations.
     """
+    options = {"by": as_list(by), "within": [], "value": "test_accuracy"}
     means = {
-        name: pd.concat(differences(rows, list(pairs), by=by, value=value), axis=1)
-        .dropna()
-        .mean(axis=1)
+        name: pd.concat(_differences(rows, pairs, **options), axis=1).dropna().mean(axis=1)
         for name, pairs in groups.items()
     }
-    table = difference_tests(means, margin=margin)
-    return table.assign(n_pairs=[len(pairs) for pairs in groups.values()])
+    return difference_tests(means).assign(n_pairs=[len(pairs) for pairs in groups.values()])
 
 
-def trends(
-    rows: pd.DataFrame,
-    size: str,
-    *,
-    within: str,
-    value: str = "test_accuracy",
-    margin: float = MARGIN,
-) -> pd.DataFrame:
-    """Change from the smallest to the largest size on a straight line through each seed's values.
+def trends(rows: pd.DataFrame, size: str, *, within: str) -> pd.DataFrame:
+    """Change from the smallest (``before``) to the largest size (``after``), tested.
 
-    Returns `within`, ``before``, ``after`` (the ends of the range) and the columns of
-    :func:`difference_tests`. Raises ValueError if no two sizes share a value of `within`.
+    It is that of a straight line through the accuracies of a seed, for each value of `within`.
     """
     changes = {}
     for place, part in rows.groupby(within):
-        wide = paired_values(part, by=size, value=value).sort_index(axis=1).dropna()
+        wide = paired_values(part, by=size).sort_index(axis=1).dropna()
         if wide.shape[1] > 1:
             sizes = wide.columns.to_numpy(float)
             slope = np.polyfit(sizes, wide.to_numpy(float).T, 1)[0]
             changes[place, int(sizes[0]), int(sizes[-1])] = slope * np.ptp(sizes)
     if not changes:
         raise ValueError(f"no two values of {size} share a value of {within}")
-    return difference_tests(changes, names=[within, "before", "after"], margin=margin)
+    return difference_tests(changes, names=[within, "before", "after"])
 
 
 def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str, str]]:
-    """Pairs of heads of two kinds and the same size: modes and photons, or modes for a linear map.
-
-    `kind` and `reference` are values of the column ``kind``. By number of modes, then photons; a
-    head without a partner is left out. Raises ValueError if no head has a partner, or one has
-    several.
-    """
+    """Pairs of heads of two kinds with equal modes and photons (for a linear map: modes)."""
     size = ["n_modes"] if "linear map" in (kind, reference) else ["n_modes", "n_photons"]
     heads = rows.drop_duplicates("head")[["head", "kind", "n_modes", "n_photons"]]
     left, right = (heads[heads["kind"] == name] for name in (kind, reference))
@@ -256,6 +219,8 @@ def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str
 
 def verdict(row: pd.Series) -> str:
     """A row of :func:`compare` in words: difference with 95 % interval in points, and verdict."""
+    if pd.isna(row["difference"]):
+        return row["verdict"]
     low, middle, high = (f"{100 * row[name]:+.2f}" for name in ("low", "difference", "high"))
     return f"{middle} points [{low}, {high}], {row['n_seeds']} seeds: {row['verdict']}"
 

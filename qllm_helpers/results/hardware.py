@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -23,26 +22,12 @@ PERFECT = {name: field.default for name, field in Noise.__dataclass_fields__.ite
 PERFECT |= {"n_shots": math.inf, "noise_in_training": False}
 
 
-@dataclass(frozen=True)
-class Machine:
-    """A photonic processor as its operator describes it: attempts per second, prices in euro."""
-
-    pulses_per_second: float
-    price_per_circuit: float
-    price_per_shot: float
-    price_per_hour: float
-    source: str
-
-
-#: A cloud offer of November 2025: 12 photons, 24 modes. The source is a key of the bibliography.
-CLOUD = Machine(3e6, 0.3, 1e-6, 1000.0, "scaleway2025quandela")
+#: A cloud offer of November 2025 (scaleway2025quandela): 12 photons, 24 modes. Prices in euro.
+CLOUD = {"pulses_per_second": 3e6, "circuit": 0.3, "shot": 1e-6, "hour": 1000.0}
 
 
 def noise_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of photonic heads of the study ``noise``, with every setting of :data:`PERFECT`.
-
-    Ideal heads have the values of a perfect machine, with infinitely many shots as ``inf``.
-    """
+    """Photonic rows of the study ``noise`` with every setting of :data:`PERFECT` as a column."""
     chosen = rows[rows["estimator"].isin(["PhotonicClassifier", "NoisyPhotonicClassifier"])]
     known = {
         name: chosen[name].astype(object).fillna(value) if name in chosen else value
@@ -53,11 +38,10 @@ def noise_rows(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def sweep(rows: pd.DataFrame, setting: str, **fixed) -> pd.DataFrame:
-    """Accuracy along one setting, all others being those of a perfect machine unless `fixed`.
+    """Accuracy along one setting, all others of a perfect machine unless `fixed` (None: free).
 
-    `fixed` names settings of the machine, or n_modes (8 if not given), n_photons (2), space
-    ("fock") and twin (None: rows that have none); a list allows several values, None leaves a
-    setting free. Returns `setting`, columns with several values, mean, low, high, n_seeds.
+    n_modes is 8, n_photons 2, space "fock" and twin None (has none) if not given; a list allows
+    several values. Returns `setting`, columns with several values, mean, low, high, n_seeds.
     """
     wanted = PERFECT | {"n_modes": 8, "n_photons": 2, "space": "fock", "twin": None} | fixed
     wanted.pop(setting)
@@ -76,24 +60,15 @@ def sweep(rows: pd.DataFrame, setting: str, **fixed) -> pd.DataFrame:
     return table.sort_values(by, ignore_index=True)[[*by, "mean", "low", "high", "n_seeds"]]
 
 
-def estimate(
-    kept_shots: float,
-    share: float,
-    machine: Machine = CLOUD,
-    *,
-    n_sentences: int = 1000,
-    seconds_to_switch: float = 0.01,
-) -> pd.Series:
-    """Attempts, seconds and euro (paid by the shot, or by the hour) of sentences on a processor.
+def estimate(kept_shots: float, share: float, n_sentences: int = 1000) -> pd.Series:
+    """Attempts, seconds and euro (by the shot, by the hour) of sentences on :data:`CLOUD`.
 
-    Every sentence needs `kept_shots` with all photons, of which a `share` of the attempts is kept
-    (survival of one photon to the power of their number), and is a circuit of its own, whose phases
-    take `seconds_to_switch` to set (our assumption: thermal phase shifters). Queues not included.
+    Each sentence is a circuit of its own, with `kept_shots` with all photons, a `share` of all
+    attempts. To set its phases takes a hundredth of a second (our assumption). Without queues.
     """
     checks.real("the kept share", share, 0, 1, open_below=True)
     attempts = np.ceil(kept_shots / share) * n_sentences
-    seconds = attempts / machine.pulses_per_second + n_sentences * seconds_to_switch
-    by_shot = n_sentences * machine.price_per_circuit + attempts * machine.price_per_shot
-    by_hour = machine.price_per_hour * seconds / 3600
-    values = {"attempts": attempts, "seconds": seconds}
-    return pd.Series(values | {"euro_by_shot": by_shot, "euro_by_hour": by_hour})
+    seconds = attempts / CLOUD["pulses_per_second"] + n_sentences * 0.01
+    by_shot = n_sentences * CLOUD["circuit"] + attempts * CLOUD["shot"]
+    values = {"attempts": attempts, "seconds": seconds, "euro_by_shot": by_shot}
+    return pd.Series(values | {"euro_by_hour": CLOUD["hour"] * seconds / 3600})

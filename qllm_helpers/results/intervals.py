@@ -41,7 +41,7 @@ def interval(values: Sequence[float], *, confidence: float = 0.95) -> tuple[floa
     Parameters
     ----------
     values : array-like, shape (n,)
-        One value per seed.
+        One finite value per seed.
     confidence : float
         Coverage, between 0 and 1.
 
@@ -49,11 +49,6 @@ def interval(values: Sequence[float], *, confidence: float = 0.95) -> tuple[floa
     -------
     tuple of float
         Lower and upper end, in the unit of `values`; NaN with fewer than two values.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite.
     """
     values = np.asarray(values, dtype=float)
     if not np.isfinite(values).all():
@@ -84,14 +79,8 @@ def summarise(
     -------
     DataFrame
         In order of first appearance: `by`, ``mean``, ``low``, ``high``, ``std``, ``lowest`` and
-        ``highest`` (over seeds), ``n_seeds``, and the columns of :data:`CONFIGURATION` that the
-        table has (parameter counts: median over seeds, because which parameters are live can
-        depend on the sample).
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or the table is empty.
+        ``highest`` (over seeds), ``n_seeds``, and the columns of :data:`CONFIGURATION` that there
+        are (counts: median over seeds, as which parameters are live can depend on the sample).
     """
     by = as_list(by)
     require_columns(rows, [*by, value])

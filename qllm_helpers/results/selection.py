@@ -20,11 +20,9 @@ def select_best(
     within: str | Sequence[str] = "n_modes",
     on: str = "validation_accuracy",
 ) -> pd.DataFrame:
-    """The row that wins in every group and seed, as a report that shows one row a group.
+    """The row with the largest value `on` in every group and seed, as a report shows one a group.
 
-    `within` names the column(s) that form a group; `on` the column to maximise:
-    ``"validation_accuracy"`` is honest, ``"test_accuracy"`` shows what an unfair choice would
-    give. Ties go to the first row. Raises ValueError for missing columns or values.
+    ``"validation_accuracy"`` is honest, ``"test_accuracy"`` an unfair choice. Ties: the first row.
     """
     within = as_list(within)
     require_columns(rows, [*within, "seed", on])
@@ -38,10 +36,9 @@ def select_best(
 def reported_gain(
     candidates: pd.DataFrame, references: pd.DataFrame, *, on: str = "test_accuracy"
 ) -> pd.Series:
-    """What a one-seed report "best candidate minus best reference" says, seed by seed.
+    """Test accuracy of the best candidate minus that of the best reference, seed by seed.
 
-    Each side chooses among its rows by the column `on`; the difference (fraction, index ``seed``)
-    is that of the chosen heads' test accuracies. Raises ValueError if the sides share no seed.
+    Each side chooses by the column `on`, as a report of one seed does. A fraction.
     """
     sides = [
         select_best(rows.assign(side=0), within="side", on=on).set_index("seed")["test_accuracy"]
@@ -67,15 +64,11 @@ def selection_effect(
     correlation: float = 0.0,
     training_std: float = 0.0,
     n_draws: int = 100_000,
-    random_state: int = 0,
 ) -> np.ndarray:
-    """Best of the candidates minus best of the references when all are equally good.
+    """Differences (fractions, sorted) of simulated reports, best minus best of equally good heads.
 
-    Every head has the same true `accuracy`. What is measured differs from it by the error of
-    `n_test` sentences, with a `correlation` between heads that are scored on the same ones (that
-    part cancels), and by an independent error of training (`training_std`), both taken as Gaussian.
-    Returns the differences of `n_draws` simulated studies (fractions), sorted; ValueError if an
-    argument is outside its range.
+    The Gaussian errors: of `n_test` sentences at this `accuracy`, of which heads share a part by
+    their `correlation`, and of training (`training_std`), independent.
     """
     sizes = {"n_candidates": n_candidates, "n_references": n_references}
     for name, value in (sizes | {"n_test": n_test, "n_draws": n_draws}).items():
@@ -86,23 +79,17 @@ def selection_effect(
     checks.real("training_std", training_std)
     error = (1 - correlation) * standard_error(accuracy, n_test) ** 2
     spread = math.sqrt(error + training_std**2)
-    draw = np.random.default_rng(random_state)
-
-    def largest(count: int) -> np.ndarray:
-        # of `count` normal values, through its quantiles
-        return special.ndtri_exp(np.log(1 - draw.random(n_draws)) / count)
-
-    # the part common to all heads cancels in the difference, so it is not drawn
-    best = largest(n_candidates)
-    return np.sort(spread * (best - largest(n_references)))
+    draw = np.random.default_rng(0)
+    # the largest of n normal values, through its quantiles; what all heads share cancels
+    largest = [
+        special.ndtri_exp(np.log(1 - draw.random(n_draws)) / n)
+        for n in (n_candidates, n_references)
+    ]
+    return np.sort(spread * (largest[0] - largest[1]))
 
 
 def residuals(rows: pd.DataFrame) -> pd.DataFrame:
-    """Seeds by heads: what is left of the test accuracies without head means and seed means.
-
-    Scaled so that a residual has the variance of the noise, not the smaller one that is left after
-    means were subtracted. Raises ValueError with fewer than two heads or common seeds.
-    """
+    """Seeds by heads: test accuracies without means of heads and seeds, of unbiased variance."""
     wide = paired_values(rows).dropna().astype(float)
     n_seeds, n_heads = wide.shape
     if min(n_seeds, n_heads) < 2:
@@ -122,20 +109,16 @@ def screen_curve(
     *,
     accuracy: float,
     training_std: float,
-    n_validation: int = 77,
     n_test: int = 9101,
     reported: float = 0.0314,
 ) -> pd.DataFrame:
-    """What a screen of equally good configurations gains by chance, against its size.
+    """What a screen of n equally good configurations gains by chance: expected excess over one.
 
-    One fit differs from the common `accuracy` by a Gaussian error of training, which both parts
-    see, and each part adds the error of its sentences, taken as independent between configurations
-    (an upper limit for the test part, which is the same for all). Columns ``n_configurations``;
-    expected excess (fraction) over one configuration of ``validation``: the best validation
-    accuracy; ``chosen_on_validation``, ``chosen_on_test``: the test accuracy of its winner;
-    ``share``: probability that the latter is `reported` above one more such fit.
+    Columns ``validation``: its best validation accuracy; ``chosen_on_validation``,
+    ``chosen_on_test``: the winner's test accuracy; ``share``: how often the latter is `reported`
+    above one more fit. Errors as above, of sentences independent (an upper limit for the test).
     """
-    on_validation = math.hypot(training_std, standard_error(accuracy, n_validation))
+    on_validation = math.hypot(training_std, standard_error(accuracy, 77))
     on_test = math.hypot(training_std, standard_error(accuracy, n_test))
     middles = (np.arange(20_000) + 0.5) / 20_000
     normal = special.log_ndtr(special.ndtri(middles) + reported / on_test)
@@ -152,10 +135,10 @@ def screen_curve(
     )
 
 
-def seeds_needed(difference: float, std: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Seeds (at least 2) that a two-sided paired t-test needs to see a difference.
+def seeds_needed(difference: float, std: float) -> int:
+    """Seeds with which a paired t-test (5 %) sees a difference in four of five cases.
 
-    `std` is that of paired differences over seeds. Raises ValueError if an argument is 0.
+    `std` is that of paired differences over seeds.
     """
     from statsmodels.stats.power import TTestPower
 
@@ -163,9 +146,7 @@ def seeds_needed(difference: float, std: float, *, power: float = 0.8, alpha: fl
         raise ValueError("need a non-zero difference and a positive standard deviation")
     effect, test = abs(difference) / std, TTestPower()
     # SciPy's noncentral t is NaN only where the power is 1 to rounding
-    return next(
-        n for n in count(2) if np.nan_to_num(test.power(effect, n, alpha), nan=1.0) >= power
-    )
+    return next(n for n in count(2) if np.nan_to_num(test.power(effect, n, 0.05), nan=1.0) >= 0.8)
 
 
 def pareto_front(
@@ -173,8 +154,7 @@ def pareto_front(
 ) -> pd.Series:
     """Whether no other row beats a row in both cost and value; a missing cost never wins."""
     require_columns(table, [cost, value])
-    costs = table[cost].to_numpy(dtype=float)
-    values = table[value].to_numpy(dtype=float)
+    costs, values = (table[name].to_numpy(dtype=float) for name in (cost, value))
     no_worse = (costs <= costs[:, None]) & (values >= values[:, None])
     better = (costs < costs[:, None]) | (values > values[:, None])
     known = np.isfinite(costs) & np.isfinite(values)

@@ -10,25 +10,22 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from sklearn.isotonic import isotonic_regression
 
 from qllm_helpers.results.intervals import paired_values
 
 #: Column with the number of sentences of each label, training and validation together.
 SIZE = "samples_per_class"
+RESAMPLES = 2000
 
 
 def sentences_for(
     accuracies: Sequence[float], sizes: Sequence[float], curve: Sequence[float]
 ) -> np.ndarray:
-    """Size at which a learning curve reaches each accuracy, by interpolation in its logarithm.
+    """Sizes at which a learning curve reaches accuracies, interpolated in the size's logarithm.
 
-    `curve` holds the accuracy (fraction) at each of the ascending `sizes`; where it falls, the
-    closest curve that does not fall is used instead. 0 below the curve and infinity above it,
-    where it does not say. Raises ValueError if there are fewer than two sizes, they do not ascend,
-    or a value is not finite.
+    Where the `curve` falls, the closest one that does not is used; 0 below it, infinity above it.
     """
-    from sklearn.isotonic import isotonic_regression
-
     accuracies, sizes, curve = (np.asarray(v, dtype=float) for v in (accuracies, sizes, curve))
     if sizes.size < 2 or sizes.shape != curve.shape or not (np.diff(sizes) > 0).all():
         raise ValueError("need one accuracy for each of two or more sizes, and ascending sizes")
@@ -39,7 +36,7 @@ def sentences_for(
     return np.where(accuracies < rising[0], 0.0, np.where(accuracies > rising[-1], np.inf, found))
 
 
-def _resampled(rows: pd.DataFrame, reference: str, n_resamples: int) -> tuple[np.ndarray, dict]:
+def _resampled(rows: pd.DataFrame, reference: str) -> tuple[np.ndarray, dict]:
     """Sizes, and of every other head its equivalent sentences: the mean first, then resamples."""
     wide = paired_values(rows, by=["head", SIZE]).astype(float).sort_index(axis=1)
     if reference not in wide:
@@ -51,52 +48,48 @@ def _resampled(rows: pd.DataFrame, reference: str, n_resamples: int) -> tuple[np
     if wide.isna().any(axis=None) or wide.shape[1] != len(sizes) * (1 + len(others)):
         raise ValueError("some fits are missing: keep sizes and seeds that all heads have")
     # a seed is drawn with all its sizes and heads, so that what they share stays shared
-    chosen = np.random.default_rng(0).integers(len(wide), size=(n_resamples, len(wide)))
+    chosen = np.random.default_rng(0).integers(len(wide), size=(RESAMPLES, len(wide)))
     means = np.vstack([wide.mean(), wide.to_numpy()[chosen].mean(axis=1)])
-    ruler, *curves = (means[:, wide.columns.get_loc(name)] for name in (reference, *others))
-    found = [
-        np.array([sentences_for(a, sizes, r) for a, r in zip(curve, ruler, strict=True)])
-        for curve in curves
-    ]
-    return sizes, dict(zip(others, found, strict=True))
+    curves = {name: means[:, wide.columns.get_loc(name)] for name in (reference, *others)}
+    ruler = curves.pop(reference)
+    return sizes, {
+        head: np.array([sentences_for(a, sizes, r) for a, r in zip(curve, ruler, strict=True)])
+        for head, curve in curves.items()
+    }
 
 
-def _interval(samples: np.ndarray) -> dict:
-    """95 % percentile interval of values that are there: no mean of a number and infinity."""
-    ends = np.quantile(samples, (0.025, 0.975), axis=0, method="nearest")
-    return dict(zip(("low", "high"), ends, strict=True))
+def _with_interval(name: str, samples: np.ndarray) -> dict:
+    """The first sample, and the 95 % percentile interval of the others, of values that are there.
 
-
-def equivalent_sentences(
-    rows: pd.DataFrame, reference: str = "LogisticRegression", *, n_resamples: int = 2000
-) -> pd.DataFrame:
-    """Sentences of each label with which the reference is as accurate as another head.
-
-    One row per head and size: ``head``, ``samples_per_class``, ``sentences``, ``low`` and ``high``
-    (95 % percentile interval over `n_resamples` draws of the seeds); 0 means fewer than the
-    smallest size, infinity more than the largest. Raises ValueError if the reference has no rows,
-    nothing is there to compare, or a fit is missing.
+    So it holds no mean of a number and infinity.
     """
-    sizes, found = _resampled(rows, reference, n_resamples)
-    tables = []
-    for head, samples in found.items():
-        table = {"head": head, SIZE: sizes.astype(int), "sentences": samples[0]}
-        tables.append(pd.DataFrame(table | _interval(samples[1:])))
+    low, high = np.quantile(samples[1:], (0.025, 0.975), axis=0, method="nearest")
+    return {name: samples[0], "low": low, "high": high}
+
+
+def equivalent_sentences(rows: pd.DataFrame, reference: str = "LogisticRegression") -> pd.DataFrame:
+    """``sentences`` of each label with which the reference is as accurate as a head, by size.
+
+    ``low`` and ``high`` are 95 % over draws of the seeds; 0 and infinity: beyond the sizes.
+    """
+    sizes, found = _resampled(rows, reference)
+    size = {SIZE: sizes.astype(int)}
+    tables = [
+        pd.DataFrame({"head": head} | size | _with_interval("sentences", samples))
+        for head, samples in found.items()
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
-def sentence_factor(
-    rows: pd.DataFrame, reference: str = "LogisticRegression", *, n_resamples: int = 2000
-) -> pd.DataFrame:
+def sentence_factor(rows: pd.DataFrame, reference: str = "LogisticRegression") -> pd.DataFrame:
     """How many times a head's sentences the reference needs; above 1, the head saves sentences.
 
-    The median over the sizes, because a size at which the reference's curve does not reach the
-    head's accuracy has no ratio that could enter a mean. One row per head: ``head``, ``factor``,
-    ``low``, ``high``; otherwise as :func:`equivalent_sentences`.
+    The median over sizes: one at which the reference's curve does not reach has no ratio.
     """
-    sizes, found = _resampled(rows, reference, n_resamples)
-    table = []
-    for head, samples in found.items():
-        factors = np.quantile(samples / sizes, 0.5, axis=1, method="lower")
-        table.append({"head": head, "factor": factors[0]} | _interval(factors[1:]))
-    return pd.DataFrame(table)
+    sizes, found = _resampled(rows, reference)
+    factors = {
+        head: np.quantile(samples / sizes, 0.5, axis=1, method="lower")
+        for head, samples in found.items()
+    }
+    rows = [{"head": head} | _with_interval("factor", values) for head, values in factors.items()]
+    return pd.DataFrame(rows)

@@ -10,8 +10,9 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from qllm_helpers.files import DataError
+from qllm_helpers.studies.data import split_of
 from qllm_helpers.studies.grid import Unit
-from qllm_helpers.studies.predictions import from_text, split_of
+from qllm_helpers.studies.predictions import from_text
 from qllm_helpers.studies.run import TOLERANCE, load_units, run_study
 from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
 from qllm_helpers.text.embeddings import load_embeddings

@@ -17,7 +17,7 @@ from qllm_helpers.heads.base import (
 )
 from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.heads.qubit import QuadraticFormHead, QubitHead
-from qllm_helpers.results.published import published_table
+from qllm_helpers.results.headline import published_table
 
 
 def n_parameters(head):

@@ -22,7 +22,7 @@ from qllm_helpers.heads.parameters import (
 )
 from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.heads.qubit import QubitHead
-from qllm_helpers.results.published import published_photons
+from qllm_helpers.results.headline import published_photons
 
 
 def samples(n, d, seed=0):

@@ -8,9 +8,13 @@ import pytest
 
 from qllm_helpers import load_results
 from qllm_helpers.figures.explorer import mode_photon_explorer
-from qllm_helpers.results.explorer import REFERENCE, explorer_rows, explorer_table
+from qllm_helpers.results.headline import (
+    REFERENCE,
+    explorer_rows,
+    explorer_table,
+    published_photons,
+)
 from qllm_helpers.results.intervals import interval
-from qllm_helpers.results.published import published_photons
 
 
 def fits(protocol, sizes, **columns):

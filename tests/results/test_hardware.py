@@ -76,14 +76,13 @@ def test_sweeps_hold_everything_else_fixed(rows):
 
 
 def test_an_estimate_multiplies_out():
-    machine = hardware.Machine(1e6, 0.5, 1e-6, 360.0, "nobody")
-    cost = hardware.estimate(100, 0.01, machine, n_sentences=10, seconds_to_switch=0.5)
-    assert cost["attempts"] == pytest.approx(100_000)
-    assert cost["seconds"] == pytest.approx(5.1)
-    assert cost["euro_by_shot"] == pytest.approx(5.1)
-    assert cost["euro_by_hour"] == pytest.approx(0.51)
+    cost = hardware.estimate(100, 0.01, n_sentences=300)
+    assert cost["attempts"] == pytest.approx(3_000_000)
+    assert cost["seconds"] == pytest.approx(1 + 3)  # three million pulses a second, and phases
+    assert cost["euro_by_shot"] == pytest.approx(90 + 3)
+    assert cost["euro_by_hour"] == pytest.approx(1000 * 4 / 3600)
     with pytest.raises(ValueError, match="the kept share"):
-        hardware.estimate(100, 0.0, machine)
+        hardware.estimate(100, 0.0)
 
 
 def test_a_figure_has_a_line_a_circuit_and_leaves_infinity_out(rows):

@@ -20,12 +20,11 @@ from qllm_helpers.results.headline import (
     headline_part,
     headline_table,
     measure_lines,
-    photon_table,
+    published_table,
     tuned_lines,
     tuned_markdown,
     verdict_groups,
 )
-from qllm_helpers.results.published import published_table
 from qllm_helpers.studies.table import load_results
 
 BLOCK = re.compile(r"<!-- headline:begin -->\n(.*?)<!-- headline:end -->", re.DOTALL)
@@ -123,18 +122,6 @@ def test_missing_rows_are_named():
     few = load_results("few_shot")[lambda t: t["head"] != "MLP"]
     with pytest.raises(ValueError, match="no head matches 'MLP'"):
         headline_table({"few_shot": few})
-
-
-def test_photon_table_holds_the_ten_circuits():
-    rows = load_results("few_shot")[lambda t: ~t["fine_tuned"]]
-    table = photon_table(rows)
-    assert len(table) == 10
-    assert table["mean"].notna().all()
-    unknown = table["reported"].isna()
-    assert table.loc[unknown, "label"].tolist() == ["8 modes, 4 photons"]
-    assert table["reached"].isna().equals(unknown)
-    one = rows[rows["head"] == "2 modes, 1 photon"]["test_accuracy"]
-    assert table.loc[0, "reached"] == (one >= 0.5691).mean()
 
 
 def test_lines_of_the_paper_on_a_tuned_body_use_tuned_rows_only(tuned):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from qllm_helpers import figures
-from qllm_helpers.results.headline import matching
-from qllm_helpers.results.published import (
+from qllm_helpers.results.headline import (
     PAPER_GAIN,
     REPRODUCTION_GAIN,
+    matching,
     published_photons,
     published_table,
 )

@@ -30,26 +30,26 @@ def test_sentences_are_interpolated_in_their_logarithm():
 
 
 def test_a_head_that_saves_half_the_sentences_is_told_so():
-    table = sizes.equivalent_sentences(rows(), n_resamples=100)
+    table = sizes.equivalent_sentences(rows())
     largest = table[(table["head"] == "light") & (table["samples_per_class"] == 64)]
     assert largest[["sentences", "high"]].to_numpy() == pytest.approx(np.inf)
     exact = rows(n_seeds=3, spread=0)
     exact["test_accuracy"] = exact["test_accuracy"].round(9)
-    exact = sizes.equivalent_sentences(exact, n_resamples=20).query("head == 'light'")
+    exact = sizes.equivalent_sentences(exact).query("head == 'light'")
     assert exact["samples_per_class"].tolist() == [*SIZES]
     assert exact["sentences"].tolist()[:4] == pytest.approx([8, 16, 32, 64])
     assert (exact["low"] == exact["sentences"]).all()
 
 
 def test_the_factor_is_what_was_saved_and_lies_in_its_interval():
-    factor = sizes.sentence_factor(rows(n_seeds=200), n_resamples=50)
+    factor = sizes.sentence_factor(rows(n_seeds=200))
     assert factor["head"].tolist() == ["light", "twin"]
     assert factor["factor"].to_numpy() == pytest.approx(2.0, rel=0.05)
     assert factor["factor"].between(factor["low"], factor["high"]).all()
 
 
 def test_worse_heads_fall_below_the_ruler():
-    table = sizes.equivalent_sentences(rows(saving=0.1), n_resamples=50)
+    table = sizes.equivalent_sentences(rows(saving=0.1))
     assert table.query("samples_per_class == 4")["sentences"].tolist() == [0, 0]
 
 

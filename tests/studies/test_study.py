@@ -18,11 +18,15 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from qllm_helpers import files as artifacts
 from qllm_helpers.cli import main
 from qllm_helpers.files import DataError, UnknownNameError
+from qllm_helpers.studies import data as study_data
+from qllm_helpers.studies import grid as study_grid
 from qllm_helpers.studies import run as study
 from qllm_helpers.studies import table as study_table
 from qllm_helpers.studies import unit as study_run
+from qllm_helpers.studies.data import split_of, unit_data
+from qllm_helpers.studies.development import Tried, choose
 from qllm_helpers.studies.grid import digest
-from qllm_helpers.studies.predictions import from_text, pack, split_of, unpack
+from qllm_helpers.studies.predictions import from_text, pack, unpack
 from qllm_helpers.studies.registry import register_estimator
 from qllm_helpers.studies.run import check_rows, load_units, run_study
 from qllm_helpers.studies.table import (
@@ -32,31 +36,40 @@ from qllm_helpers.studies.table import (
     load_results,
     parse_table,
 )
-from qllm_helpers.studies.unit import Candidate, select, unit_data
+from qllm_helpers.studies.unit import Candidate, select
 from qllm_helpers.text.embeddings import load_embeddings
 
 Count = namedtuple("Count", "total")
 Counts = namedtuple("Counts", "nominal live effective")
 
 GRID = """
+[search.validation]
+centroid = { shift = [0.0, 0.05] }
+linear = { C = [1.0, 10.0] }
+net = { lr = [1e-3, 1e-2] }
+
+[search.pool]
+centroid = { shift = [-0.05, 0.0, 0.05, 0.1, 9.0] }
+linear = { C = [0.1, 1.0, 2.0, 5.0, 10.0] }
+
 [toy]
 dataset = "sst2"
 encoder = "all-MiniLM-L6-v2"
 protocol = "few_shot"
+selection = "validation"
 seeds = 3
-budget = 2
 
 [[toy.heads]]
 label = "width {width}"
 estimator = "Centroid"
 fixed = { pause = PAUSE }
 vary = [{ width = [1, 2, 3, 4, 5, 6, 7, 8] }]
-tune = { shift = [0.0, 0.05] }
+tune = "centroid"
 
 [[toy.heads]]
 label = "LogisticRegression"
 estimator = "LogisticRegression"
-tune = { C = [1.0, 10.0] }
+tune = "linear"
 """
 
 
@@ -154,20 +167,21 @@ HEADS_OF_ANY_CORPUS = """
 label = "net"
 estimator = "MLPClassifier"
 fixed = { epochs = 1 }
-tune = { lr = [1e-3, 1e-2] }
+tune = "net"
 
 [[toy.heads]]
 label = "LogisticRegression"
 estimator = "LogisticRegression"
-tune = { C = [1.0, 10.0] }
+tune = "linear"
 """
 
 
-def test_a_head_may_have_bodies_of_its_own(grid):
-    both = 'label = "LR"\nfine_tuned = [false, true]'
-    grid.write_text(grid.read_text().replace('label = "LogisticRegression"', both))
+def test_a_head_may_have_fewer_bodies_than_its_study(grid):
+    text = grid.read_text().replace("seeds = 3", "seeds = 3\nfine_tuned = [false, true]")
+    text = text.replace('label = "width {width}"', 'label = "width {width}"\nfine_tuned = false')
+    grid.write_text(text)
     tuned = [unit.head for unit in load_units("toy", path=grid) if unit.fine_tuned]
-    assert tuned == ["LR"]
+    assert tuned == ["LogisticRegression"]
 
 
 def test_parts_of_a_study_differ_in_corpus_and_size(grid, tmp_path):
@@ -208,13 +222,11 @@ register_estimator("Length", Length)
 def test_an_estimator_may_read_sentences(grid, tmp_path, monkeypatch):
     from qllm_helpers.text.corpora import Texts
 
-    y = load_embeddings("sst2")
+    y = load_embeddings("sst2", "all-MiniLM-L6-v2")
     sentences = [f"sentence {number}" for number in range(len(y.y))]
     texts = Texts(sentences, y.y, y.split, y.label_names, "digest")
-    monkeypatch.setattr(study_run, "load_texts", lambda name: texts)
-    grid.write_text(
-        grid.read_text().replace('"LogisticRegression"\ntune = { C', '"Length"\ntune = { C')
-    )
+    monkeypatch.setattr(study_data, "load_texts", lambda name: texts)
+    grid.write_text(grid.read_text().replace('"LogisticRegression"\ntune', '"Length"\ntune'))
     unit = replace(load_units("toy", path=grid)[-1], settings=({},), estimator="Length")
     rows = study_run.run_unit(unit)
     split = unit_data(unit).splits[-1]
@@ -224,39 +236,34 @@ def test_an_estimator_may_read_sentences(grid, tmp_path, monkeypatch):
     assert [row["n_parameters"] for row in rows] == [1, 1, 1]
 
 
-def test_shipped_grids_have_the_sizes_of_the_published_tables():
-    few_shot = load_units("few_shot")
-    photonic = [unit for unit in few_shot if unit.family == "photonic" and not unit.fine_tuned]
-    assert len(few_shot) == 2 * 20
-    assert len(photonic) == 10
-    assert all(len(unit.seeds) >= 20 for unit in few_shot)
-    assert photonic[0].head == "2 modes, 1 photon"
+def test_shipped_grids_have_the_circuits_of_the_published_table():
+    few_shot = [unit for unit in load_units("few_shot") if unit.selection == "validation"]
+    photonic = [unit for unit in few_shot if unit.family == "photonic"]
+    assert {len(unit.seeds) for unit in few_shot} == {20}
+    assert len(photonic) == 2 * 2 * 10 and photonic[0].head == "2 modes, 1 photon"
+    assert all(unit.settings[0]["lr"] == 1e-3 for unit in photonic)
 
 
-def test_every_circuit_of_the_paper_study_has_its_four_twins():
-    dense = [unit for unit in load_units("paper") if unit.estimator == "PhotonicClassifier"]
-    extras = {"readout", "n_encoders"}
-    plain = [unit.parameters for unit in dense if not extras & set(unit.parameters)]
-    circuits = {}
-    for parameters in plain:
-        key = parameters["n_modes"], parameters["n_photons"]
-        circuits.setdefault(parameters.get("twin"), set()).add(key)
-    assert len(circuits[None]) == 24
-    for twin in ("cosine", "linear", "frozen", "distinguishable"):
-        assert circuits[twin] == circuits[None]
+def test_every_head_of_a_study_tries_equally_many_settings():
+    for name in study_grid.STUDY_NAMES:
+        for selection in study_grid.SELECTIONS:
+            units = [unit for unit in load_units(name) if unit.selection == selection]
+            assert len({len(unit.settings) for unit in units} - {1}) <= 1
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("budget = 2", "budget = 3", "budget of every head is 3"),
+        ("linear = { C = [1.0, 10.0] }", "linear = { C = [1.0] }", "as many for every head"),
+        ('tune = "linear"', 'tune = "ridge"', "no search validation.ridge"),
+        ('"validation"\n', '"test"\n', "selection must be one of"),
         ('"few_shot"', '"zero_shot"', "unknown protocol 'zero_shot'"),
         ("seeds = 3", "seeds = 3\ncolour = 1", "unknown field 'colour'"),
         ('label = "width {width}"', 'label = "toy"', "same label"),
         ('"Centroid"', '"Centroids"', "unknown estimator 'Centroids'"),
         ('"Centroid"', '"qllm_helpers.files:Centroids"', "no estimator at 'qllm_helpers.files:"),
         ('"Centroid"', '"sklearn.tree:DecisionTreeClassifier"', "needs the attribute `family`"),
-        ("[1.0, 10.0]", "1.0", "must be a list"),
+        ("width = [1, 2, 3, 4, 5, 6, 7, 8]", "width = 1", "must be a list"),
         (
             'label = "width {width}"',
             'label = "w"\nseeds = 4',
@@ -313,7 +320,7 @@ def test_a_class_says_itself_what_it_is(grid, monkeypatch, tmp_path):
     grid.write_text(
         grid.read_text()
         .replace('estimator = "LogisticRegression"', 'estimator = "my_heads:Tree"')
-        .replace("C = [1.0, 10.0]", "max_depth = [1, 2]")
+        .replace("linear = { C = [1.0, 10.0] }", "linear = { max_depth = [1, 2] }")
     )
     unit = load_units("toy", path=grid)[-1]
     rows = study_run.run_unit(unit)
@@ -353,7 +360,7 @@ def test_selection_goes_by_validation_then_loss_then_order():
 
 def test_only_the_chosen_fit_sees_the_test_part_and_once(units):
     unit = units[3]
-    X = load_embeddings("sst2", unit.encoder).X
+    X = load_embeddings("sst2", "all-MiniLM-L6-v2").X
     Centroid.seen.clear()
     study_run.run_unit(unit)
     splits = unit_data(unit).splits
@@ -370,7 +377,9 @@ def test_only_the_chosen_fit_sees_the_test_part_and_once(units):
 
 def test_rows_say_what_was_done(rows):
     row = rows[0]
-    assert set(row) == {*study_table.COLUMNS, "predictions"}
+    assert set(row) == {*study_table.COLUMNS, "predictions", "choices"}
+    assert row["choices"] == [] and "choices" not in rows[1]
+    assert row["selection"] == "validation" and row["precision"] == "float32"
     assert (row["head"], row["study"], row["seed"]) == ("width 1", "toy", 0)
     assert json.loads(row["hyperparameters"])["shift"] in (0.0, 0.05)
     assert json.loads(row["configuration"]) == {"width": 1, "pause": 0.0}
@@ -379,14 +388,82 @@ def test_rows_say_what_was_done(rows):
 
 
 def test_all_seeds_of_a_network_are_fitted_like_one_alone(tmp_path):
-    (unit,) = load_units("few_shot", heads="MLP", n_seeds=2)[:1]
-    unit = replace(unit, parameters=unit.parameters | {"epochs": 5})
+    unit = load_units("few_shot", heads="MLP", n_seeds=2)[0]
+    unit = replace(unit, settings=({"lr": 1e-3, "epochs": 5},))
     together = study_run.run_unit(unit)
     alone = study_run.run_unit(replace(unit, seeds=(1,)))
     assert together[1]["test_accuracy"] == pytest.approx(alone[0]["test_accuracy"], abs=0.01)
-    assert together[0]["n_parameters"] == 100 * 385 + 50 * 101 + 2 * 51
+    assert together[0]["n_parameters"] == 100 * 769 + 50 * 101 + 2 * 51
     again = study_run.run_unit(unit)
     assert untimed(together) == untimed(again)
+
+
+# --- the development pool ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def pooled(grid):
+    grid.write_text(grid.read_text().replace('"validation"\n', '"pool"\n'))
+    return load_units("toy", path=grid)
+
+
+def test_the_pool_chooses_once_for_all_seeds_and_decides_no_verdict(pooled):
+    rows = study_run.run_unit(pooled[2])
+    choices = rows[0]["choices"]
+    assert len({row["hyperparameters"] for row in rows}) == 1
+    assert [one["n_redraws"] for one in choices].count(20) == 4
+    chosen = [one for one in choices if one["chosen"]]
+    assert json.loads(rows[0]["hyperparameters"]) == chosen[0]["setting"]
+    finalists = [one for one in choices if one["n_redraws"] == 20 and not one["broken"]]
+    assert chosen[0]["mean"] == max(one["mean"] for one in finalists)
+    assert all(row["outside_accuracy"] == row["test_accuracy"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "size", "sizes"), [("paper", 256, (435, 437)), ("few_shot", 8, (16, 437))]
+)
+def test_redraws_of_the_pool_lie_in_it(units, protocol, size, sizes):
+    unit = replace(units[0], protocol=protocol, samples_per_class=size)
+    outside = study_data.outside_pool("sst2", unit.encoder, protocol)
+    redraws = unit_data(unit, pool=True).splits
+    for split in redraws:
+        assert (len(split.train), len(split.validation), len(split.test)) == (*sizes, 0)
+        assert not set(split.train) & set(split.validation)
+        assert not outside[np.concatenate([split.train, split.validation])].any()
+    assert len({tuple(sorted(split.train)) for split in redraws}) == len(redraws)
+    tested = outside[unit_data(unit).splits[0].test].sum()
+    assert tested == (622 if protocol == "few_shot" else pytest.approx(8275, abs=30))
+
+
+def test_accuracy_outside_the_pool_comes_from_the_predictions(units):
+    unit = replace(units[3], protocol="paper", samples_per_class=256)
+    y = load_embeddings("sst2", unit.encoder).y
+    for row in study_run.run_unit(unit):
+        test = split_of(row).test
+        right = from_text(row["predictions"], row["n_test"]) == y[test]
+        outside = study_data.outside_pool("sst2", unit.encoder, "paper")[test]
+        assert right[outside].mean() == row["outside_accuracy"] != row["test_accuracy"]
+
+
+def test_a_setting_with_a_broken_fit_is_not_the_best():
+    steady, lucky = np.full((5, 2), 0.8), np.full((5, 2), 0.9)
+    lucky[3, 1] = 0.5  # one fit at chance
+    tried = [Tried({"lr": lr}, [1, 2], a, 0.5) for lr, a in ((1, steady), (2, lucky))]
+    assert [one.merits.max() for one in tried] == pytest.approx([0.8, 0.9])
+    assert tried[1].chosen() == {"lr": 2, "epochs": 1}
+    lucky[2, 0] = 0.5
+    assert Tried({}, [1, 2], lucky, 0.5).row()["broken"]
+
+
+def test_epochs_are_read_off_one_training_run(units):
+    unit = replace(units[0], estimator="MLPClassifier", parameters={}, selection="pool")
+    one = replace(unit, settings=({"lr": 1e-3, "epochs": [1, 3]},))
+    setting, rows = choose(one)
+    assert setting["epochs"] in (1, 3) and len(rows[0]["curve"]) == 2
+    longer = replace(unit, settings=({"lr": 1e-3, "epochs": [3]},))
+    assert choose(longer)[1][0]["curve"] == pytest.approx(rows[0]["curve"][1:])
+    fits = study_run.run_unit(replace(unit, settings=({"lr": 1e-3, "epochs": 3},)))
+    assert fits[0]["choices"] == []
 
 
 # --- whole studies ---------------------------------------------------------------------------
@@ -530,7 +607,7 @@ def test_packed_predictions_come_back(n_classes, n_bytes):
 
 
 def test_predictions_of_a_row_give_its_accuracy(rows):
-    y = load_embeddings("sst2").y
+    y = load_embeddings("sst2", "all-MiniLM-L6-v2").y
     for row in rows:
         right = from_text(row["predictions"], row["n_test"]) == y[split_of(row).test]
         assert right.mean() == row["test_accuracy"]
@@ -541,7 +618,7 @@ def test_shipped_predictions_are_those_of_the_rows(rows, tmp_path, monkeypatch):
     path, predictions = study_table.shipped_table("toy"), study_table.predictions_file("toy")
     export_table("toy", [{**row} for row in rows], path)
     stored = load_predictions("toy")
-    y = load_embeddings("sst2").y
+    y = load_embeddings("sst2", "all-MiniLM-L6-v2").y
     for (_, row), classes in zip(load_results("toy").iterrows(), stored, strict=True):
         right = classes == y[split_of(row).test]
         assert right.mean() == pytest.approx(row["test_accuracy"], abs=1e-6)
