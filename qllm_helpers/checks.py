@@ -3,8 +3,6 @@
 Every check happens before any work is done, and its message says what would be right.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 from numbers import Integral, Real
@@ -41,19 +39,10 @@ def choice(name: str, value, known: Collection[str]) -> str:
 
 
 def memory(what: str, n_bytes: float) -> None:
-    """Refuse what does not fit into the memory that is free, before anything is allocated.
+    """Refuse what does not fit into the free memory, before anything is allocated.
 
-    Parameters
-    ----------
-    what : str
-        What would be allocated, with its size: "the 68,923,264,410 Fock states of ...".
-    n_bytes : float
-        A lower estimate of what it needs, in bytes.
-
-    Raises
-    ------
-    MemoryError
-        With the memory that is needed and the memory that is free.
+    `what` names it with its size ("the 68,923,264,410 Fock states of ..."), `n_bytes` is a lower
+    estimate. Raises MemoryError with the memory that is needed and the memory that is free.
     """
     free = psutil.virtual_memory().available
     if n_bytes > free:

@@ -3,11 +3,8 @@
 Every command imports what it needs when it runs, so ``qllm --help`` answers at once.
 """
 
-from __future__ import annotations
-
 import json
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -37,11 +34,6 @@ _COLUMNS = {
     "over_bound": "time / bound",
     "over_memory": "time / memory bound",
     "over_cache": "time / cache bound",
-}
-#: Parts of the README that ``qllm headline`` writes.
-_BLOCKS = {
-    name: re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-    for name in ("headline", "tuned")
 }
 
 
@@ -281,19 +273,21 @@ def headline(readme: Path, figure: Path) -> None:
     from qllm_helpers.results import headline as results
 
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    for name, block in _BLOCKS.items():
-        if not block.search(text):
-            raise click.UsageError(
-                f"{readme} has no lines <!-- {name}:begin --> and <!-- {name}:end -->; add them "
-                "where the table shall stand, and run the command in the checkout"
-            )
     table, tuned = results.headline_table(), results.tuned_lines()
     written = {
         "headline": results.headline_markdown(table),
         "tuned": results.tuned_markdown(table, tuned),
     }
-    for name, block in _BLOCKS.items():
-        text = block.sub(lambda part, name=name: part[1] + written[name] + part[2], text)
+    for name, lines in written.items():
+        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+        before, found, rest = text.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not (found and ended):
+            raise click.UsageError(
+                f"{readme} has no lines {begin.strip()} and {end}; add them where the table shall "
+                "stand, and run the command in the checkout"
+            )
+        text = before + begin + lines + end + after
     write_atomic(readme, text.encode())
     shown = table[table["source"] != "reproduction, five-fold"]
     ways = {"here: mean and 95 % interval": shown, "the same on a fine-tuned body": tuned}

@@ -66,20 +66,13 @@ def read_manifest() -> dict[str, str]:
 
 
 def read_verified(path: str | Path, *, regenerate: str = "reinstall the package") -> bytes:
-    """Bytes of a shipped file, verified and kept; DataError, with what to do, if it is not so."""
+    """Bytes of a shipped file, verified; DataError, with what to do, if it is not so."""
     path = data_path(path)
     if not path.is_file():
         raise DataError(f"{path} is missing. To get it back: {regenerate}")
-    status = path.stat()
-    return _read_verified(path, status.st_mtime_ns, status.st_size, regenerate)
-
-
-@lru_cache(maxsize=32)
-def _read_verified(path: Path, _mtime: int, _size: int, regenerate: str) -> bytes:
-    # As in _file_digest, a file replaced meanwhile is read again.
-    expected = read_manifest().get(path.relative_to(DATA_DIR.resolve()).as_posix())
     content = path.read_bytes()
-    if sha256(content) != expected:
+    expected = read_manifest().get(path.relative_to(DATA_DIR.resolve()).as_posix())
+    if file_digest(path) != expected:
         fault = "is damaged: its SHA-256 is not the one" if expected else "has no line"
         raise DataError(f"{path} {fault} in {MANIFEST_NAME}. To get it back: {regenerate}")
     return content

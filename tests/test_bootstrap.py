@@ -102,7 +102,7 @@ def test_setup_in_colab_before_the_version_is_tagged(tmp_path, fresh, published)
     assert result.returncode == 0, result.stderr[-3000:]
     where, found = result.stdout.splitlines()[-2:]
     assert Path(where).is_relative_to(tmp_path / "fresh")
-    assert found == "(9613, 384) True"
+    assert found == "(9613, 768) True"
 
 
 def test_setup_takes_the_tagged_version_or_another_source(tmp_path, fresh, published):

@@ -29,8 +29,8 @@ def saved(trained, tmp_path_factory):
 
 def test_training_gives_the_scores_of_the_head(trained):
     assert (trained.n_train, trained.n_test) == (435, 9101)
-    assert 0.65 < trained.test_accuracy < 0.85
-    assert 0.7 < trained.reference_accuracy < 0.8
+    assert 0.8 < trained.test_accuracy < 0.93
+    assert 0.82 < trained.reference_accuracy < 0.92
 
 
 def test_plain_reviews_get_the_plain_answer(trained):

@@ -70,7 +70,7 @@ def test_a_new_head_follows_the_rules_of_heads(newcomer):
     sample = data.X[:50]
     assert np.allclose(together[1].predict_proba(sample), alone.predict_proba(sample), atol=1e-5)
     counted = count_parameters(alone, sample)
-    assert counted.nominal.encoder == 384 * 3 + 3
+    assert counted.nominal.encoder == 768 * 3 + 3
     assert counted.nominal.readout == 3 * 2 + 2
     assert counted.live.total <= counted.nominal.total
 
@@ -88,7 +88,7 @@ def test_a_new_dataset_is_read_and_encoded(tmp_path, monkeypatch):
     written = write_embeddings("toy", output=tmp_path / "toy.safetensors")
     monkeypatch.setattr(embeddings, "read_verified", lambda *_, **__: written.read_bytes())
     loaded = load_embeddings("toy")
-    assert loaded.X.shape == (3, 384)
+    assert loaded.X.shape == (3, 768)
     assert (list(loaded.y), list(loaded.split)) == ([1, 0, 0], ["train", "train", "test"])
 
 

@@ -5,9 +5,7 @@ The colour and the marker of a head family (:data:`FAMILY_STYLE`) are the same e
 
 from qllm_helpers.figures.charts import (
     accuracy_by_parameters,
-    coincidence_curve,
     confusion_panels,
-    embedding_map,
     phase_response,
     selection_effect_histogram,
     training_curves,
@@ -23,27 +21,3 @@ from qllm_helpers.figures.style import (
     save,
     use_style,
 )
-
-__all__ = [
-    "COLORS",
-    "FAMILY_STYLE",
-    "INK",
-    "accuracy_by_parameters",
-    "beside",
-    "circuit_drawing",
-    "coincidence_curve",
-    "confusion_panels",
-    "difference_forest",
-    "embedding_map",
-    "legend_above",
-    "lines",
-    "mesh_figure",
-    "new_figure",
-    "perceval_svg",
-    "phase_response",
-    "save",
-    "seed_strip",
-    "selection_effect_histogram",
-    "training_curves",
-    "use_style",
-]

@@ -1,7 +1,5 @@
 """Figures of other shapes: curves of a training, clouds, a Pareto front, histograms, matrices."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -54,48 +52,18 @@ def training_curves(histories: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure
 
 
 @styled
-def embedding_map(
-    points: np.ndarray,
-    labels: np.ndarray,
-    label_names: list[str] | None = None,
-    *,
-    axis_names: tuple[str, str] = ("first component", "second component"),
-    height: float = 4.2,
-) -> Figure:
-    """Sentences as dots in a plane, one colour a class: points (n, 2), labels (n,) of int."""
-    points, labels = np.asarray(points), np.asarray(labels)
-    if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
-        raise ValueError(
-            f"need points (n, 2) and labels (n,), not {points.shape} and {labels.shape}"
-        )
-    figure, axes = new_figure(height)
-    styles = [FAMILY_STYLE[name] for name in ("svc", "photonic", "mlp", "qubit", "twin", "linear")]
-    for place, label in enumerate(np.unique(labels)):
-        look = styles[place % len(styles)]
-        part = points[labels == label]
-        name = label_names[label] if label_names is not None else str(label)
-        axes.scatter(*part.T, s=14, marker=look.marker, c=look.color, alpha=0.7, lw=0, label=name)
-    axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
-    legend_above(figure, axes, columns=3)
-    return figure
-
-
-@styled
 def accuracy_by_parameters(
     rows: pd.DataFrame,
     *,
     counts: Sequence[str] = ("n_parameters", "n_live_parameters", "n_effective_parameters"),
-    value: str = "test_accuracy",
-    label_front: bool = True,
-    height: float = 2.9,
 ) -> Figure:
     """Accuracy against the number of parameters, with intervals and the Pareto front.
 
     One panel for every column in `counts`; a head without a count is left out of its panel.
     """
-    table = summarise(rows, value=value)
+    table = summarise(rows)
     figure, panels = new_figure(
-        height * len(counts) + 0.4, rows=len(counts), sharex=True, sharey=True, squeeze=False
+        2.9 * len(counts) + 0.4, rows=len(counts), sharex=True, sharey=True, squeeze=False
     )
     for axes, count in zip(panels[:, 0], counts, strict=True):
         known = table[table[count].notna()]
@@ -104,42 +72,32 @@ def accuracy_by_parameters(
             part = known[known["family"] == family]
             look = style.look | {"ls": "none", "capsize": 2.5}
             axes.errorbar(part[count], part["mean"], yerr=errors(part), label=style.label, **look)
-        _draw_front(axes, known, count, label_front)
+        front = known[pareto_front(known, cost=count)].sort_values(count)
+        if len(front):
+            x, y = [*front[count], known[count].max()], [*front["mean"], front["mean"].max()]
+            axes.step(x, y, where="post", color=INK, lw=1, ls="--", zorder=0, label="Pareto front")
         axes.set_xscale("log")
         axes.tick_params(labelbottom=True)
-        axes.set(xlabel=AXIS.get(count, count), ylabel=AXIS.get(value, value))
+        axes.set(xlabel=AXIS.get(count, count), ylabel=AXIS["test_accuracy"])
     legend_above(figure, panels[0, 0], columns=4)
     return figure
 
 
-def _draw_front(axes, table, count, label) -> None:
-    front = table[pareto_front(table, cost=count)].sort_values(count)
-    if front.empty:
-        return
-    x, y = front[count].to_list(), front["mean"].to_list()
-    x.append(table[count].max())
-    y.append(y[-1])
-    axes.step(x, y, where="post", color=INK, lw=1, ls="--", zorder=0, label="Pareto front")
-    if label:
-        for at, height, name in zip(x, y, front["head"], strict=False):
-            axes.annotate(name, (at, height), (4, 7), textcoords="offset points", fontsize=8)
-
-
 @styled
 def selection_effect_histogram(
-    differences: Sequence[float], *, observed: dict[str, float] | None = None, bins: int = 60
+    differences: Sequence[float], *, observed: dict[str, float]
 ) -> Figure:
     """Distribution of "best minus best" under pure noise, with reported differences (fractions).
 
-    `differences` come from :func:`qllm_helpers.results.statistics.selection_effect`.
+    `differences` come from :func:`qllm_helpers.results.selection.selection_effect`.
     """
     differences = np.asarray(differences, dtype=float)
     figure, axes = new_figure(3.2)
     weights = np.full(differences.size, 1 / differences.size)
-    axes.hist(differences, bins, weights=weights, color=INK, alpha=0.45, label="pure noise")
+    axes.hist(differences, 60, weights=weights, color=INK, alpha=0.45, label="pure noise")
     axes.axvline(0, color=INK, lw=1)
     styles = [FAMILY_STYLE[name] for name in ("photonic", "qubit", "svc", "mlp")]
-    for place, (name, value) in enumerate((observed or {}).items()):
+    for place, (name, value) in enumerate(observed.items()):
         share = (differences >= value).mean()
         label = f"{name} ({share:.0%} of draws reach it)"
         line = SEQUENCE[place % len(SEQUENCE)][1]
@@ -199,19 +157,4 @@ def phase_response(phases: Sequence[float], responses: Mapping[str, np.ndarray])
     above.set(xlabel="phase (radians)", ylabel="probability")
     below.set(xlabel="frequency (periods per turn)", ylabel="largest coefficient")
     legend_above(figure, above, columns=3)
-    return figure
-
-
-def coincidence_curve(angles: Sequence[float], curves: Mapping[str, Sequence[float]]) -> Figure:
-    """Probability of one photon in each mode, against the beam splitter's angle (radians)."""
-    figure, axes = new_figure(3.2)
-    colors = (COLORS[0], INK, COLORS[1])
-    for place, (name, values) in enumerate(curves.items()):
-        style = SEQUENCE[place % len(SEQUENCE)][1]
-        axes.plot(angles, values, style, color=colors[place % 3], lw=2.2, label=name)
-    axes.axvline(np.pi / 2, color=INK, lw=1, alpha=0.5)
-    axes.set_xticks(np.pi / 4 * np.arange(5), ["0", "π/4", "π/2", "3π/4", "π"])
-    axes.set_ylim(-0.03, 1.03)
-    axes.set(xlabel="beam splitter angle θ (radians)", ylabel="probability of (1, 1)")
-    legend_above(figure, axes, columns=2)
     return figure

@@ -1,7 +1,5 @@
 """The explorer of modes and photons: HTML that answers to pointer, touch and keyboard."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +14,6 @@ from qllm_helpers.results.headline import REFERENCE
 _EDGES = {"left": 68, "right": 470, "top": 96, "bottom": 352, "height": 400}
 #: Distance of neighbouring numbers of photons, as a share of the distance of modes.
 _SPREAD = 0.19
-#: Outlines around (0, 0) for 1, 2, 3, ... photons, as in the other figures.
-_OUTLINES = (
-    "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0",
-    "M-4.5 -4.5h9v9h-9z",
-    "M0 -5.5L5.5 4.5h-11z",
-    "M0 -6L5 0L0 6L-5 0z",
-    "M-2 -5.5h4v3.5h3.5v4h-3.5v3.5h-4v-3.5h-3.5v-4h3.5z",
-    "M-5 -5L5 5M-5 5L5 -5",
-)
 
 
 @dataclass(frozen=True)
@@ -59,7 +48,6 @@ def mode_photon_explorer(table: pd.DataFrame) -> Explorer:
     html = Template(template, autoescape=True).render(
         panels=[_panel(name, part) for name, part in table.groupby("set", sort=False)],
         color=FAMILY_STYLE["photonic"].color,
-        outlines=_OUTLINES,
         reference=REFERENCE,
         table=shown.rename(columns=titles).to_html(index=False, border=0),
         **_EDGES,
@@ -85,8 +73,9 @@ def _panel(name: str, part: pd.DataFrame) -> dict:
     drawn = []
     for row in circuits.to_dict("records"):
         shift = _SPREAD * (photons.index(row["n_photons"]) - (len(photons) - 1) / 2)
-        place = {end: y(row[end]) for end in ("low", "high")} | {"photons": row["n_photons"]}
-        place |= {"x": x(row["n_modes"], shift), "y": y(row["mean"]), "told": _told(row)}
+        # places of means, intervals and seeds; the row itself is what is said about the circuit
+        place = {end: y(row[end]) for end in ("low", "high")}
+        place |= {"x": x(row["n_modes"], shift), "y": y(row["mean"]), "row": row}
         place["seeds"] = [y(value) for value in sorted(row["seeds"])]
         place["reported"] = None if pd.isna(row["reported"]) else y(row["reported"])
         drawn.append(place)
@@ -103,16 +92,3 @@ def _panel(name: str, part: pd.DataFrame) -> dict:
         "band": {end: y(reference[end]) for end in ("low", "mean", "high")},
         "has_reported": bool(circuits["reported"].notna().any()),
     }
-
-
-def _told(row: dict) -> list[str]:
-    """What is said about a circuit, in three lines that fit the drawing."""
-    counts = [(row["n_modes"], "mode"), (row["n_photons"], "photon")]
-    size = ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts)
-    reported = "" if pd.isna(row["reported"]) else f", reported {row['reported']:.4f}"
-    points = [100 * row[f"difference{end}"] for end in ("", "_low", "_high")]
-    return [
-        f"{size}: {row['mean']:.4f}{reported}",
-        f"95 % interval {row['low']:.4f} to {row['high']:.4f}, {row['n_seeds']} seeds",
-        f"to linear: {points[0]:+.2f} points [{points[1]:+.2f}, {points[2]:+.2f}]",
-    ]

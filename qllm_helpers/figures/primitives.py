@@ -1,7 +1,5 @@
 """The primitives: lines with intervals, and one row a head (forest, strip, beside)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
@@ -257,7 +255,6 @@ def beside(
     reported: str | None = "reported",
     reference: str | None = None,
     joined: bool = False,
-    xlabel: str = AXIS["test_accuracy"],
 ) -> Figure:
     """One row a head: what was reported, and what was measured in one or more ways.
 
@@ -275,8 +272,6 @@ def beside(
         Row whose means are drawn as vertical lines.
     joined : bool
         Join the measurements of a row by a line.
-    xlabel : str
-        With its unit.
 
     Returns
     -------
@@ -308,7 +303,7 @@ def beside(
     if reported:
         ring = {"marker": "o", "mfc": "none", "mec": INK, "mew": 1.6, "ls": "none"}
         axes.plot(first[reported], np.arange(len(names)) - 0.2, label="reported", **ring)
-    _name_rows(axes, names, xlabel)
+    _name_rows(axes, names, AXIS["test_accuracy"])
     legend_above(figure, axes, columns=2)
     return figure
 

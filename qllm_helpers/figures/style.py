@@ -1,11 +1,10 @@
 """The one style of every figure: colours and markers per head family, fonts, SVG output."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -60,38 +59,10 @@ COLORS = tuple(FAMILY_STYLE[name].color for name in ("photonic", "svc", "mlp", "
 #: Marker and line style for 1, 2, 3, ... photons (and for other ordered choices).
 SEQUENCE = (("o", "-"), ("s", "--"), ("^", ":"), ("D", "-."), ("P", "-"), ("X", "--"))
 
-_SETTINGS = {
-    "figure.figsize": (WIDTH, 3.4),
-    "figure.facecolor": "none",
-    "figure.constrained_layout.use": True,
-    "savefig.facecolor": "none",
-    "savefig.transparent": True,
-    "savefig.format": "svg",
-    # a fixed salt, and no date in the file: the same figure gives the same bytes
-    "svg.hashsalt": "qllm",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.labelsize": 11,
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
-    "legend.fontsize": 10,
-    "legend.frameon": False,
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 6,
-    "axes.prop_cycle": mpl.cycler(color=COLORS),
-} | dict.fromkeys(
-    ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"),
-    INK,
-)
+_SHEET = mpl.rc_params_from_file(Path(__file__).with_name("book.mplstyle"), False, False)
+_INKED = ("text.", "axes.edge", "axes.label", "xtick.", "ytick.", "grid.")
+_SETTINGS = dict(_SHEET) | {f"{part}color": INK for part in _INKED}
+_SETTINGS |= {"axes.prop_cycle": mpl.cycler(color=COLORS)}
 
 
 def use_style() -> None:
@@ -114,14 +85,14 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return drawn
 
 
-def new_figure(height: float = 3.4, *, rows: int = 1, columns: int = 1, **options):
-    """Empty figure of the book's width, `height` inches high, and its axes (one, or a grid).
+def new_figure(height: float = 3.4, *, rows: int = 1, **options):
+    """Empty figure of the book's width, `height` inches high, and its axes (one, or a column).
 
     It does not pass through pyplot: a notebook shows it once, and nothing is left open.
     """
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        return figure, figure.subplots(rows, columns, **options)
+        return figure, figure.subplots(rows, **options)
 
 
 def save(figure: Figure, path) -> None:

@@ -32,7 +32,10 @@ class Body(nn.Module):
 
             # with this scale the product of factors is added as it is (our choice)
             options = {"lora_alpha": rank, "lora_dropout": 0.0}
-            model.add_adapter(LoraConfig(r=rank, target_modules=["query", "value"], **options))
+            # MPNet has short names for the maps of queries and values
+            short = any(name.endswith(".attn.q") for name, _ in model.named_modules())
+            maps = ["q", "v"] if short else ["query", "value"]
+            model.add_adapter(LoraConfig(r=rank, target_modules=maps, **options))
         else:
             for name, parameter in model.named_parameters():
                 # the pooler behind the last layer is left over from pre-training: nothing reads it

@@ -36,7 +36,7 @@ from qllm_helpers.studies.data import (
 from qllm_helpers.studies.development import choose
 from qllm_helpers.studies.grid import Unit
 from qllm_helpers.studies.predictions import to_text
-from qllm_helpers.studies.registry import estimator_class
+from qllm_helpers.studies.registry import estimator_class, reads_texts
 from qllm_helpers.text.encoders import resolve_precision
 
 #: Sentences (without their labels) on which a parameter with a gradient counts as live.
@@ -132,6 +132,8 @@ def _chosen_fits(unit: Unit, data: UnitData, settings) -> list[Candidate]:
     fitted, kind = [], estimator_class(unit.estimator)
     for setting in settings:
         estimator = kind(**unit.parameters | setting)
+        if reads_texts(unit.estimator) and "encoder" in estimator.get_params():
+            estimator.set_params(encoder=unit.encoder)
         fits = _fit_replicas(estimator, data, unit.seeds, unit.selection == "validation")
         fitted.append([Candidate(fit, setting, *scores) for fit, *scores in fits])
     return [select(list(candidates)) for candidates in zip(*fitted, strict=True)]

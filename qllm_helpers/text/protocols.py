@@ -24,10 +24,9 @@ class Split:
 
 
 def paper_split(y, seed: int, *, samples_per_class: int = 256) -> Split:
-    """Split of the paper: few sentences of each label, everything else is the test part.
+    """Split of the paper: 85 % of few sentences of each label train and 15 % validate, stratified.
 
-    ``samples_per_class`` sentences of each label are drawn; 85 % of them train and 15 % validate,
-    stratified; the test part is all the rest (SST-2: 435, 77 and 9,101 sentences).
+    Everything else is the test part (SST-2: 435, 77 and 9,101 sentences).
 
     Parameters
     ----------
@@ -46,7 +45,7 @@ def paper_split(y, seed: int, *, samples_per_class: int = 256) -> Split:
     Raises
     ------
     ValueError
-        If the labels, the seed or the number of samples cannot be used.
+        If an argument cannot be used.
 
     Notes
     -----

@@ -15,11 +15,12 @@ import numpy as np
 
 from qllm_helpers import checks
 from qllm_helpers.files import cached_arrays, sha256
-from qllm_helpers.text.bodies import MINILM, body_identity
 from qllm_helpers.text.corpora import Texts, load_texts
 from qllm_helpers.text.encoders import (
     DEFAULT_ENCODER,
+    MINILM,
     autocast,
+    body_identity,
     load_encoder,
     resolve_precision,
     short_name,
@@ -133,7 +134,7 @@ def tune_split(
 ) -> TunedEmbeddings:
     """Tuned embeddings for any split of a corpus, by the recipe of a protocol unless given."""
     recipe = PAPER_OPTIONS if protocol == "paper" else FEW_SHOT_OPTIONS
-    if recipe == PAPER_OPTIONS and options.get("encoder") == MINILM:
+    if recipe == PAPER_OPTIONS and short_name(options.get("encoder", DEFAULT_ENCODER)) == MINILM:
         recipe = replace(recipe, lr=4e-5)
     options = {"options": recipe} | options
     positions = np.concatenate([split.train, split.validation, split.test])
@@ -254,13 +255,13 @@ def isolated_randomness(seed: int) -> Iterator[None]:
     """Seed the global generators, which trainers draw from, then put back their states."""
     import torch
 
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.manual_seed(seed)
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])

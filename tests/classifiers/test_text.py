@@ -9,7 +9,7 @@ from qllm_helpers.classifiers.text import EndToEndClassifier, EndToEndLinear
 from qllm_helpers.heads.base import select_replica
 from qllm_helpers.heads.text import Body, TextHead, make_head
 from qllm_helpers.studies.grid import load_units
-from qllm_helpers.text.encoders import encode, load_encoder
+from qllm_helpers.text.encoders import MINILM, MPNET, encode, load_encoder
 from qllm_helpers.text.tuning import isolated_randomness
 
 # Written for this test.
@@ -30,12 +30,12 @@ BAD = [
     "the worst evening in a long time, and not only because of the music",
 ]
 TEXTS, LABELS = GOOD + BAD, np.array([1] * 6 + [0] * 6)
-SHORT = {"head_epochs": 4, "epochs": 2}
+SHORT = {"head_epochs": 4, "epochs": 2, "encoder": MINILM}
 
 
 @pytest.fixture(scope="module")
 def body():
-    return Body(load_encoder(), "whole").eval()
+    return Body(load_encoder(MINILM), "whole").eval()
 
 
 def base_weights(body):
@@ -48,7 +48,7 @@ def test_body_gives_the_embeddings_of_the_encoder(body):
     positions = body.read(TEXTS)
     with torch.no_grad():
         ours = body(positions[None])[0].numpy()
-    assert np.abs(ours - encode(TEXTS)).max() < 1e-5
+    assert np.abs(ours - encode(TEXTS, MINILM)).max() < 1e-5
     # in another order, one at a time, and with gradients
     few = body(positions[[7, 2]][None])[0]
     assert few.requires_grad
@@ -80,20 +80,24 @@ def test_gradient_of_a_body_weight_is_the_difference_quotient(body):
     assert (values[0] - values[1]) / 2e-5 == pytest.approx(derivative, rel=1e-4)
 
 
-@pytest.mark.parametrize("trained", ["low_rank", "frozen"])
-def test_adapters_leave_the_language_model_as_it_was(trained):
-    fit = EndToEndClassifier(body=trained, n_modes=4, **SHORT).fit(TEXTS, LABELS)
-    before, after = base_weights(Body(load_encoder(), "whole")), base_weights(fit.module_.body)
+@pytest.mark.parametrize(
+    ("trained", "encoder", "number"),
+    [("low_rank", MPNET, 24), ("low_rank", MINILM, 12), ("frozen", MINILM, 0)],
+)
+def test_adapters_leave_the_language_model_as_it_was(trained, encoder, number):
+    options = SHORT | {"encoder": encoder}
+    fit = EndToEndClassifier(body=trained, n_modes=4, **options).fit(TEXTS, LABELS)
+    before, after = base_weights(Body(load_encoder(encoder))), base_weights(fit.module_.body)
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
     adapters = [w for name, w in fit.module_.body.model.state_dict().items() if "lora_B" in name]
-    assert len(adapters) == (12 if trained == "low_rank" else 0)
+    assert len(adapters) == number  # queries and values of every layer
     # they start at zero: all of them have moved
     assert all(bool(w.abs().max() > 0) for w in adapters)
 
 
 def test_the_whole_body_moves_through_the_photons():
     fit = EndToEndClassifier(n_modes=4, **SHORT).fit(TEXTS, LABELS)
-    before, after = base_weights(Body(load_encoder(), "whole")), base_weights(fit.module_.body)
+    before, after = base_weights(Body(load_encoder(MINILM))), base_weights(fit.module_.body)
     still = {name for name, weight in before.items() if torch.equal(weight, after[name])}
     assert {name.split(".")[2] for name in still} == {"pooler"}
 
@@ -102,7 +106,7 @@ def test_photonic_head_and_linear_twin_have_as_many_parameters():
     for trained in ("whole", "low_rank"):
         counts = []
         for twin in (None, "linear"):
-            body = Body(load_encoder(), trained)
+            body = Body(load_encoder(MINILM), trained)
             head = make_head(384, 2, n_modes=8, n_photons=2, twin=twin)
             fit = EndToEndClassifier()
             fit.module_ = TextHead(body, head, 1.0)
@@ -190,7 +194,7 @@ def test_the_side_on_which_a_tokeniser_fills_up_changes_nothing(body, side, monk
     texts = ["short", "a sentence of some more words than the others have"]
     with torch.no_grad():
         together = body(body.read(texts)[None])[0].numpy()
-    assert np.abs(together - encode(texts)).max() < 1e-5
+    assert np.abs(together - encode(texts, MINILM)).max() < 1e-5
 
 
 def test_the_dropout_of_the_body_comes_from_the_seed(body):

@@ -12,10 +12,8 @@ def turn(n):
 
 
 def draw_all():
-    angles = np.linspace(0, np.pi, 9)
     wave = np.stack([np.cos(2 * turn(16)) ** 2, np.sin(2 * turn(16)) ** 2], axis=1)
     return {
-        "coincidence": figures.coincidence_curve(angles, {"identical": np.cos(angles) ** 2}),
         "phase": figures.phase_response(turn(16), {"2 photons": wave}),
         "mesh": figures.mesh_figure((1, 0, 1), [True] * 9, [True] * 5 + [False] * 4),
     }

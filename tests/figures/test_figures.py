@@ -51,7 +51,6 @@ def history():
 
 def draw_all(rows, history):
     noise = selection_effect(n_candidates=9, n_test=622, accuracy=0.78, n_draws=1000)
-    points, labels = np.random.default_rng(0).random((40, 2)), np.arange(40) % 2
     photonic = rows[rows["n_modes"].notna()]
     sweep = summarise(photonic, by=["n_photons", "n_modes"]).drop(columns="family")
     means = summarise(rows)
@@ -74,9 +73,7 @@ def draw_all(rows, history):
         "beside": figures.beside({"here": reported, "again": means}, reference="MLP"),
         "joined": figures.beside({"one": means, "two": means}, reported=None, joined=True),
         "curves": figures.training_curves({"photonic": history, "MLP": history}),
-        "map": figures.embedding_map(points, labels, ["negative", "positive"]),
         "noise": figures.selection_effect_histogram(noise, observed={"reported": 0.05}),
-        "dip": figures.coincidence_curve(turn, {"identical": np.sin(turn) ** 2}),
         "phase": figures.phase_response(turn, {"one photon": response}),
         "confusion": figures.confusion_panels(confusion, {"MLP": "mlp"}),
     }  # fmt: skip
@@ -182,7 +179,5 @@ def test_bad_tables_are_refused(rows, history):
         figures.seed_strip(rows.assign(family="magic"))
     with pytest.raises(ValueError, match="columns epoch and train_loss"):
         figures.training_curves(history.drop(columns="epoch"))
-    with pytest.raises(ValueError, match="points"):
-        figures.embedding_map(np.zeros((3, 3)), np.zeros(3))
     with pytest.raises(ValueError, match="equally spaced"):
         figures.phase_response([0, 1, 1], {"one": np.zeros((3, 2))})

@@ -14,9 +14,16 @@ from pathlib import Path
 import pytest
 
 from qllm_helpers.files import DataError, sha256
-from qllm_helpers.text import bodies
-from qllm_helpers.text.bodies import MINILM, MPNET, WEIGHTS, body_identity, body_source, pins
-from qllm_helpers.text.encoders import load_encoder
+from qllm_helpers.text import encoders as bodies
+from qllm_helpers.text.encoders import (
+    MINILM,
+    MPNET,
+    WEIGHTS,
+    body_identity,
+    body_source,
+    load_encoder,
+    pins,
+)
 
 FILES = {
     "config.json": b"{}",
@@ -62,7 +69,7 @@ def false_body(monkeypatch, tmp_path):
 def elsewhere(parts, tmp_path, more=""):
     """Start a process that asks for the body; `more` is run there first."""
     code = (
-        "import json, os, signal, sys; from qllm_helpers.text import bodies\n"
+        "import json, os, signal, sys; from qllm_helpers.text import encoders as bodies\n"
         "parts, files = map(json.loads, sys.argv[1:])\n"
         "bodies.pins()['parts'] = parts; bodies.pins()['files'][bodies.MPNET] = files\n"
         f"{more}\nprint(bodies.body_source(bodies.MPNET))"

@@ -67,7 +67,7 @@ def test_a_folder_that_is_not_there_is_an_error(monkeypatch, tmp_path):
 
 def test_without_folder_and_network_the_error_says_what_to_do(monkeypatch):
     monkeypatch.delenv("QLLM_DATA_DIR", raising=False)
-    monkeypatch.setattr("qllm_helpers.text.bodies.HUB_TIMEOUT_SECONDS", 0.001)
+    monkeypatch.setattr("qllm_helpers.text.encoders.HUB_TIMEOUT_SECONDS", 0.001)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", "nowhere")
     with pytest.raises(DataError, match="set QLLM_DATA_DIR to a folder with sst2.csv"):

