@@ -235,13 +235,10 @@ def qubit_noise(output: Path | None) -> None:
 @main.command()
 @_output("confusion.csv")
 def confusion(output: Path | None) -> None:
-    """Measure confusion matrices on SST-5 and TREC, with the settings of the stored rows.
-
-    Takes seconds where the study multiclass was run with predictions, else two minutes.
-    """
+    """Count which class is taken for which in the predictions of the study multiclass."""
     from qllm_helpers.studies.confusion import confusion_table
 
-    _write({"confusion": confusion_table(n_jobs=-1, progress=True)}, output)
+    _write({"confusion": confusion_table()}, output)
 
 
 @main.command()
