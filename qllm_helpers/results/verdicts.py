@@ -19,8 +19,8 @@ from statsmodels.stats.multitest import multipletests
 from qllm_helpers import checks
 from qllm_helpers.files import DATA_DIR, read_verified, write_atomic, write_manifest
 from qllm_helpers.results.contrasts import MARGIN, t_tests, word
-from qllm_helpers.studies import table as studies
 from qllm_helpers.studies.data import outside_pool, split_of
+from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
 from qllm_helpers.text.embeddings import load_embeddings
 
 CLAIMS, TABLE = "claims.toml", "results/verdicts.csv"
@@ -78,13 +78,12 @@ def _bodies(claim: dict) -> list[dict]:
 
 
 def shipped_fits(names: set[str]) -> dict[str, pd.DataFrame]:
-    """Rows of studies, with their `predictions`, as far as both are shipped."""
-    fits = {}
-    for name in names:
-        if studies.shipped_table(name).is_file() and studies.predictions_file(name).is_file():
-            predictions = studies.load_predictions(name)
-            fits[name] = studies.load_results(name).assign(predictions=predictions)
-    return fits
+    """Rows of those studies that are shipped, with their `predictions`."""
+    return {
+        name: load_results(name).assign(predictions=load_predictions(name))
+        for name in names
+        if predictions_file(name).is_file()
+    }
 
 
 @lru_cache(maxsize=2)
