@@ -45,17 +45,12 @@ def _read(name: str) -> pd.DataFrame:
 
 
 def published_table() -> pd.DataFrame:
-    """Lines of the published tables, each with the heads here that can stand for it.
+    """Lines of the published tables, each with the heads here that can stand for it (our choice).
 
-    Returns
-    -------
-    DataFrame
-        One line each: ``label``, ``source``, ``citation`` (key in ``book/references.bib``),
-        ``family``, ``protocol``; ``reported`` (test accuracy), ``reported_validation`` and
-        ``reported_std`` (over folds), fractions; ``reported_parameters`` as printed (of a support
-        vector machine the paper prints support vectors; left out); ``n_modes``, ``n_photons``,
-        ``n_qubits``; ``study`` and ``ours`` (shell patterns of heads, separated by ";"), which are
-        our choice. Lines of source ``"here"`` belong beside the paper's and report nothing.
+    ``citation`` is a key of ``book/references.bib``; ``reported`` (test), ``reported_validation``
+    and ``reported_std`` (over folds) are accuracies; ``reported_parameters`` as printed, without
+    the paper's support vectors; ``ours`` are shell patterns of heads of ``study``, separated by
+    ";". Lines of source ``"here"`` belong beside the paper's and report nothing.
     """
     return _read("published")
 
@@ -71,10 +66,10 @@ def published_photons() -> pd.DataFrame:
 
 def matching(rows: pd.DataFrame, patterns: str) -> pd.DataFrame:
     """Rows of the heads that match one of some shell patterns, separated by ";"."""
-    known = rows["head"].drop_duplicates()
+    known = list(rows["head"].drop_duplicates())
     heads = [h for h in known if any(fnmatchcase(h, one) for one in patterns.split(";"))]
     if not heads:
-        raise ValueError(f"no head matches {patterns!r}: run `qllm study`; heads: {list(known)}")
+        raise ValueError(f"no head matches {patterns!r}: run `qllm study`; heads: {known}")
     return rows[rows["head"].isin(heads)]
 
 
@@ -112,15 +107,12 @@ def measure_lines(lines: pd.DataFrame, rows: Mapping[str, pd.DataFrame]) -> pd.D
         (one["label"], f"reference, {one['study']}") for one in known if one["ours"] != REFERENCE
     ]
     tests = compare(pd.concat([*chosen.values(), *reference.values()]), pairs).set_index("head")
-    tests = tests.rename(columns=_LIMITS)[_TESTED]
     every = pd.concat(chosen.values())
     measured = summarise(every).set_index("head")[_MEASURED]
     told = every.drop_duplicates("head").set_index("head")[["body", "note"]]
-    table = lines.join(told.join(measured).join(tests), on="label")
-    table["verdict"] = table["verdict"].fillna(
-        table["mean"].isna().map({True: NOT_RUN, False: "reference"})
-    )
-    return table.astype({"n_seeds": "Int64"})
+    found = told.join(measured).join(tests.rename(columns=_LIMITS)[_TESTED])
+    table = lines.join(found.fillna({"verdict": "reference"}), on="label")
+    return table.fillna({"verdict": NOT_RUN}).astype({"n_seeds": "Int64"})
 
 
 def headline_table(
@@ -128,9 +120,8 @@ def headline_table(
 ) -> pd.DataFrame:
     """Every published line beside what was measured here, as :func:`measure_lines` gives it.
 
-    `studies` replaces shipped rows of ``few_shot``, ``paper``, ``qubits``, ``end_to_end``.
-    `fine_tuned` is the body of the few-shot rows: contrastively tuned as in the earlier
-    reproduction, or frozen. The rows of the paper's protocol have a frozen body.
+    `studies` replaces shipped rows of ``few_shot``, ``paper``, ``qubits``, ``end_to_end``;
+    `fine_tuned` is the body of the few-shot rows (the earlier reproduction's was tuned).
     """
     names = ("few_shot", "paper", "qubits", "end_to_end")
     rows = {name: load_results(name) for name in names} | dict(studies or {})
@@ -161,10 +152,9 @@ def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
     `studies` holds rows of ``few_shot`` and ``paper``, perhaps of ``photons``, ``finetune`` and
     ``multiclass``.
     """
-    few_shot, finetune = studies["few_shot"], studies.get("finetune")
     sets = {"paper's protocol": studies["paper"]}
-    if finetune is not None:
-        sets["paper's protocol, tuned body"] = finetune[finetune["fine_tuned"]]
+    if "finetune" in studies:
+        sets["paper's protocol, tuned body"] = studies["finetune"][lambda rows: rows["fine_tuned"]]
     if "photons" in studies:
         rows, apart = studies["photons"], "distinguishable twin"
         unbunched = rows["space"].eq("unbunched").fillna(False)
@@ -172,11 +162,12 @@ def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
         distinguishable = rows[rows["kind"].eq(apart) & ~unbunched | rows["n_modes"].isna()]
         kind = distinguishable["kind"].replace(apart, "photonic")
         sets["distinguishable photons"] = distinguishable.assign(kind=kind)
+    few_shot, more = studies["few_shot"], studies.get("multiclass", pd.DataFrame())
     sets["few-shot, frozen body"] = few_shot[~few_shot["fine_tuned"]]
     sets["few-shot, tuned body"] = few_shot[few_shot["fine_tuned"]]
     for words, name in (("five classes (SST-5)", "sst5"), ("six classes (TREC)", "trec")):
-        if "multiclass" in studies:
-            sets[words] = studies["multiclass"][lambda t, name=name: t["dataset"] == name]
+        if len(more):
+            sets[words] = more[more["dataset"] == name]
     return {
         name: rows[rows["kind"].eq("photonic") | rows["head"].eq(REFERENCE)]
         for name, rows in sets.items()
@@ -189,15 +180,14 @@ def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     ``mean``, ``difference`` to the reference, each with its 95 % interval; ``reported`` of the
     same circuit (few-shot protocol); ``seeds``, the accuracies of all seeds.
     """
-    tables = []
+    tables, reported = [], published_photons()[[*_SIZE, "reported"]]
     for name, rows in sets.items():
         table = summarise(rows)[["head", *_SIZE, "mean", "low", "high", "n_seeds"]]
         against = compare(rows, REFERENCE).rename(columns=_LIMITS)
         table = table.merge(against[["head", "difference", *_LIMITS.values()]], "left", on="head")
         table = table.join(rows.groupby("head")["test_accuracy"].agg(list).rename("seeds"), "head")
-        table = table.astype(dict.fromkeys(_SIZE, "Int64"))
         table.insert(0, "set", name)
-        table = table.merge(published_photons()[[*_SIZE, "reported"]], "left", on=_SIZE)
+        table = table.astype(dict.fromkeys(_SIZE, "Int64")).merge(reported, "left", on=_SIZE)
         if rows["protocol"].ne("few_shot").any():
             table["reported"] = float("nan")
         tables.append(table)
@@ -207,10 +197,11 @@ def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def verdict_groups(table: pd.DataFrame) -> str:
     """Sentences that say what the table shows: a paragraph for each verdict, with its lines."""
     named = {word: table.loc[table["verdict"] == word, "label"] for word in (*VERDICTS, NOT_RUN)}
-    lines = [
-        f"{word} ({len(names)}): {'; '.join(names)}" for word, names in named.items() if len(names)
-    ]
-    return "\n".join(fill(line, 76, subsequent_indent="    ") for line in lines)
+    return "\n".join(
+        fill(f"{word} ({len(names)}): {'; '.join(names)}", 76, subsequent_indent="    ")
+        for word, names in named.items()
+        if len(names)
+    )
 
 
 #: Part of the table -> its columns and their headings.
@@ -261,38 +252,37 @@ class CsvLink:
         return f"<p>{link} ({len(self.table)} lines)</p>"
 
 
-def markdown(titles, lines) -> str:
+def _markdown(titles: str, lines) -> str:
     """A Markdown table; ends in a line feed."""
-    rows = [titles, ["---"] * len(titles), *lines]
+    rows = [titles.split(";"), ["---"] * (titles.count(";") + 1), *lines]
     return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
 
 
-def _cells(row: dict) -> list[str]:
-    """Reported, measured with interval, and verdict of a line."""
-    if pd.isna(row["mean"]):
-        return [row["label"], _format("reported", row["reported"]), NOT_RUN, "", ""]
-    here = f"{row['mean']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
-    gap = f"{100 * row['difference']:+.2f}, {row['verdict']}"
-    gap = row["verdict"] if row["verdict"] == "reference" else gap
-    return [row["label"], _format("reported", row["reported"]), here, gap, row["n_seeds"]]
+def _cells(table: pd.DataFrame) -> list[list]:
+    """Label, reported accuracy, measured one with interval, verdict and seeds of every line."""
+    cells = []
+    for row in table.to_dict("records"):
+        here, gap, seeds = NOT_RUN, "", ""
+        if pd.notna(row["mean"]):
+            here = f"{row['mean']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
+            points = "" if pd.isna(row["difference"]) else f"{100 * row['difference']:+.2f}, "
+            gap, seeds = points + row["verdict"], row["n_seeds"]
+        cells.append([row["label"], _format("reported", row["reported"]), here, gap, seeds])
+    return cells
 
 
 def headline_markdown(table: pd.DataFrame) -> str:
     """The headline table for the README: every line but the five-fold ones, with its counts."""
     table = table[table["source"] != "reproduction, five-fold"]
-    titles = ["", "reported", "here: mean, 95 % interval", "points to logistic regression"]
-    titles += ["seeds", "parameters: nominal / live / effective"]
-    lines = [
-        _cells(row) + [" / ".join(_format(name, row[name]) for name in _COUNTS)]
-        for row in table.to_dict("records")
-    ]
-    return markdown(titles, lines)
+    counts = zip(*([_format(name, one) for one in table[name]] for name in _COUNTS), strict=True)
+    lines = [[*cells, " / ".join(n)] for cells, n in zip(_cells(table), counts, strict=True)]
+    titles = ";reported;here: mean, 95 % interval;points to logistic regression;seeds;"
+    return _markdown(titles + "parameters: nominal / live / effective", lines)
 
 
 def tuned_markdown(table: pd.DataFrame, tuned: pd.DataFrame) -> str:
     """The paper's lines on a frozen and on a fine-tuned body, for the README."""
-    frozen = {row["label"]: _cells(row)[2] for row in table.to_dict("records")}
-    titles = ["", "reported", "here, frozen body", "here, fine-tuned body"]
-    titles += ["points to logistic regression there", "seeds"]
-    cells = [_cells(row) for row in tuned.to_dict("records")]
-    return markdown(titles, [[*c[:2], frozen[c[0]], *c[2:]] for c in cells])
+    frozen = {label: here for label, _, here, *_ in _cells(table)}
+    lines = [[*cells[:2], frozen[cells[0]], *cells[2:]] for cells in _cells(tuned)]
+    titles = ";reported;here, frozen body;here, fine-tuned body;"
+    return _markdown(titles + "points to logistic regression there;seeds", lines)
