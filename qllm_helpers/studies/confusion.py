@@ -25,7 +25,7 @@ def shown_heads(rows: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def confusion_table() -> pd.DataFrame:
-    """Confusions ``true``, ``predicted``, ``share`` (fraction, mean over seeds), ``std`` by head."""
+    """Confusions ``true``, ``predicted``, ``share`` (mean over seeds), ``std`` of shown heads."""
     rows = load_results("multiclass").assign(classes=load_predictions("multiclass"))
     shown = shown_heads(rows)
     groups = rows.groupby(["dataset", "head"], sort=False)
