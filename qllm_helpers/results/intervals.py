@@ -35,6 +35,13 @@ def require_columns(rows: pd.DataFrame, columns: Sequence[str]) -> None:
         raise ValueError("the table has no rows")
 
 
+def having(rows: pd.DataFrame, values: dict) -> pd.DataFrame:
+    """Rows whose columns have these values."""
+    for name, value in values.items():
+        rows = rows[rows[name] == value]
+    return rows
+
+
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Student's 95 % t interval of the mean of finite values; NaN with fewer than two values."""
     values = np.asarray(values, dtype=float)

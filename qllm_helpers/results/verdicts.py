@@ -19,6 +19,7 @@ from statsmodels.stats.multitest import multipletests
 from qllm_helpers import checks
 from qllm_helpers.files import DATA_DIR, read_verified, write_atomic, write_manifest
 from qllm_helpers.results.contrasts import MARGIN, t_tests, word
+from qllm_helpers.results.intervals import having
 from qllm_helpers.studies.data import outside_pool, split_of
 from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
 from qllm_helpers.text.embeddings import load_embeddings
@@ -131,8 +132,7 @@ def _judged(claim: dict, fits: dict[str, pd.DataFrame]) -> dict:
     wanted, sides = {name: claim[name] for name in _PLACE if claim[name] is not None}, []
     for study, head in (("study", "head"), ("reference_study", "reference")):
         rows = fits.get(claim[study], pd.DataFrame(columns=["head", *_PLACE]))
-        for name, value in ({"head": claim[head]} | wanted).items():
-            rows = rows[rows[name] == value]
+        rows = having(rows, {"head": claim[head]} | wanted)
         if rows.empty:
             return {}
         if rows["seed"].duplicated().any():
@@ -201,8 +201,7 @@ def load_verdicts() -> pd.DataFrame:
 
 def find(table: pd.DataFrame, **where) -> pd.Series:
     """The one row whose columns have these values, as in ``find(table, head=..., body=...)``."""
-    for name, value in where.items():
-        table = table[table[name] == value]
-    if len(table) != 1:
-        raise ValueError(f"{len(table)} verdicts, not one, have {where}")
-    return table.iloc[0]
+    found = having(table, where)
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} verdicts, not one, have {where}")
+    return found.iloc[0]

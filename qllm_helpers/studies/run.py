@@ -62,9 +62,7 @@ def _work(name: Hashable, unit: Unit, kind: type) -> tuple[Hashable, list[dict]]
 def _results(units: dict[Hashable, Unit], n_jobs: int | None) -> Iterator[tuple]:
     """Name and rows of every unit as they are finished, largest units first."""
     order = sorted(units.items(), key=lambda item: -item[1].cost())
-    jobs = [
-        delayed(_work)(name, unit, estimator_class(unit.estimator)) for name, unit in order
-    ]
+    jobs = [delayed(_work)(name, unit, estimator_class(unit.estimator)) for name, unit in order]
     if jobs:
         options = {"return_as": "generator_unordered", "pre_dispatch": "n_jobs"}
         yield from Parallel(n_jobs=n_jobs, **options)(jobs)
