@@ -75,7 +75,8 @@ def headline_table(encoder: str = DEFAULT_ENCODER) -> pd.DataFrame:
     """
     lines = published_table()
     measured = [_measured(line, encoder) for line in lines.to_dict("records")]
-    table = lines.join(pd.DataFrame(measured, index=lines.index))
+    columns = ["body", *_MEASURED, "reached", *_TESTED]
+    table = lines.join(pd.DataFrame(measured, index=lines.index, columns=columns))
     return table.astype(dict.fromkeys(["n_seeds", *_COUNTS], "Int64"))
 
 
@@ -85,7 +86,7 @@ def _measured(line: dict, encoder: str) -> dict:
     place = named | {"fine_tuned": line["fine_tuned"], "encoder": encoder}
     rows = having(load_results(line["study"]), place)
     if rows.empty:
-        return {"mean": float("nan"), "verdict": NOT_RUN}
+        return {"verdict": NOT_RUN}
     body = f"{encoder}, {'tuned' if line['fine_tuned'] else 'frozen'}"
     known = summarise(rows)[_MEASURED].iloc[0].to_dict() | {"body": body}
     if not pd.isna(line["reported"]):
