@@ -12,15 +12,10 @@ import numpy as np
 
 from qllm_helpers.studies.grid import Unit
 from qllm_helpers.studies.registry import reads_texts
+from qllm_helpers.text import protocols
 from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.embeddings import load_embeddings
-from qllm_helpers.text.protocols import (
-    Split,
-    development_pool,
-    few_shot_split,
-    paper_split,
-    pool_split,
-)
+from qllm_helpers.text.protocols import Split
 
 PARTS = ("train", "validation", "test")
 _PART = ("dataset", "encoder", "protocol", "samples_per_class")
@@ -43,10 +38,10 @@ def study_split(
     """The split of a row, the same for every head; or redraw number `seed` of the `pool`."""
     data = load_embeddings(dataset, encoder)
     if pool:
-        return pool_split(data.y, data.split, protocol, seed, samples_per_class)
+        return protocols.pool_split(data.y, data.split, protocol, seed, samples_per_class)
     if protocol == "paper":
-        return paper_split(data.y, seed, samples_per_class=samples_per_class)
-    return few_shot_split(data.y, data.split, seed, samples_per_class)
+        return protocols.paper_split(data.y, seed, samples_per_class=samples_per_class)
+    return protocols.few_shot_split(data.y, data.split, seed, samples_per_class)
 
 
 def split_of(row) -> Split:
@@ -61,7 +56,7 @@ def corpus_part(unit: Unit) -> tuple:
 
 def outside_pool(dataset: str, encoder: str, protocol: str) -> np.ndarray:
     """Which sentences of a corpus decide verdicts, boolean (n,): those outside the pool."""
-    return ~development_pool(load_embeddings(dataset, encoder).split, protocol)
+    return ~protocols.development_pool(load_embeddings(dataset, encoder).split, protocol)
 
 
 @dataclass(frozen=True)

@@ -18,28 +18,13 @@ from sklearn.metrics import f1_score, log_loss
 
 from qllm_helpers.classifiers.replicated import ReplicatedClassifier, fit_many
 from qllm_helpers.files import DATA_DIR
-from qllm_helpers.heads.parameters import (
-    ParameterCount,
-    PartCount,
-    count_parameters,
-    effective_parameters,
-    has_generic_ranks,
-    live_parameters,
-)
-from qllm_helpers.studies.data import (
-    PARTS,
-    UnitData,
-    corpus_part,
-    data_digest,
-    one_thread,
-    outside_pool,
-    study_split,
-    unit_data,
-)
+from qllm_helpers.heads import parameters as counting
+from qllm_helpers.studies import data as splits
+from qllm_helpers.studies.data import PARTS, UnitData, corpus_part, one_thread, unit_data
 from qllm_helpers.studies.development import choose
 from qllm_helpers.studies.grid import Unit
-from qllm_helpers.studies.predictions import to_text
 from qllm_helpers.studies.registry import estimator_class, reads_texts
+from qllm_helpers.studies.table import to_text
 from qllm_helpers.text.encoders import resolve_precision
 
 #: Sentences (without their labels) on which a parameter with a gradient counts as live.
@@ -161,24 +146,24 @@ def _counts(fit, data: UnitData) -> dict:
     }
 
 
-def _count_on_sentences(fit, X: np.ndarray) -> ParameterCount:
+def _count_on_sentences(fit, X: np.ndarray) -> counting.ParameterCount:
     """Count on as many samples as the rank needs; no rank for networks with many parameters."""
     if not hasattr(fit, "module_"):
-        return count_parameters(fit, X)
-    live = live_parameters(fit.module_, X[:LIVE_SAMPLES])
+        return counting.count_parameters(fit, X)
+    live = counting.live_parameters(fit.module_, X[:LIVE_SAMPLES])
     number = sum(int(mask.sum()) for mask in live.values())
-    count = replace(count_parameters(fit), live=PartCount(number))
-    if number > MAX_RANK and not has_generic_ranks(fit.module_):
+    count = replace(counting.count_parameters(fit), live=counting.PartCount(number))
+    if number > MAX_RANK and not counting.has_generic_ranks(fit.module_):
         return count
     samples = X[: max(LIVE_SAMPLES, 8 + number // len(fit.classes_))]
-    return replace(count, effective=effective_parameters(fit.module_, samples, live))
+    return replace(count, effective=counting.effective_parameters(fit.module_, samples, live))
 
 
 def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict:
     split = data.splits[replica]
     predicted = candidate.fit.predict(data.features(replica, split.test))
     y, part = data.y[split.test], corpus_part(unit)
-    outside = outside_pool(*part[:3])[study_split(*part, unit.seeds[replica]).test]
+    outside = splits.outside_pool(*part[:3])[splits.study_split(*part, unit.seeds[replica]).test]
     known = candidate.fit.get_params() if hasattr(candidate.fit, "get_params") else {}
     return {
         **{name: known.get(name) for name in _CONFIGURATION},
@@ -197,5 +182,5 @@ def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict
         "predictions": to_text(predicted, int(data.y.max()) + 1),
         "precision": resolve_precision("auto", unit.encoder),
         **provenance(),
-        "data_digest": data_digest(unit.dataset, unit.encoder),
+        "data_digest": splits.data_digest(unit.dataset, unit.encoder),
     }
