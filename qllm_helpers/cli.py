@@ -119,8 +119,7 @@ def _check(name: str, units: list, count: int, *, draw: int, **options) -> None:
         click.echo(f"  {row.head}, {part}, seed {row.seed}: {row.shipped:.4f}, {verdict}")
     wrong = sum(bool(row.problem) for row in checks)
     click.echo(f"{len(checks) - wrong} of {len(checks)} rows agree within {options['tolerance']}")
-    if wrong:
-        sys.exit(1)
+    sys.exit(bool(wrong))
 
 
 def _write(tables: dict[str, pd.DataFrame], folder: Path | None) -> None:

@@ -75,10 +75,7 @@ def save_head(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise ValueError("the head holds NaN or infinity: it is not worth keeping")
-    text = _description(estimator, names, short_name(encoder))
-    # One entry: safetensors writes several in random order, and the bytes would differ.
-    entry = json.dumps({"head": text, "sha256": _digest(tensors, text)}, sort_keys=True)
-    write_atomic(Path(path), save(tensors, metadata={FORMAT: entry}))
+    write_atomic(Path(path), _content(tensors, _description(estimator, names, short_name(encoder))))
     return Path(path)
 
 
@@ -158,6 +155,12 @@ def _digest(tensors: dict[str, torch.Tensor], text: str) -> str:
         array = tensors[name].numpy()
         parts += [f"\n{name} {array.dtype.str} {array.shape}\n".encode(), array.tobytes()]
     return sha256(b"".join(parts))
+
+
+def _content(tensors: dict[str, torch.Tensor], text: str) -> bytes:
+    # One entry: safetensors writes several in random order, and the bytes would differ.
+    entry = json.dumps({"head": text, "sha256": _digest(tensors, text)}, sort_keys=True)
+    return save(tensors, metadata={FORMAT: entry})
 
 
 def _rebuilt(described: dict, tensors: dict[str, torch.Tensor]) -> ReplicatedClassifier:

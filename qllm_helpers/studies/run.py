@@ -153,11 +153,7 @@ def run_study(
 
 
 def study_rows(
-    study: str,
-    *,
-    encoder: str = DEFAULT_ENCODER,
-    selection: str = "pool",
-    recompute: bool = False,
+    study: str, *, encoder: str = DEFAULT_ENCODER, selection: str = "pool", recompute: bool = False
 ) -> pd.DataFrame:
     """Rows of a study on one body and by one way of selecting, with ``outside_accuracy``.
 

@@ -20,16 +20,8 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from qllm_helpers.files import (
-    DATA_DIR,
-    DataError,
-    UnknownNameError,
-    read_manifest,
-    read_verified,
-    sha256,
-    write_atomic,
-    write_manifest,
-)
+from qllm_helpers import files
+from qllm_helpers.files import DataError, UnknownNameError, read_verified, sha256
 from qllm_helpers.studies.grid import PLACE, STUDY_NAMES
 
 _SIZES = ("n_modes", "n_photons", "n_qubits")
@@ -138,12 +130,12 @@ def _kinds(rows: pd.DataFrame) -> pd.Series:
 
 def shipped_table(study: str) -> Path:
     """Path of a study's shipped table below ``qllm_helpers/data``."""
-    return DATA_DIR / "results" / f"{study}.csv"
+    return files.DATA_DIR / "results" / f"{study}.csv"
 
 
 def predictions_file(study: str) -> Path:
     """Path of a study's shipped predictions below ``qllm_helpers/data``."""
-    return DATA_DIR / "predictions" / f"{study}.safetensors"
+    return files.DATA_DIR / "predictions" / f"{study}.safetensors"
 
 
 def load_results(study: str) -> pd.DataFrame:
@@ -284,7 +276,7 @@ def export_table(study: str, rows: list[dict], path: Path) -> None:
     A damaged or foreign file in their place is refused with a DataError.
     """
     content = format_table(rows)
-    shipped = path.resolve().is_relative_to(DATA_DIR.resolve())
+    shipped = path.resolve().is_relative_to(files.DATA_DIR.resolve())
     if path.exists():
         _refuse_changed(path, study, content, shipped)
     written = {path: content}
@@ -294,20 +286,20 @@ def export_table(study: str, rows: list[dict], path: Path) -> None:
             _parse_predictions(beside.read_bytes(), str(beside))
         written[beside] = _format_predictions(rows, content)
         if shipped:
-            written[DATA_DIR / "choices" / f"{study}.csv"] = _format_choices(rows)
+            written[files.DATA_DIR / "choices" / f"{study}.csv"] = _format_choices(rows)
     for target, new in written.items():
-        write_atomic(target, new)
+        files.write_atomic(target, new)
     if shipped:
-        write_manifest(*written)
+        files.write_manifest(*written)
 
 
 def _refuse_changed(path: Path, study: str, content: bytes, shipped: bool) -> None:
     """Refuse to replace what is no intact table of the study."""
     old = path.read_bytes()
     parse_table(old, study, str(path))
-    name = path.resolve().relative_to(DATA_DIR.resolve()).as_posix() if shipped else ""
+    name = path.resolve().relative_to(files.DATA_DIR.resolve()).as_posix() if shipped else ""
     # equal content without a digest is what a run leaves that was killed in between
-    if shipped and old != content and sha256(old) != read_manifest().get(name):
+    if shipped and old != content and sha256(old) != files.read_manifest().get(name):
         raise DataError(
             f"{path} differs from its SHA-256, as if changed by hand. Move it to write a new one"
         )
@@ -315,15 +307,15 @@ def _refuse_changed(path: Path, study: str, content: bytes, shipped: bool) -> No
 
 def write_measurements(tables: dict[str, pd.DataFrame], folder: Path | None = None) -> list[Path]:
     """Write tables (keys of `TABLES`) with versions and machine as CSV; no `folder`: ship them."""
-    target = folder or DATA_DIR / "results"
+    target = folder or files.DATA_DIR / "results"
     versions = {name: version(name) for name in ("torch", "merlinquantum")}
     versions |= {"python": platform.python_version(), "machine": platform.machine()}
     paths = [target / f"{name}.csv" for name in tables]
     for path, table in zip(paths, tables.values(), strict=True):
         content = table.assign(**versions).to_csv(index=False, float_format="%.6g")
-        write_atomic(path, content.encode())
+        files.write_atomic(path, content.encode())
     if folder is None:
-        write_manifest(*paths)
+        files.write_manifest(*paths)
     return paths
 
 

@@ -51,14 +51,13 @@ def git_revision() -> str:
     if not (root / ".git").exists():
         return ""
 
-    def git(*words: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True)
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
     revision = git("rev-parse", "--short=12", "HEAD")
-    if revision.returncode != 0:
-        return ""
-    changed = git("status", "--porcelain", "--", "qllm_helpers/*.py").stdout.strip()
-    return revision.stdout.strip() + ("+" if changed else "")
+    changed = git("status", "--porcelain", "--", "qllm_helpers/*.py")
+    return revision + "+" if revision and changed else revision
 
 
 #: A fit and what is known of it without the test part.

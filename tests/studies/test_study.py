@@ -133,8 +133,7 @@ def use_data_folder(monkeypatch, folder):
     shutil.copytree(
         artifacts.DATA_DIR, folder, ignore=shutil.ignore_patterns("results", "predictions")
     )
-    for module in (artifacts, study_table):
-        monkeypatch.setattr(module, "DATA_DIR", folder)
+    monkeypatch.setattr(artifacts, "DATA_DIR", folder)
     (folder / "results").mkdir()
     artifacts.write_manifest()
 
