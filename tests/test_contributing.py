@@ -32,7 +32,7 @@ def newcomer(tmp_path, monkeypatch):
     """What a newcomer has after typing in the guide: a module, and a folder with its grid."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry, "_KNOWN", {})
+    monkeypatch.setattr(registry, "KNOWN", {})
     monkeypatch.delitem(sys.modules, "waves", raising=False)
     (grid,) = (block for block in blocks("toml") if "[waves]" in block)
     Path("waves.toml").write_text(grid, encoding="utf-8")
