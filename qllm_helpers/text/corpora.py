@@ -14,12 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
+from qllm_helpers import files
 from qllm_helpers.files import DATA_DIR, DataError, UnknownNameError, read_verified, sha256
 from qllm_helpers.text.encoders import from_hub
 
 SPLIT_NAMES = ("train", "validation", "test")
 COLUMNS = ["text", "label", "split"]
 DUPLICATES_FILE, CORPORA_FILE = "duplicates.json", "corpora.toml"
+# SST-2 is SST-5 without its neutral sentences.
+NEUTRAL = 2
 
 
 @dataclass(frozen=True)
@@ -168,10 +171,26 @@ def duplicate_groups(y) -> list[list[int]]:
     y = np.asarray(y)
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         return []
-    known, digest = json.loads(read_verified(DUPLICATES_FILE)).values(), labels_digest(y)
+    known, digest = json.loads(read_verified(DUPLICATES_FILE)).values(), _labels_digest(y)
     return next((entry["groups"] for entry in known if entry["labels_sha256"] == digest), [])
 
 
-def labels_digest(y) -> str:
-    """SHA-256 of a label vector, by which a corpus is recognised without its sentences."""
-    return sha256(np.asarray(y).astype("<i8").tobytes())
+def _entry(sentences: list[str], labels: np.ndarray) -> dict:
+    return {"labels_sha256": _labels_digest(labels), "groups": find_duplicates(sentences)}
+
+
+def _labels_digest(y: np.ndarray) -> str:
+    return sha256(y.astype("<i8").tobytes())
+
+
+def write_duplicates(name: str, texts: Texts) -> None:
+    """Bring the shipped table of `duplicate_groups` up to date; that of SST-2 with SST-5."""
+    path = files.data_path(DUPLICATES_FILE)
+    table = json.loads(path.read_bytes()) if path.is_file() else {}
+    table[name] = _entry(texts.texts, texts.labels)
+    if name == "sst5":
+        kept = np.flatnonzero(texts.labels != NEUTRAL)
+        sentences = [texts.texts[position] for position in kept]
+        table["sst2"] = _entry(sentences, texts.labels[kept] > NEUTRAL)
+    content = json.dumps(table, sort_keys=True, separators=(",", ":")) + "\n"
+    files.write_atomic(path, content.encode())
