@@ -128,10 +128,6 @@ def lines(
     height : float
         Inches of a panel.
 
-    Returns
-    -------
-    Figure
-
     Raises
     ------
     ValueError
@@ -189,10 +185,6 @@ def difference_forest(
         What the differences are to, for the axis.
     margin : float or None
         Half-width (fraction) of a shaded band: differences that count as none.
-
-    Returns
-    -------
-    Figure
     """
     figure, axes = new_figure(0.3 * len(table) + 1.1)
     bars = errors(table, "difference")
@@ -220,10 +212,6 @@ def seed_strip(rows: pd.DataFrame, *, value: str = "test_accuracy", lines: bool 
         Column to draw.
     lines : bool
         Join the dots of one seed, to show that seeds move all heads together.
-
-    Returns
-    -------
-    Figure
     """
     wide, table = paired_values(rows, value=value), summarise(rows, value=value)
     figure, axes = new_figure(0.42 * len(table) + 0.9)
@@ -273,10 +261,6 @@ def beside(
         Row whose means are drawn as vertical lines.
     joined : bool
         Join the measurements of a row by a line.
-
-    Returns
-    -------
-    Figure
 
     Raises
     ------
