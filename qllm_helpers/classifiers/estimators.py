@@ -1,17 +1,11 @@
 """scikit-learn classifiers on top of the heads: each only says which head it builds."""
 
-from dataclasses import fields, make_dataclass
+from dataclasses import field
 
 from qllm_helpers import checks
 from qllm_helpers.classifiers.replicated import ReplicatedClassifier
 from qllm_helpers.heads.base import Head, MLPHead
 from qllm_helpers.heads.qubit import TWINS, QuadraticFormHead, QubitHead, QubitOptions
-
-
-def same_fields(options: type) -> type:
-    """A base class with the fields of the dataclass `options` and nothing else."""
-    known = [(field.name, field.type, field.default) for field in fields(options)]
-    return make_dataclass(f"{options.__name__}Fields", known, init=False, repr=False, eq=False)
 
 
 class MLPClassifier(ReplicatedClassifier):
@@ -30,6 +24,9 @@ class MLPClassifier(ReplicatedClassifier):
 
     hidden_dims: tuple = (100, 50)
     dropout: float = 0.2
+    lr: float = field(default=3e-4, kw_only=True)
+    epochs: int = field(default=20, kw_only=True)
+    weight_decay: float = field(default=1.0, kw_only=True)
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         return MLPHead(n_features, n_classes, self.hidden_dims, self.dropout, n_replicas)
@@ -74,8 +71,11 @@ class PhotonicClassifier(ReplicatedClassifier):
     twin: str | None = None
     n_encoders: int | None = None
     input_state: tuple | None = None
-    phase_scale: float = 1.0
+    phase_scale: float = 0.3
     output_scale: float | None = None
+    lr: float = field(default=1e-3, kw_only=True)
+    epochs: int = field(default=30, kw_only=True)
+    weight_decay: float = field(default=1.0, kw_only=True)
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         # Here, because numba takes a second to import and the classical heads need none of it.
@@ -99,17 +99,18 @@ class _EvenClassifier(ReplicatedClassifier):
         return tags
 
 
-class QubitClassifier(same_fields(QubitOptions), _EvenClassifier):
+class QubitClassifier(_EvenClassifier):
     """The paper's head: simulated quantum encoders, re-uploading circuit, linear output layer.
 
-    As states x and -x are the same and get the same class, unless ``padding="constant"``.
+    Without a constant, x and -x are one state and get the same class. The defaults are the best
+    circuit of ten qubits that this book knows, not the paper's.
 
     Parameters
     ----------
     n_qubits, n_encoders : int
         Qubits of each encoder, whose 2^n_qubits amplitudes must hold the embedding.
-    connectivity : int
-        Largest distance of the CNOT + RY blocks.
+    connectivity : int or None
+        Largest distance of the CNOT + RY blocks; None for 4, or what a smaller register has.
     n_layers, n_main_layers : int
         Layers of each encoder, and of the main circuit of the second module.
     n_reuploads : int
@@ -141,11 +142,32 @@ class QubitClassifier(same_fields(QubitOptions), _EvenClassifier):
 
     family = "qubit"
 
+    n_qubits: int = 10
+    n_encoders: int = 1
+    connectivity: int | None = None
+    n_layers: int = 2
+    n_reuploads: int = 2
+    n_main_layers: int = 1
+    n_latent: int | None = None
+    module1: str = "circuit"
+    module2: str = "circuit"
+    reduction: str | None = None
+    merge: str = "concatenate"
+    boundary: str = "ring"
+    padding: str = "constant"
+    reuploads: str = "own"
+    angle_scale: float = 1.0
+    start: str = "uniform"
+    constant: float = 1.0
     twin: str | None = None
+    lr: float = field(default=1e-2, kw_only=True)
+    epochs: int = field(default=40, kw_only=True)
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
         checks.choice("twin", self.twin, TWINS)
         options = self._parameters(QubitOptions.__dataclass_fields__)
+        if self.connectivity is None:
+            options["connectivity"] = min(4, max(1, checks.integer("n_qubits", self.n_qubits) - 1))
         if self.twin == "quadratic":
             return QuadraticFormHead.like(QubitHead(n_features, n_classes, **options), n_replicas)
         options["frozen"] = self.twin == "frozen"

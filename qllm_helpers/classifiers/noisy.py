@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qllm_helpers.classifiers.estimators import PhotonicClassifier, same_fields
+from qllm_helpers.classifiers.estimators import PhotonicClassifier
 from qllm_helpers.heads.base import Head, select_replica
 from qllm_helpers.heads.parameters import (
     ParameterCount,
@@ -17,7 +17,7 @@ from qllm_helpers.heads.photonic import NoisyPhotonicHead
 from qllm_helpers.photons.noise import Noise
 
 
-class NoisyPhotonicClassifier(same_fields(Noise), PhotonicClassifier):
+class NoisyPhotonicClassifier(PhotonicClassifier):
     """A photonic head that predicts with imperfections and shots, whatever it was trained with.
 
     Unless ``noise_in_training``, the weights are those of a `PhotonicClassifier` with the same
@@ -27,6 +27,14 @@ class NoisyPhotonicClassifier(same_fields(Noise), PhotonicClassifier):
     `n_shots`, the attempts for every sentence; None for infinitely many.
     """
 
+    brightness: float = 1.0
+    transmittance: float = 1.0
+    indistinguishability: float = 1.0
+    g2: float = 0.0
+    phase_error: float = 0.0
+    phase_imprecision: float = 0.0
+    detector: str = "number"
+    post_select: bool = True
     n_shots: int | None = None
     noise_in_training: bool = False
 

@@ -58,11 +58,11 @@ class ReplicatedClassifier(TrainedClassifier):
     epochs : int
         Passes over the training data.
     lr : float
-        Learning rate of Adam.
+        Learning rate of AdamW.
     batch_size : int
         Samples per mini-batch.
     weight_decay : float
-        L2 penalty of Adam.
+        Decoupled weight decay of AdamW, of linear maps only.
     patience : int or None
         Stop once the best validation epoch is this many epochs old; needs validation data.
     device : str
@@ -170,6 +170,7 @@ def _fit_replicas(fits: list[ReplicatedClassifier], X, labels, classes, index, s
     options = fits[0]._options()
     head = fits[0]._build_head(X.shape[-1], len(classes), len(seeds))
     head.reset_parameters(seeds)
+    head.check_inputs(X)
     result = train(head, X, labels, *index, seeds=seeds, options=options)
     for r, fit in enumerate(fits):
         fit.n_features_in_, fit.seed_ = X.shape[-1], seeds[r]

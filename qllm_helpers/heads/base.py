@@ -92,6 +92,9 @@ class Head(nn.Module):
         rest = [one for one in parameters if id(one) in angles]
         return [{"params": maps, "lr": lr}, {"params": rest, "lr": lr, "weight_decay": 0.0}]
 
+    def check_inputs(self, X) -> None:
+        """Warn of samples (n, d) or (R, n, d) at whose scale the head cannot learn."""
+
     def features(self, X: Tensor) -> Tensor:
         """What the readout sees, (R, B, N): encoder, then quantum, times their ``scales``."""
         for part in ("encoder", "quantum"):

@@ -5,6 +5,7 @@ Classical twins take the layer's place (after Bowles et al., arXiv 2403.07059; m
 
 import copy
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Self
 
@@ -27,6 +28,8 @@ TWINS = {
     "linear": "a linear map (two square factors) of the phases",
     "identity": "the phases themselves: the head is a linear map of rank m",
 }
+#: Standard deviation of phases (radians) above which a head cannot learn.
+WRAPPED = 2 * math.pi
 # Streams of random numbers of one seed: the chip's own errors, and everything drawn for a sentence.
 _CHIP, _SENTENCES = 2, 3
 
@@ -171,6 +174,22 @@ class PhotonicHead(Head):
         }
         self.readout = ReplicaLinear(self.n_replicas, n_outputs, self.n_classes)
         self.reset_parameters(range(self.n_replicas))
+
+    @torch.no_grad()
+    def check_inputs(self, X) -> None:
+        """Warn where phases wrap around many times before any training."""
+        if isinstance(self.encoder, SubsetEncoder):  # a sigmoid bounds its phases
+            return
+        sample = torch.as_tensor(np.asarray(X), dtype=self.readout.weight.dtype)[..., :256, :]
+        phases = self.encoder(sample.expand(self.n_replicas, *sample.shape[-2:]))
+        spread = float(self.scales["encoder"] * phases.std())
+        if spread > WRAPPED:
+            warnings.warn(
+                f"phases spread over {spread:,.0f} radians at the start, so that they wrap around: "
+                "standardise the features (sklearn.preprocessing.StandardScaler) or lower "
+                "phase_scale.",
+                stacklevel=2,
+            )
 
 
 def _quantum_part(layer_options: dict, twin, readout, n_encoders) -> tuple[nn.Module | None, int]:

@@ -1,5 +1,6 @@
 """Claims and verdicts on predictions whose answer is known, against slow loops and SciPy."""
 
+import re
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from qllm_helpers import files, load_embeddings, load_verdicts
 from qllm_helpers.cli import main
 from qllm_helpers.results import verdicts
-from qllm_helpers.results.contrasts import verdict, word
+from qllm_helpers.results.contrasts import NOT_RUN, verdict, word
 from qllm_helpers.results.intervals import interval
 from qllm_helpers.studies.data import outside_pool, study_split
 from qllm_helpers.studies.grid import load_units
@@ -264,3 +265,20 @@ def test_a_hundred_claims_take_less_than_a_minute(tmp_path):
     table = verdicts.verdict_table(claims(tmp_path, *texts), made)
     assert time.perf_counter() - start < 60
     assert table["n_seeds"].eq(20).all()
+
+
+VERDICT_LINE = re.compile(
+    r"([+-]\d+\.\d\d) points \[([+-]\d+\.\d\d), ([+-]\d+\.\d\d)\], (\d+) seeds: (\w+)"
+)
+
+
+def test_no_two_places_give_one_pair_two_verdicts(repository):
+    """Every verdict that a chapter or a page prints is one of the table, word and numbers."""
+    table = verdicts.load_verdicts()
+    known = {VERDICT_LINE.search(verdict(row)).groups() for _, row in table.iterrows()
+             if row["verdict"] != NOT_RUN}  # fmt: skip
+    pages = [*repository.glob("notebooks/*.ipynb"), *repository.glob("book/*.md")]
+    for page in [*pages, repository / "README.md"]:
+        text = page.read_text(encoding="utf-8")
+        for printed in VERDICT_LINE.findall(text):
+            assert printed in known, f"{page.name}: {printed} is no verdict of the table"
