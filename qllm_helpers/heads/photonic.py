@@ -292,7 +292,7 @@ class MerlinHead(Head):
         basis = fast.quantum.basis
         self._places = None if keys == basis else [keys.index(state) for state in basis]
         self._post_select = post_select
-        self.readout = fast.readout
+        self.readout, self.scales = fast.readout, fast.scales
         self.reset_parameters([0])
 
     @classmethod
@@ -310,6 +310,7 @@ class MerlinHead(Head):
         circuit = {name: getattr(layer, name) for name in names}
         options = {"noise": noise, "post_select": post_select, "dtype": layer.left.dtype}
         converted = cls(head.n_features, head.n_classes, **circuit, **options)
+        converted.scales = head.scales
         _copy_weights(select_replica(head, replica), converted)
         return converted
 
@@ -317,6 +318,7 @@ class MerlinHead(Head):
         """The same weights with the fast engine (R = 1); noise is left behind."""
         head = PhotonicHead(self.n_features, self.n_classes, **self._options)
         head = head.to(self.encoder.weight.dtype)
+        head.scales = self.scales
         _copy_weights(self, head)
         return head
 
@@ -326,22 +328,28 @@ class MerlinHead(Head):
         fresh.reset_parameters(seeds)
         _copy_weights(fresh, self)
 
+    def _phases(self, X: Tensor) -> Tensor:
+        return self.encoder(X)[0] * self.scales["encoder"]
+
+    def _logits(self, probabilities: Tensor) -> Tensor:
+        return self.readout(probabilities.unsqueeze(0) * self.scales["quantum"])
+
     def forward(self, X: Tensor) -> Tensor:
         """Map embeddings (1, B, d) to logits (1, B, C)."""
-        probabilities = self.quantum(self.encoder(X)[0])
+        probabilities = self.quantum(self._phases(X))
         if self._places is not None:
             probabilities = probabilities[:, self._places]
             if self._post_select:
                 total = probabilities.sum(-1, keepdim=True)
                 probabilities = probabilities / total.clamp_min(torch.finfo(total.dtype).tiny)
-        return self.readout(probabilities.unsqueeze(0))
+        return self._logits(probabilities)
 
     @torch.no_grad()
     def logits_on(self, processor, X: Tensor, n_shots: int) -> Tensor:
         """Logits (B, C) of embeddings (B, d): of each one, `n_shots` on a `MerlinProcessor`."""
-        phases = self.encoder(X.unsqueeze(0))[0]
+        phases = self._phases(X.unsqueeze(0))
         seen = processor_probabilities(self.quantum.eval(), phases, processor, n_shots)
-        return self.readout(seen.to(phases.dtype).unsqueeze(0))[0]
+        return self._logits(seen.to(phases.dtype))[0]
 
     def take_replicas(self, indices: Sequence[int]) -> None:
         """Refused: MerLin's phases have no replica dimension."""

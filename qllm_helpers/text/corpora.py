@@ -36,10 +36,9 @@ class Corpus:
     hub_label: str = "label"
 
 
-_TABLES = tomllib.loads((DATA_DIR / CORPORA_FILE).read_text(encoding="utf-8"))
 CORPORA = {
     name: Corpus(name, **table | {"label_names": tuple(table["label_names"])})
-    for name, table in _TABLES.items()
+    for name, table in tomllib.loads((DATA_DIR / CORPORA_FILE).read_text("utf-8")).items()
 }
 
 

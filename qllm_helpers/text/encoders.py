@@ -294,6 +294,7 @@ def _unpack(folder: Path, progress: bool) -> None:
 
 def _copy(source: Path | zipfile.Path, target: Path, progress: bool) -> None:
     from tqdm.auto import tqdm
+    from tqdm.utils import CallbackIOWrapper
 
     size = {"total": pins()["bytes"], "unit": "B", "unit_scale": True}
     with tqdm(desc=MPNET, disable=not progress, **size) as bar:
@@ -301,9 +302,7 @@ def _copy(source: Path | zipfile.Path, target: Path, progress: bool) -> None:
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with source.joinpath(name).open("rb") as stream, path.open("wb") as sink:
-                while block := stream.read(1 << 20):
-                    sink.write(block)
-                    bar.update(len(block))
+                shutil.copyfileobj(CallbackIOWrapper(bar.update, stream), sink, 1 << 20)
 
 
 def _parts() -> list[Path]:
