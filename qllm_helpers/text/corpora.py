@@ -89,7 +89,30 @@ def load_texts(name: str) -> Texts:
         rows, origin = _read_csv(path), str(path)
     else:
         rows, origin = _read_hub(known), f"the Hub's {known.hub}"
-    return _checked(rows, known, origin)
+    numbers = {str(number) for number in range(len(known.label_names))}
+    for line, row in enumerate(rows, start=1):
+        if len(row) != 3 or row[1] not in numbers or row[2] not in SPLIT_NAMES:
+            raise DataError(
+                f"row {line} of {origin} is damaged: expected a text, a label from 0 to "
+                f"{len(numbers) - 1} and a split out of {', '.join(SPLIT_NAMES)}"
+            )
+    # Rows from the Hub are written as the CSV file would be: one digest for both ways.
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
+    digest = sha256(stream.getvalue().encode("utf-8"))
+    if digest != known.digest:
+        raise DataError(
+            f"{origin} is not the corpus {known.name!r} of this project: its SHA-256 starts with "
+            f"{digest[:16]}, expected {known.digest[:16]}. Get the file again. For sentences of "
+            "your own, use encode() and the estimators directly"
+        )
+    return Texts(
+        texts=[row[0] for row in rows],
+        labels=np.array([int(row[1]) for row in rows], dtype=np.int64),
+        split=np.array([row[2] for row in rows]),
+        label_names=known.label_names,
+        digest=digest,
+    )
 
 
 def _read_csv(path: Path) -> list[list[str]]:
@@ -125,33 +148,6 @@ def _read_hub(known: Corpus) -> list[list[str]]:
         for text, label in zip(parts[part]["text"], parts[part][known.hub_label], strict=True):
             rows.append([text, code.get(label, str(label)), part])
     return rows
-
-
-def _checked(rows: list[list[str]], known: Corpus, origin: str) -> Texts:
-    numbers = {str(number) for number in range(len(known.label_names))}
-    for line, row in enumerate(rows, start=1):
-        if len(row) != 3 or row[1] not in numbers or row[2] not in SPLIT_NAMES:
-            raise DataError(
-                f"row {line} of {origin} is damaged: expected a text, a label from 0 to "
-                f"{len(numbers) - 1} and a split out of {', '.join(SPLIT_NAMES)}"
-            )
-    # Rows from the Hub are written as the CSV file would be: one digest for both ways.
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
-    digest = sha256(stream.getvalue().encode("utf-8"))
-    if digest != known.digest:
-        raise DataError(
-            f"{origin} is not the corpus {known.name!r} of this project: its SHA-256 starts with "
-            f"{digest[:16]}, expected {known.digest[:16]}. Get the file again. For sentences of "
-            "your own, use encode() and the estimators directly"
-        )
-    return Texts(
-        texts=[row[0] for row in rows],
-        labels=np.array([int(row[1]) for row in rows], dtype=np.int64),
-        split=np.array([row[2] for row in rows]),
-        label_names=known.label_names,
-        digest=digest,
-    )
 
 
 def find_duplicates(texts: list[str]) -> list[list[int]]:

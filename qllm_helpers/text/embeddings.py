@@ -51,7 +51,15 @@ def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
     known = corpus(name)
     encoder = short_name(encoder)
     stored = _stored(name)
-    arrays = _shipped(stored, encoder) if encoder in PINNED else _computed(stored, encoder)
+    if encoder in PINNED:
+        arrays = _shipped(stored, encoder)
+    else:
+        about = _description(stored, encoder)["description"] + encoders.body_identity(encoder)
+        arrays = files.cached_arrays(
+            "embeddings",
+            files.sha256(about.encode())[:32],
+            lambda: _arrays(_texts_for(stored, encoder), encoder, progress=False),
+        )
     X, y, code = arrays["X"].astype(np.float32), arrays["y"].astype(np.int64), arrays["split"]
     if name == "sst2":
         kept = y != NEUTRAL
@@ -125,11 +133,3 @@ def _shipped(name: str, encoder: str) -> dict[str, np.ndarray]:
     if set(arrays) != {"X", "y", "split"}:
         raise DataError(f"{shipped_file(name, encoder)} lacks X, y or split. To mend it: {remedy}")
     return arrays
-
-
-def _computed(name: str, encoder: str) -> dict[str, np.ndarray]:
-    def compute() -> dict[str, np.ndarray]:
-        return _arrays(_texts_for(name, encoder), encoder, progress=False)
-
-    about = _description(name, encoder)["description"] + encoders.body_identity(encoder)
-    return files.cached_arrays("embeddings", files.sha256(about.encode())[:32], compute)
