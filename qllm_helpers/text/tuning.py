@@ -15,7 +15,7 @@ import numpy as np
 
 from qllm_helpers import checks
 from qllm_helpers.files import cached_arrays, sha256
-from qllm_helpers.text.corpora import Texts
+from qllm_helpers.text.corpora import Texts, load_texts
 from qllm_helpers.text.encoders import (
     DEFAULT_ENCODER,
     MINILM,
@@ -26,7 +26,7 @@ from qllm_helpers.text.encoders import (
     short_name,
     vectors_of,
 )
-from qllm_helpers.text.protocols import Split
+from qllm_helpers.text.protocols import Split, few_shot_split, paper_split
 
 LOSSES = ("supervised_contrastive", "batch_all_triplet")
 
@@ -136,6 +136,20 @@ def tune_split(
     X = tuned_vectors(sentences[:n_train], y[:n_train], sentences[n_train:], seed=seed, **options)
     ends = np.cumsum([n_train, len(split.validation)])
     return TunedEmbeddings(X, y, Split(*np.split(np.arange(len(positions)), ends)), positions)
+
+
+def tune_few_shot(name: str = "sst2", seed: int = 0, *, samples_per_class: int = 8, **options):
+    """:func:`tune_split` of a corpus' few-shot split."""
+    texts = load_texts(name)
+    split = few_shot_split(texts.labels, texts.split, seed, samples_per_class)
+    return tune_split(texts, split, seed, **options)
+
+
+def tune_paper(name: str = "sst2", seed: int = 0, *, samples_per_class: int = 256, **options):
+    """:func:`tune_split` of a corpus' split by the paper's protocol."""
+    texts = load_texts(name)
+    split = paper_split(texts.labels, seed, samples_per_class=samples_per_class)
+    return tune_split(texts, split, seed, "paper", **options)
 
 
 def supervised_contrastive(vectors, labels, temperature: float):
