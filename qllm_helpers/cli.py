@@ -18,23 +18,15 @@ from qllm_helpers.text.encoders import DEFAULT_ENCODER
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _GRIDS = click.Path(exists=True, dir_okay=False, path_type=Path)
+_MARKS = ("<!-- headline:begin -->\n", "<!-- headline:end -->")
 #: Columns of the printed tables of circuits, those that a table has.
 _COLUMNS = {
-    "task": "task",
-    "n_modes": "modes",
-    "n_photons": "photons",
-    "n_qubits": "qubits",
-    "n_blocks": "blocks",
-    "engine": "engine",
-    "n_replicas": "R",
-    "ms": "ms per replica",
-    "ratio": "x {}",
-    "peak_mebibytes": "peak MiB",
-    "bound": "bound by",
-    "over_bound": "time / bound",
-    "over_memory": "time / memory bound",
+    "task": "task", "n_modes": "modes", "n_photons": "photons", "n_qubits": "qubits",
+    "n_blocks": "blocks", "engine": "engine", "n_replicas": "R", "ms": "ms per replica",
+    "ratio": "x {}", "peak_mebibytes": "peak MiB", "bound": "bound by",
+    "over_bound": "time / bound", "over_memory": "time / memory bound",
     "over_cache": "time / cache bound",
-}
+}  # fmt: skip
 
 
 class Commands(click.Group):
@@ -68,11 +60,7 @@ def main() -> None:
 @click.option("--encoder", default=DEFAULT_ENCODER, help="Which encoder.")
 @click.option("--output", type=_FILE, help="File to write.  [default: the package's file]")
 def embed(name: str, encoder: str, output: Path | None) -> None:
-    """Encode the corpus NAME (sst2, sst5, trec) and write its embeddings.
-
-    Needs the sentences: from $QLLM_DATA_DIR/NAME.csv or from the Hub. Takes some
-    minutes for SST-5 on two cores.
-    """
+    """Encode the corpus NAME (sst2, sst5, trec), from $QLLM_DATA_DIR/NAME.csv or the Hub."""
     from qllm_helpers.text.embeddings import write_embeddings
 
     path = write_embeddings(name, encoder=encoder, output=output, progress=True)
@@ -86,11 +74,14 @@ def embed(name: str, encoder: str, output: Path | None) -> None:
 @click.option("--seeds", type=int, help="Use this many seeds instead of the study's own.")
 @_output("the table", "the shipped tables, in a checkout")
 @click.option("--grids", type=_GRIDS, help="TOML file with your own studies.")
+@click.option("--encoder", help="Another body, and what the claims come to on it.")
 @click.option("--check", type=int, metavar="K", help="Compute K shipped rows again and compare.")
 @click.option("--draw", default=0, help="Seed of the sample for --check.")
 @click.option("--tolerance", default=TOLERANCE, help="For --check.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def study(name, jobs, entries, seeds, output, grids, check, draw, tolerance, quiet) -> None:
+def study(
+    name, jobs, entries, seeds, output, grids, encoder, check, draw, tolerance, quiet
+) -> None:
     """Compute the rows of study NAME and write its table.
 
     Finished heads are kept in $QLLM_CACHE_DIR, so an interrupted run goes on where it was.
@@ -98,22 +89,41 @@ def study(name, jobs, entries, seeds, output, grids, check, draw, tolerance, qui
     from qllm_helpers.studies.run import load_units, run_study
     from qllm_helpers.studies.table import export_table, shipped_table
 
-    if check is not None and (entries or seeds or output):
+    if check is not None and (entries or seeds or output or encoder):
         raise click.UsageError("--check compares whole shipped tables: give it without other cuts")
-    units = load_units(name, path=grids, n_seeds=seeds, heads=entries)
+    units = load_units(name, path=grids, n_seeds=seeds, heads=entries, encoder=encoder)
     if check is not None:
         _check(name, units, check, draw=draw, tolerance=tolerance, n_jobs=jobs)
         return
     rows = run_study(units, n_jobs=jobs, progress=not quiet)
     if output is not None:
         path = output / f"{name}.csv"
-    elif entries or seeds:  # a part of a study never replaces the shipped table by itself
+    elif entries or seeds or encoder:  # a part of a study never replaces the shipped table
         path = Path.cwd() / f"{name}-part.csv"
     else:
         checkout = (DATA_DIR.parent.parent / "pyproject.toml").is_file()
         path = shipped_table(name) if checkout else Path.cwd() / f"{name}.csv"
     export_table(name, rows, path)
     click.echo(f"wrote {len(rows)} rows to {path}")
+    if encoder is not None:
+        click.echo(_beside(name, encoder, rows))
+
+
+def _beside(name: str, encoder: str, rows: list[dict]) -> str:
+    """Rows and verdicts of a reader's body beside the shipped ones."""
+    from qllm_helpers.results.contrasts import verdict_lines
+    from qllm_helpers.results.verdicts import load_verdicts, verdicts_on
+    from qllm_helpers.studies.table import load_results, with_predictions
+
+    mine, keys = with_predictions(name, rows), ["fine_tuned", "selection", "head"]
+    every = pd.concat([load_results(name), mine])
+    means = every.pivot_table(index=keys, columns="encoder", values="test_accuracy", sort=False)
+    shown = means[means[encoder].notna()].to_string(float_format="{:.4f}".format)
+    if mine["seed"].nunique() < 2:
+        return f"{shown}\n\nOne seed: no verdicts."
+    table, shipped = verdicts_on(encoder, name, mine), load_verdicts()
+    both = pd.concat([table, shipped[shipped["claim"].isin(table["claim"])]]).sort_values("claim")
+    return f"{shown}\n\n{verdict_lines(both, '{claim} ({body})')}"
 
 
 def _check(name: str, units: list, count: int, *, draw: int, **options) -> None:
@@ -131,8 +141,7 @@ def _check(name: str, units: list, count: int, *, draw: int, **options) -> None:
         click.echo(f"  {row.head}, {part}, seed {row.seed}: {row.shipped:.4f}, {verdict}")
     wrong = sum(bool(row.problem) for row in checks)
     click.echo(f"{len(checks) - wrong} of {len(checks)} rows agree within {options['tolerance']}")
-    if wrong:
-        sys.exit(1)
+    sys.exit(bool(wrong))
 
 
 def _write(tables: dict[str, pd.DataFrame], folder: Path | None) -> None:
@@ -178,9 +187,8 @@ def bench(threads, seconds, sweep, qubits, output) -> None:
         shown = measured_table(table, "PennyLane")
         click.echo("\nTraining steps of the qubit circuits:\n" + shown)
     if sweep:
-        table = tables["benchmark_sweep"] = layer.sweep_benchmark(
-            options["n_threads"], progress=True
-        )
+        table = layer.sweep_benchmark(options["n_threads"], progress=True)
+        tables["benchmark_sweep"] = table
         ours, merlin = table[["ours_seconds_per_seed", "merlin_seconds"]].sum()
         shown = f"ours {ours:.2f} s, MerLin {merlin:.1f} s, ratio {merlin / ours:.0f}"
         click.echo(f"\nMode sweep, per seed: {shown}")
@@ -198,8 +206,8 @@ def measured_table(frame: pd.DataFrame, reference: str) -> str:
 def _growth(frame: pd.DataFrame) -> str:
     """How the time of a training step grows with each size."""
     lines = []
-    sizes = {"modes": "n_modes", "photons": "n_photons", "replicas": "n_replicas", "batch": "batch"}
-    for series, size in sizes.items():
+    for series in ("modes", "photons", "replicas", "batch"):
+        size = series if series == "batch" else f"n_{series}"
         steps = frame[frame["series"] == series].set_index(size)["seconds"].sort_index()
         shown = ", ".join(f"{number}: {1e3 * time:.2f} ms" for number, time in steps.items())
         lines.append(f"{series:9s} {shown}")
@@ -209,23 +217,16 @@ def _growth(frame: pd.DataFrame) -> str:
 @main.command()
 @_output("landscape.csv")
 def landscape(output: Path | None) -> None:
-    """Measure gradients, expressivity and training loss against the number of photons.
+    """Measure gradients, expressivity and loss by number of photons (ten minutes, two cores)."""
+    from qllm_helpers.studies.landscape import landscape, standard_circuits
 
-    Takes about ten minutes on two cores.
-    """
-    from qllm_helpers.studies import landscape as measured
-
-    table = measured.landscape(measured.standard_circuits(), progress=True)
-    _write({"landscape": table}, output)
+    _write({"landscape": landscape(standard_circuits(), progress=True)}, output)
 
 
 @main.command()
 @_output("qubit_noise.csv")
 def qubit_noise(output: Path | None) -> None:
-    """Measure what shots and depolarising noise do to trained qubit heads.
-
-    Takes about five minutes on two cores.
-    """
+    """Measure what shots and noise do to trained qubit heads (five minutes on two cores)."""
     from qllm_helpers.studies.shots import SEEDS, noise_table, standard_devices, trained_heads
 
     table = noise_table(trained_heads(SEEDS), standard_devices(), progress=True)
@@ -235,22 +236,16 @@ def qubit_noise(output: Path | None) -> None:
 @main.command()
 @_output("confusion.csv")
 def confusion(output: Path | None) -> None:
-    """Measure confusion matrices on SST-5 and TREC, with the settings of the stored rows.
-
-    Takes seconds where the study multiclass was run with predictions, else two minutes.
-    """
+    """Count which class is taken for which in the predictions of the study multiclass."""
     from qllm_helpers.studies.confusion import confusion_table
 
-    _write({"confusion": confusion_table(n_jobs=-1, progress=True)}, output)
+    _write({"confusion": confusion_table()}, output)
 
 
 @main.command()
 @click.option("--write", is_flag=True, help="Replace the shipped table of verdicts.")
 def verdicts(write: bool) -> None:
-    """Judge every claim of the book anew from the shipped rows and predictions.
-
-    Takes up to a minute on two cores.
-    """
+    """Judge every claim of the book anew from the shipped rows and predictions (a minute)."""
     from qllm_helpers.results.contrasts import verdict_lines
     from qllm_helpers.results.verdicts import verdict_table, write_verdicts
 
@@ -264,35 +259,24 @@ def verdicts(write: bool) -> None:
 @click.option("--readme", type=_FILE, default="README.md", help="File with the block.")
 @click.option("--figure", type=_FILE, default="book/_static/headline.svg", help="Figure.")
 def headline(readme: Path, figure: Path) -> None:
-    """Rewrite the two tables of results in README.md and its figure from the shipped rows.
-
-    They stand between <!-- headline:begin --> and <!-- headline:end -->, and between
-    <!-- tuned:begin --> and <!-- tuned:end -->.
-    """
+    """Rewrite the table of results in README.md, between its marks, and its figure."""
     from qllm_helpers import figures
     from qllm_helpers.results import headline as results
 
+    table, begin, end = results.headline_table(), *_MARKS
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    table, tuned = results.headline_table(), results.tuned_lines()
-    written = {
-        "headline": results.headline_markdown(table),
-        "tuned": results.tuned_markdown(table, tuned),
-    }
-    for name, lines in written.items():
-        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
-        before, found, rest = text.partition(begin)
-        _, ended, after = rest.partition(end)
-        if not (found and ended):
-            raise click.UsageError(
-                f"{readme} has no lines {begin.strip()} and {end}; add them where the table shall "
-                "stand, and run the command in the checkout"
-            )
-        text = before + begin + lines + end + after
-    write_atomic(readme, text.encode())
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise click.UsageError(
+            f"{readme} has no lines {begin.strip()} and {end}; add them where the table shall "
+            "stand, and run the command in the checkout"
+        )
+    block = begin + results.headline_markdown(table) + end
+    write_atomic(readme, (before + block + after).encode())
     shown = table[table["source"] != "reproduction, five-fold"]
-    ways = {"here: mean and 95 % interval": shown, "the same on a fine-tuned body": tuned}
     figure.parent.mkdir(parents=True, exist_ok=True)
-    figures.save(figures.beside(ways, label="label"), figure)
+    figures.save(figures.beside({"here: mean and 95 % interval": shown}, label="label"), figure)
     click.echo(f"wrote {readme} and {figure}")
 
 
@@ -315,8 +299,7 @@ def predict(sentences, data, modes, photons, seed, epochs, head, save, file, as_
     from qllm_helpers.classifiers.labelling import label_sentences
     from qllm_helpers.classifiers.saved import load_head, save_head
 
-    lines = [line.strip() for line in file] if file else []
-    texts = [*sentences, *(line for line in lines if line)]
+    texts = [*sentences, *filter(None, map(str.strip, file or ()))]
     if not texts and save is None:
         raise click.UsageError('give at least one sentence, as in: qllm predict "a fine film"')
     if head is not None and data is not None:
