@@ -153,9 +153,7 @@ class PhotonicHead(Head):
         checks.choice("twin", twin, TWINS)
         if hidden_dim is not None and encoding == "dense":
             raise ValueError("hidden_dim belongs to encoding='subset'; leave it None for 'dense'.")
-        staged = n_encoders is not None and checks.integer("n_encoders", n_encoders) > 0
-        if staged and (encoding != "dense" or twin is not None or readout != "probabilities"):
-            raise ValueError("n_encoders needs encoding='dense' and the default readout and twin.")
+        staged = _staged(n_encoders, encoding == "dense" and twin is None, readout)
         circuit = {"n_modes": n_modes, "n_photons": n_photons, "space": space}
         circuit |= {"input_state": input_state, "n_replicas": self.n_replicas}
         # The encoder first: circuits take longer to find out that they are too large.
@@ -185,6 +183,15 @@ class PhotonicHead(Head):
                 "phase_scale.",
                 stacklevel=2,
             )
+
+
+def _staged(n_encoders: int | None, plain: bool, readout: str) -> bool:
+    if n_encoders is None:
+        return False
+    checks.integer("n_encoders", n_encoders)
+    if not plain or readout != "probabilities":
+        raise ValueError("n_encoders needs encoding='dense' and the default readout and twin.")
+    return True
 
 
 def _scales(phase_scale: float, output_scale: float | None, size: float) -> dict[str, float]:
