@@ -18,6 +18,7 @@ from qllm_helpers.text.encoders import DEFAULT_ENCODER
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _GRIDS = click.Path(exists=True, dir_okay=False, path_type=Path)
+_MARKS = ("<!-- headline:begin -->\n", "<!-- headline:end -->")
 #: Columns of the printed tables of circuits, those that a table has.
 _COLUMNS = {
     "task": "task",
@@ -264,35 +265,24 @@ def verdicts(write: bool) -> None:
 @click.option("--readme", type=_FILE, default="README.md", help="File with the block.")
 @click.option("--figure", type=_FILE, default="book/_static/headline.svg", help="Figure.")
 def headline(readme: Path, figure: Path) -> None:
-    """Rewrite the two tables of results in README.md and its figure from the shipped rows.
-
-    They stand between <!-- headline:begin --> and <!-- headline:end -->, and between
-    <!-- tuned:begin --> and <!-- tuned:end -->.
-    """
+    """Rewrite the table of results in README.md, between its marks, and its figure."""
     from qllm_helpers import figures
     from qllm_helpers.results import headline as results
 
+    table, begin, end = results.headline_table(), *_MARKS
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    table, tuned = results.headline_table(), results.tuned_lines()
-    written = {
-        "headline": results.headline_markdown(table),
-        "tuned": results.tuned_markdown(table, tuned),
-    }
-    for name, lines in written.items():
-        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
-        before, found, rest = text.partition(begin)
-        _, ended, after = rest.partition(end)
-        if not (found and ended):
-            raise click.UsageError(
-                f"{readme} has no lines {begin.strip()} and {end}; add them where the table shall "
-                "stand, and run the command in the checkout"
-            )
-        text = before + begin + lines + end + after
-    write_atomic(readme, text.encode())
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise click.UsageError(
+            f"{readme} has no lines {begin.strip()} and {end}; add them where the table shall "
+            "stand, and run the command in the checkout"
+        )
+    block = begin + results.headline_markdown(table) + end
+    write_atomic(readme, (before + block + after).encode())
     shown = table[table["source"] != "reproduction, five-fold"]
-    ways = {"here: mean and 95 % interval": shown, "the same on a fine-tuned body": tuned}
     figure.parent.mkdir(parents=True, exist_ok=True)
-    figures.save(figures.beside(ways, label="label"), figure)
+    figures.save(figures.beside({"here: mean and 95 % interval": shown}, label="label"), figure)
     click.echo(f"wrote {readme} and {figure}")
 
 
