@@ -21,21 +21,12 @@ _GRIDS = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MARKS = ("<!-- headline:begin -->\n", "<!-- headline:end -->")
 #: Columns of the printed tables of circuits, those that a table has.
 _COLUMNS = {
-    "task": "task",
-    "n_modes": "modes",
-    "n_photons": "photons",
-    "n_qubits": "qubits",
-    "n_blocks": "blocks",
-    "engine": "engine",
-    "n_replicas": "R",
-    "ms": "ms per replica",
-    "ratio": "x {}",
-    "peak_mebibytes": "peak MiB",
-    "bound": "bound by",
-    "over_bound": "time / bound",
-    "over_memory": "time / memory bound",
+    "task": "task", "n_modes": "modes", "n_photons": "photons", "n_qubits": "qubits",
+    "n_blocks": "blocks", "engine": "engine", "n_replicas": "R", "ms": "ms per replica",
+    "ratio": "x {}", "peak_mebibytes": "peak MiB", "bound": "bound by",
+    "over_bound": "time / bound", "over_memory": "time / memory bound",
     "over_cache": "time / cache bound",
-}
+}  # fmt: skip
 
 
 class Commands(click.Group):
@@ -69,11 +60,7 @@ def main() -> None:
 @click.option("--encoder", default=DEFAULT_ENCODER, help="Which encoder.")
 @click.option("--output", type=_FILE, help="File to write.  [default: the package's file]")
 def embed(name: str, encoder: str, output: Path | None) -> None:
-    """Encode the corpus NAME (sst2, sst5, trec) and write its embeddings.
-
-    Needs the sentences: from $QLLM_DATA_DIR/NAME.csv or from the Hub. Takes some
-    minutes for SST-5 on two cores.
-    """
+    """Encode the corpus NAME (sst2, sst5, trec), from $QLLM_DATA_DIR/NAME.csv or the Hub."""
     from qllm_helpers.text.embeddings import write_embeddings
 
     path = write_embeddings(name, encoder=encoder, output=output, progress=True)
@@ -132,8 +119,7 @@ def _check(name: str, units: list, count: int, *, draw: int, **options) -> None:
         click.echo(f"  {row.head}, {part}, seed {row.seed}: {row.shipped:.4f}, {verdict}")
     wrong = sum(bool(row.problem) for row in checks)
     click.echo(f"{len(checks) - wrong} of {len(checks)} rows agree within {options['tolerance']}")
-    if wrong:
-        sys.exit(1)
+    sys.exit(bool(wrong))
 
 
 def _write(tables: dict[str, pd.DataFrame], folder: Path | None) -> None:
@@ -179,9 +165,8 @@ def bench(threads, seconds, sweep, qubits, output) -> None:
         shown = measured_table(table, "PennyLane")
         click.echo("\nTraining steps of the qubit circuits:\n" + shown)
     if sweep:
-        table = tables["benchmark_sweep"] = layer.sweep_benchmark(
-            options["n_threads"], progress=True
-        )
+        table = layer.sweep_benchmark(options["n_threads"], progress=True)
+        tables["benchmark_sweep"] = table
         ours, merlin = table[["ours_seconds_per_seed", "merlin_seconds"]].sum()
         shown = f"ours {ours:.2f} s, MerLin {merlin:.1f} s, ratio {merlin / ours:.0f}"
         click.echo(f"\nMode sweep, per seed: {shown}")
@@ -199,8 +184,8 @@ def measured_table(frame: pd.DataFrame, reference: str) -> str:
 def _growth(frame: pd.DataFrame) -> str:
     """How the time of a training step grows with each size."""
     lines = []
-    sizes = {"modes": "n_modes", "photons": "n_photons", "replicas": "n_replicas", "batch": "batch"}
-    for series, size in sizes.items():
+    for series in ("modes", "photons", "replicas", "batch"):
+        size = series if series == "batch" else f"n_{series}"
         steps = frame[frame["series"] == series].set_index(size)["seconds"].sort_index()
         shown = ", ".join(f"{number}: {1e3 * time:.2f} ms" for number, time in steps.items())
         lines.append(f"{series:9s} {shown}")
@@ -210,23 +195,16 @@ def _growth(frame: pd.DataFrame) -> str:
 @main.command()
 @_output("landscape.csv")
 def landscape(output: Path | None) -> None:
-    """Measure gradients, expressivity and training loss against the number of photons.
+    """Measure gradients, expressivity and loss by number of photons (ten minutes, two cores)."""
+    from qllm_helpers.studies.landscape import landscape, standard_circuits
 
-    Takes about ten minutes on two cores.
-    """
-    from qllm_helpers.studies import landscape as measured
-
-    table = measured.landscape(measured.standard_circuits(), progress=True)
-    _write({"landscape": table}, output)
+    _write({"landscape": landscape(standard_circuits(), progress=True)}, output)
 
 
 @main.command()
 @_output("qubit_noise.csv")
 def qubit_noise(output: Path | None) -> None:
-    """Measure what shots and depolarising noise do to trained qubit heads.
-
-    Takes about five minutes on two cores.
-    """
+    """Measure what shots and noise do to trained qubit heads (five minutes on two cores)."""
     from qllm_helpers.studies.shots import SEEDS, noise_table, standard_devices, trained_heads
 
     table = noise_table(trained_heads(SEEDS), standard_devices(), progress=True)
@@ -236,22 +214,16 @@ def qubit_noise(output: Path | None) -> None:
 @main.command()
 @_output("confusion.csv")
 def confusion(output: Path | None) -> None:
-    """Measure confusion matrices on SST-5 and TREC, with the settings of the stored rows.
-
-    Takes seconds where the study multiclass was run with predictions, else two minutes.
-    """
+    """Count which class is taken for which in the predictions of the study multiclass."""
     from qllm_helpers.studies.confusion import confusion_table
 
-    _write({"confusion": confusion_table(n_jobs=-1, progress=True)}, output)
+    _write({"confusion": confusion_table()}, output)
 
 
 @main.command()
 @click.option("--write", is_flag=True, help="Replace the shipped table of verdicts.")
 def verdicts(write: bool) -> None:
-    """Judge every claim of the book anew from the shipped rows and predictions.
-
-    Takes up to a minute on two cores.
-    """
+    """Judge every claim of the book anew from the shipped rows and predictions (a minute)."""
     from qllm_helpers.results.contrasts import verdict_lines
     from qllm_helpers.results.verdicts import verdict_table, write_verdicts
 
@@ -305,8 +277,7 @@ def predict(sentences, data, modes, photons, seed, epochs, head, save, file, as_
     from qllm_helpers.classifiers.labelling import label_sentences
     from qllm_helpers.classifiers.saved import load_head, save_head
 
-    lines = [line.strip() for line in file] if file else []
-    texts = [*sentences, *(line for line in lines if line)]
+    texts = [*sentences, *filter(None, map(str.strip, file or ()))]
     if not texts and save is None:
         raise click.UsageError('give at least one sentence, as in: qllm predict "a fine film"')
     if head is not None and data is not None:

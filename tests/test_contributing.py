@@ -32,9 +32,9 @@ def newcomer(tmp_path, monkeypatch):
     """What a newcomer has after typing in the guide: a module, and a folder with its grid."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry, "_KNOWN", {})
+    monkeypatch.setattr(registry, "KNOWN", {})
     monkeypatch.delitem(sys.modules, "waves", raising=False)
-    (grid,) = (block for block in blocks("toml") if block.startswith("[waves]"))
+    (grid,) = (block for block in blocks("toml") if "[waves]" in block)
     Path("waves.toml").write_text(grid, encoding="utf-8")
     head, estimator, study = blocks("python")
     Path("waves.py").write_text(head + estimator, encoding="utf-8")
@@ -50,7 +50,7 @@ def test_a_new_head_runs_through_a_study(newcomer):
     assert rows["test_accuracy"].between(0.4, 0.9).all()
     assert set(answer["head"]) == {"2 waves", "4 waves"}
     waves = rows[rows["head"] == "4 waves"].iloc[0]
-    assert (waves["family"], waves["n_parameters"]) == ("mlp", 384 * 4 + 4 + 4 * 2 + 2)
+    assert (waves["family"], waves["n_parameters"]) == ("mlp", 768 * 4 + 4 + 4 * 2 + 2)
 
 
 def test_the_study_of_a_new_head_can_be_repeated(newcomer, tmp_path):

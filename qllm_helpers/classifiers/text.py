@@ -16,8 +16,6 @@ from qllm_helpers.text.encoders import DEFAULT_ENCODER, load_encoder
 from qllm_helpers.text.tuning import isolated_randomness
 from qllm_helpers.training.loop import TrainingOptions, compute_logits, train
 
-__all__ = ["EndToEndClassifier", "EndToEndLinear"]
-
 
 class EndToEndClassifier(TrainedClassifier):
     """A language model `encoder` and a head, trained together on sentences.

@@ -42,17 +42,16 @@ def t_tests(difference: float, error: float, freedom: int, margin: float) -> dic
     return row | {"p": float(2 * p), "p_equivalence": float(max(sides))}
 
 
-def _described(values: np.ndarray, margin: float) -> dict:
+def _described(values, margin: float) -> dict:
     """Mean, intervals and uncorrected p-values of one set of paired differences."""
-    if values.size < 2:
+    values = np.asarray(values, dtype=float)
+    n_seeds = values.size
+    if n_seeds < 2:
         raise ValueError("a pair shares fewer than two seeds; compute more rows")
     # the mean of equal values may differ from them by a rounding
     std = values.std(ddof=1) if np.ptp(values) else 0.0
-    return {
-        **t_tests(values.mean(), std / math.sqrt(values.size), values.size - 1, margin),
-        "std": std,
-        "n_seeds": values.size,
-    }
+    tests = t_tests(values.mean(), std / math.sqrt(n_seeds), n_seeds - 1, margin)
+    return tests | {"std": std, "n_seeds": n_seeds}
 
 
 def word(row: pd.Series) -> str:
@@ -69,34 +68,21 @@ def word(row: pd.Series) -> str:
 def difference_tests(
     groups: dict, *, names: Sequence[str] = ("head",), margin: float = MARGIN
 ) -> pd.DataFrame:
-    """Test several sets of paired differences, and correct for their number.
+    """Test sets of paired differences (fractions, one per seed); their keys become the `names`.
 
-    Parameters
-    ----------
-    groups : dict of key to array-like
-        Differences (fractions), one per seed. A key is a tuple if there are several `names`.
-    names : sequence of str
-        Columns that the keys become.
-    margin : float
-        Largest difference (fraction) that counts as none.
-
-    Returns
-    -------
-    DataFrame
-        One row per key: `names`; ``difference``; ``low``, ``high`` (95 % t interval), ``low_90``,
-        ``high_90`` (90 %, that of the test of equivalence); ``std``, ``n_seeds``; ``p_value``
-        (paired t), ``p_corrected``; ``p_equivalence`` (two one-sided tests, corrected);
-        ``verdict``. Corrections are Holm's, over the table; intervals are not corrected.
+    Columns ``difference``; ``low``, ``high`` (95 % t interval), ``low_90``, ``high_90`` (90 %, that
+    of the test of equivalence); ``std``, ``n_seeds``; ``p_value`` (paired t), ``p_corrected``;
+    ``p_equivalence`` (two one-sided tests, corrected); ``verdict``. Corrections are Holm's, over
+    the table; intervals are not corrected.
     """
     if not groups:
         raise ValueError("nothing to compare")
     if not margin > 0:
         raise ValueError(f"margin must be a positive fraction, not {margin}")
-    sets = [np.asarray(values, dtype=float) for values in groups.values()]
-    table = pd.DataFrame([_described(values, margin) for values in sets])
+    table = pd.DataFrame([_described(values, margin) for values in groups.values()])
     table = table.rename(columns={"p": "p_value"})
-    table["p_corrected"] = multipletests(table["p_value"], method="holm")[1]
-    table["p_equivalence"] = multipletests(table["p_equivalence"], method="holm")[1]
+    for name, corrected in (("p_value", "p_corrected"), ("p_equivalence", "p_equivalence")):
+        table[corrected] = multipletests(table[name], method="holm")[1]
     table["verdict"] = table.apply(word, axis=1)
     keys = [key if isinstance(key, tuple) else (key,) for key in groups]
     return pd.DataFrame(keys, columns=list(names)).join(table[list(_TESTED)])

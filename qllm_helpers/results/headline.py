@@ -18,7 +18,7 @@ import pandas as pd
 from qllm_helpers import checks
 from qllm_helpers.files import read_verified
 from qllm_helpers.results.contrasts import NOT_RUN, VERDICTS, compare
-from qllm_helpers.results.intervals import summarise
+from qllm_helpers.results.intervals import having, summarise
 from qllm_helpers.results.verdicts import load_verdicts
 from qllm_helpers.studies.table import load_results
 from qllm_helpers.text.encoders import DEFAULT_ENCODER
@@ -45,17 +45,12 @@ def _read(name: str) -> pd.DataFrame:
 
 
 def published_table() -> pd.DataFrame:
-    """Lines of the published tables, each with the heads here that can stand for it.
+    """Lines of the published tables, each with the head here that stands for it (our choice).
 
-    Returns
-    -------
-    DataFrame
-        One line each: ``label``, ``source``, ``citation`` (key in ``book/references.bib``),
-        ``family``, ``protocol``; ``reported`` (test accuracy), ``reported_validation`` and
-        ``reported_std`` (over folds), fractions; ``reported_parameters`` as printed (of a support
-        vector machine the paper prints support vectors; left out); ``n_modes``, ``n_photons``,
-        ``n_qubits``; and, our choice, the head here that stands for it: ``study``, ``ours``,
-        ``fine_tuned``, ``selection``. Lines of source ``"here"`` report nothing.
+    ``citation`` is a key of ``book/references.bib``; ``reported`` (test), ``reported_validation``
+    and ``reported_std`` (over folds) are accuracies; ``reported_parameters`` as printed, without
+    the paper's support vectors; our head is named by ``study``, ``ours``, ``fine_tuned`` and
+    ``selection``. Lines of source ``"here"`` report nothing.
     """
     return _read("published")
 
@@ -70,46 +65,34 @@ def published_photons() -> pd.DataFrame:
 
 
 def headline_table(encoder: str = DEFAULT_ENCODER) -> pd.DataFrame:
-    """Every published line beside what was measured here, with its verdict.
+    """Every published line beside what was measured here, with its verdict; or "not run".
 
-    Parameters
-    ----------
-    encoder : str
-        Body of the rows; lines whose study was not run on it say "not run".
-
-    Returns
-    -------
-    DataFrame
-        The columns of :func:`published_table`; ``body``; ``mean``, ``low``, ``high`` (test accuracy
-        with 95 % interval over seeds), ``std``, ``lowest``, ``highest``, ``n_seeds``; ``reached``,
-        the share of seeds at least as good as reported; three parameter counts; and of the line's
-        claim ``difference`` (to logistic regression), ``difference_low``, ``difference_high`` (95 %
-        over seeds and sentences), ``p_corrected`` and ``verdict``.
+    To :func:`published_table` come ``body``; ``mean``, ``low``, ``high`` (test accuracy with 95 %
+    interval over seeds), ``std``, ``lowest``, ``highest``, ``n_seeds``; ``reached``, the share of
+    seeds at least as good as reported; three parameter counts; and of the line's claim
+    ``difference`` (to logistic regression), ``difference_low``, ``difference_high`` (95 % over
+    seeds and sentences), ``p_corrected`` and ``verdict``.
     """
     lines = published_table()
     measured = [_measured(line, encoder) for line in lines.to_dict("records")]
-    table = lines.join(pd.DataFrame(measured, index=lines.index))
+    columns = ["body", *_MEASURED, "reached", *_TESTED]
+    table = lines.join(pd.DataFrame(measured, index=lines.index, columns=columns))
     return table.astype(dict.fromkeys(["n_seeds", *_COUNTS], "Int64"))
 
 
 def _measured(line: dict, encoder: str) -> dict:
     """What is known of a published line: its rows in numbers, and the verdict of its claim."""
-    tuned = "tuned" if line["fine_tuned"] else "frozen"
-    where = {"head": line["ours"], "fine_tuned": line["fine_tuned"]}
-    where |= {"encoder": encoder, "selection": line["selection"]}
-    rows = load_results(line["study"])
-    for name, value in where.items():
-        rows = rows[rows[name] == value]
+    named = {"head": line["ours"], "selection": line["selection"]}
+    place = named | {"fine_tuned": line["fine_tuned"], "encoder": encoder}
+    rows = having(load_results(line["study"]), place)
     if rows.empty:
-        return {"mean": float("nan"), "verdict": NOT_RUN}
-    known = summarise(rows)[_MEASURED].iloc[0].to_dict() | {"body": f"{encoder}, {tuned}"}
+        return {"verdict": NOT_RUN}
+    body = f"{encoder}, {'tuned' if line['fine_tuned'] else 'frozen'}"
+    known = summarise(rows)[_MEASURED].iloc[0].to_dict() | {"body": body}
     if not pd.isna(line["reported"]):
         known["reached"] = (rows["test_accuracy"] >= line["reported"]).mean()
-    verdicts = load_verdicts()
-    claim = {"head": line["ours"], "reference": REFERENCE, "study": line["study"]}
-    claim |= {"body": known["body"], "selection": line["selection"]}
-    for name, value in claim.items():
-        verdicts = verdicts[verdicts[name] == value]
+    claim = named | {"reference": REFERENCE, "study": line["study"], "body": body}
+    verdicts = having(load_verdicts(), claim)
     if line["ours"] == REFERENCE or verdicts.empty:
         return known | {"verdict": "reference"}
     return known | verdicts.rename(columns=_LIMITS)[_TESTED].iloc[0].to_dict()
@@ -121,10 +104,9 @@ def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
     `studies` holds rows of ``few_shot`` and ``paper``, perhaps of ``photons``, ``finetune`` and
     ``multiclass``.
     """
-    few_shot, finetune = studies["few_shot"], studies.get("finetune")
-    sets = {"paper's protocol": studies["paper"]}
-    if finetune is not None:
-        sets["paper's protocol, tuned body"] = finetune[finetune["fine_tuned"]]
+    few_shot, sets = studies["few_shot"], {"paper's protocol": studies["paper"]}
+    if "finetune" in studies:
+        sets["paper's protocol, tuned body"] = having(studies["finetune"], {"fine_tuned": True})
     if "photons" in studies:
         rows, apart = studies["photons"], "distinguishable twin"
         unbunched = rows["space"].eq("unbunched").fillna(False)
@@ -136,7 +118,7 @@ def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
     sets["few-shot, tuned body"] = few_shot[few_shot["fine_tuned"]]
     for words, name in (("five classes (SST-5)", "sst5"), ("six classes (TREC)", "trec")):
         if "multiclass" in studies:
-            sets[words] = studies["multiclass"][lambda t, name=name: t["dataset"] == name]
+            sets[words] = having(studies["multiclass"], {"dataset": name})
     return {
         name: rows[rows["kind"].eq("photonic") | rows["head"].eq(TUNED_REFERENCE)]
         for name, rows in sets.items()
@@ -149,15 +131,14 @@ def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     ``mean``, ``difference`` to the reference, each with its 95 % interval; ``reported`` of the
     same circuit (few-shot protocol); ``seeds``, the accuracies of all seeds.
     """
-    tables = []
+    tables, reported = [], published_photons()[[*_SIZE, "reported"]]
     for name, rows in sets.items():
         table = summarise(rows)[["head", *_SIZE, "mean", "low", "high", "n_seeds"]]
         against = compare(rows, TUNED_REFERENCE).rename(columns=_LIMITS)
         table = table.merge(against[["head", "difference", *_LIMITS.values()]], "left", on="head")
         table = table.join(rows.groupby("head")["test_accuracy"].agg(list).rename("seeds"), "head")
-        table = table.astype(dict.fromkeys(_SIZE, "Int64"))
         table.insert(0, "set", name)
-        table = table.merge(published_photons()[[*_SIZE, "reported"]], "left", on=_SIZE)
+        table = table.astype(dict.fromkeys(_SIZE, "Int64")).merge(reported, "left", on=_SIZE)
         if rows["protocol"].ne("few_shot").any():
             table["reported"] = float("nan")
         tables.append(table)
@@ -167,10 +148,11 @@ def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def verdict_groups(table: pd.DataFrame) -> str:
     """Sentences that say what the table shows: a paragraph for each verdict, with its lines."""
     named = {word: table.loc[table["verdict"] == word, "label"] for word in (*VERDICTS, NOT_RUN)}
-    lines = [
-        f"{word} ({len(names)}): {'; '.join(names)}" for word, names in named.items() if len(names)
-    ]
-    return "\n".join(fill(line, 76, subsequent_indent="    ") for line in lines)
+    return "\n".join(
+        fill(f"{word} ({len(names)}): {'; '.join(names)}", 76, subsequent_indent="    ")
+        for word, names in named.items()
+        if len(names)
+    )
 
 
 #: Part of the table -> its columns and their headings.
@@ -223,29 +205,18 @@ class CsvLink:
         return f"<p>{link} ({len(self.table)} lines)</p>"
 
 
-def markdown(titles, lines) -> str:
-    """A Markdown table; ends in a line feed."""
-    rows = [titles, ["---"] * len(titles), *lines]
-    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
-
-
-def _cells(row: dict) -> list[str]:
-    """Reported, measured with interval, and verdict of a line."""
-    if pd.isna(row["mean"]):
-        return [row["label"], _format("reported", row["reported"]), NOT_RUN, "", ""]
-    here = f"{row['mean']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
-    gap = f"{100 * row['difference']:+.2f}, {row['verdict']}"
-    gap = row["verdict"] if row["verdict"] == "reference" else gap
-    return [row["label"], _format("reported", row["reported"]), here, gap, row["n_seeds"]]
-
-
 def headline_markdown(table: pd.DataFrame) -> str:
     """The headline table for the README: every line but the five-fold ones, with its counts."""
-    table = table[table["source"] != "reproduction, five-fold"]
     titles = ["", "reported", "here: mean, 95 % interval", "points to logistic regression"]
     titles += ["seeds", "parameters: nominal / live / effective"]
-    lines = [
-        _cells(row) + [" / ".join(_format(name, row[name]) for name in _COUNTS)]
-        for row in table.to_dict("records")
-    ]
-    return markdown(titles, lines)
+    lines = [titles, ["---"] * len(titles)]
+    for row in table[table["source"] != "reproduction, five-fold"].to_dict("records"):
+        here, gap, seeds = NOT_RUN, "", ""
+        if pd.notna(row["mean"]):
+            here = f"{row['mean']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
+            points = "" if pd.isna(row["difference"]) else f"{100 * row['difference']:+.2f}, "
+            gap, seeds = points + row["verdict"], row["n_seeds"]
+        counts = " / ".join(_format(name, row[name]) for name in _COUNTS)
+        reported = _format("reported", row["reported"])
+        lines.append([row["label"], reported, here, gap, seeds, counts])
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

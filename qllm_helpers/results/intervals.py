@@ -35,21 +35,15 @@ def require_columns(rows: pd.DataFrame, columns: Sequence[str]) -> None:
         raise ValueError("the table has no rows")
 
 
-def interval(values: Sequence[float], *, confidence: float = 0.95) -> tuple[float, float]:
-    """Student's t interval of a mean.
+def having(rows: pd.DataFrame, values: dict) -> pd.DataFrame:
+    """Rows whose columns have these values."""
+    for name, value in values.items():
+        rows = rows[rows[name] == value]
+    return rows
 
-    Parameters
-    ----------
-    values : array-like, shape (n,)
-        One finite value per seed.
-    confidence : float
-        Coverage, between 0 and 1.
 
-    Returns
-    -------
-    tuple of float
-        Lower and upper end, in the unit of `values`; NaN with fewer than two values.
-    """
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's 95 % t interval of the mean of finite values; NaN with fewer than two values."""
     values = np.asarray(values, dtype=float)
     if not np.isfinite(values).all():
         raise ValueError("values must be finite; drop the rows that were not fitted")
@@ -57,7 +51,7 @@ def interval(values: Sequence[float], *, confidence: float = 0.95) -> tuple[floa
         return float("nan"), float("nan")
     if np.ptp(values) == 0:  # the statistic would divide by zero
         return float(values[0]), float(values[0])
-    low, high = DescrStatsW(values).tconfint_mean(1 - confidence)
+    low, high = DescrStatsW(values).tconfint_mean(0.05)
     return float(low), float(high)
 
 

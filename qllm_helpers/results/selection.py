@@ -15,10 +15,7 @@ from qllm_helpers.results.intervals import as_list, paired_values, require_colum
 
 
 def select_best(
-    rows: pd.DataFrame,
-    *,
-    within: str | Sequence[str] = "n_modes",
-    on: str = "validation_accuracy",
+    rows: pd.DataFrame, *, within: str | Sequence[str] = "n_modes", on: str = "validation_accuracy"
 ) -> pd.DataFrame:
     """The row with the largest value `on` in every group and seed, as a report shows one a group.
 
@@ -40,11 +37,11 @@ def reported_gain(
 
     Each side chooses by the column `on`, as a report of one seed does. A fraction.
     """
-    sides = [
-        select_best(rows.assign(side=0), within="side", on=on).set_index("seed")["test_accuracy"]
+    best, other = (
+        select_best(rows, within=(), on=on).set_index("seed")["test_accuracy"]
         for rows in (candidates, references)
-    ]
-    gain = (sides[0] - sides[1]).dropna().sort_index().astype(float)
+    )
+    gain = (best - other).dropna().sort_index().astype(float)
     if gain.empty:
         raise ValueError("candidates and references share no seed")
     return gain.rename("gain")
@@ -79,12 +76,10 @@ def selection_effect(
     checks.real("training_std", training_std)
     error = (1 - correlation) * standard_error(accuracy, n_test) ** 2
     spread = math.sqrt(error + training_std**2)
-    draw = np.random.default_rng(0)
+    sizes = np.array([[n_candidates], [n_references]])
     # the largest of n normal values, through its quantiles; what all heads share cancels
-    largest = [
-        special.ndtri_exp(np.log(1 - draw.random(n_draws)) / n)
-        for n in (n_candidates, n_references)
-    ]
+    uniform = 1 - np.random.default_rng(0).random((2, n_draws))
+    largest = special.ndtri_exp(np.log(uniform) / sizes)
     return np.sort(spread * (largest[0] - largest[1]))
 
 

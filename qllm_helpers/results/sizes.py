@@ -74,11 +74,8 @@ def equivalent_sentences(rows: pd.DataFrame, reference: str = "LogisticRegressio
     """
     sizes, found = _resampled(rows, reference)
     size = {SIZE: sizes.astype(int)}
-    tables = [
-        pd.DataFrame({"head": head} | size | _with_interval("sentences", samples))
-        for head, samples in found.items()
-    ]
-    return pd.concat(tables, ignore_index=True)
+    rows = [{"head": h} | size | _with_interval("sentences", one) for h, one in found.items()]
+    return pd.concat(map(pd.DataFrame, rows), ignore_index=True)
 
 
 def sentence_factor(rows: pd.DataFrame, reference: str = "LogisticRegression") -> pd.DataFrame:
@@ -87,9 +84,8 @@ def sentence_factor(rows: pd.DataFrame, reference: str = "LogisticRegression") -
     The median over sizes: one at which the reference's curve does not reach has no ratio.
     """
     sizes, found = _resampled(rows, reference)
-    factors = {
-        head: np.quantile(samples / sizes, 0.5, axis=1, method="lower")
-        for head, samples in found.items()
-    }
-    rows = [{"head": head} | _with_interval("factor", values) for head, values in factors.items()]
+    rows = []
+    for head, samples in found.items():
+        middle = np.quantile(samples / sizes, 0.5, axis=1, method="lower")
+        rows.append({"head": head} | _with_interval("factor", middle))
     return pd.DataFrame(rows)

@@ -19,8 +19,9 @@ from statsmodels.stats.multitest import multipletests
 from qllm_helpers import checks
 from qllm_helpers.files import DATA_DIR, read_verified, write_atomic, write_manifest
 from qllm_helpers.results.contrasts import MARGIN, t_tests, word
-from qllm_helpers.studies import table as studies
+from qllm_helpers.results.intervals import having
 from qllm_helpers.studies.data import outside_pool, split_of
+from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
 from qllm_helpers.text.embeddings import load_embeddings
 
 CLAIMS, TABLE = "claims.toml", "results/verdicts.csv"
@@ -78,13 +79,12 @@ def _bodies(claim: dict) -> list[dict]:
 
 
 def shipped_fits(names: set[str]) -> dict[str, pd.DataFrame]:
-    """Rows of studies, with their `predictions`, as far as both are shipped."""
-    fits = {}
-    for name in names:
-        if studies.shipped_table(name).is_file() and studies.predictions_file(name).is_file():
-            predictions = studies.load_predictions(name)
-            fits[name] = studies.load_results(name).assign(predictions=predictions)
-    return fits
+    """Rows of those studies that are shipped, with their `predictions`."""
+    return {
+        name: load_results(name).assign(predictions=load_predictions(name))
+        for name in names
+        if predictions_file(name).is_file()
+    }
 
 
 @lru_cache(maxsize=2)
@@ -132,8 +132,7 @@ def _judged(claim: dict, fits: dict[str, pd.DataFrame]) -> dict:
     wanted, sides = {name: claim[name] for name in _PLACE if claim[name] is not None}, []
     for study, head in (("study", "head"), ("reference_study", "reference")):
         rows = fits.get(claim[study], pd.DataFrame(columns=["head", *_PLACE]))
-        for name, value in ({"head": claim[head]} | wanted).items():
-            rows = rows[rows[name] == value]
+        rows = having(rows, {"head": claim[head]} | wanted)
         if rows.empty:
             return {}
         if rows["seed"].duplicated().any():
@@ -202,8 +201,7 @@ def load_verdicts() -> pd.DataFrame:
 
 def find(table: pd.DataFrame, **where) -> pd.Series:
     """The one row whose columns have these values, as in ``find(table, head=..., body=...)``."""
-    for name, value in where.items():
-        table = table[table[name] == value]
-    if len(table) != 1:
-        raise ValueError(f"{len(table)} verdicts, not one, have {where}")
-    return table.iloc[0]
+    found = having(table, where)
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} verdicts, not one, have {where}")
+    return found.iloc[0]

@@ -1,9 +1,6 @@
-"""Which class is taken for which, from the predictions of a study's heads."""
+"""Which class is taken for which, from the predictions of the study ``multiclass``."""
 
 from __future__ import annotations
-
-import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,56 +8,29 @@ from sklearn.metrics import confusion_matrix
 
 from qllm_helpers.files import DataError
 from qllm_helpers.studies.data import split_of
-from qllm_helpers.studies.grid import Unit
-from qllm_helpers.studies.predictions import from_text
-from qllm_helpers.studies.run import TOLERANCE, load_units, run_study
-from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
+from qllm_helpers.studies.grid import TOLERANCE
+from qllm_helpers.studies.table import load_predictions, load_results
 from qllm_helpers.text.embeddings import load_embeddings
 
-STUDY = "multiclass"
 #: Heads that are shown for every corpus, beside the photonic one.
 HEADS = ("LogisticRegression", "10 qubits, single")
-_FIT = ["dataset", "head", "seed"]
 
 
 def shown_heads(rows: pd.DataFrame) -> dict[str, list[str]]:
     """By corpus, :data:`HEADS` and the photonic head with the best mean validation accuracy."""
-    shown = {}
-    for dataset, part in rows[rows["family"] == "photonic"].groupby("dataset", sort=False):
-        best = part.groupby("head")["validation_accuracy"].mean().idxmax()
-        shown[dataset] = [HEADS[0], best, *HEADS[1:]]
-    return shown
+    photonic = rows[rows["family"] == "photonic"]
+    means = photonic.groupby(["dataset", "head"], sort=False)["validation_accuracy"].mean()
+    best = means.groupby("dataset", sort=False).idxmax()
+    return {dataset: [HEADS[0], head, *HEADS[1:]] for dataset, head in best}
 
 
-def confusion_table(
-    rows: pd.DataFrame | None = None, *, n_jobs: int | None = None, progress: bool = False
-) -> pd.DataFrame:
-    """Confusions ``true``, ``predicted``, ``share`` (fraction, mean over seeds), ``std`` by head.
-
-    Without shipped predictions heads are run with the settings of the `rows` (None: shipped).
-    """
-    rows = load_results(STUDY) if rows is None else rows
-    wanted = {(data, head) for data, heads in shown_heads(rows).items() for head in heads}
-    if predictions_file(STUDY).is_file():
-        fits = load_results(STUDY)[_FIT].assign(classes=load_predictions(STUDY))
-    else:
-        units = [unit for unit in load_units(STUDY) if (unit.dataset, unit.head) in wanted]
-        units = [one for unit in units for one in _with_settings_of(unit, rows)]
-        fits = pd.DataFrame(run_study(units, n_jobs=n_jobs, progress=progress))
-        fits["classes"] = fits.apply(lambda row: from_text(row["predictions"], row["n_test"]), 1)
-    rows = rows.merge(fits[[*_FIT, "classes"]], on=_FIT)
-    groups = rows.groupby(_FIT[:2], sort=False)
-    tables = [_of_head(*place, part) for place, part in groups if place in wanted]
+def confusion_table() -> pd.DataFrame:
+    """Confusions ``true``, ``predicted``, ``share`` (mean over seeds), ``std`` of shown heads."""
+    rows = load_results("multiclass").assign(classes=load_predictions("multiclass"))
+    shown = shown_heads(rows)
+    groups = rows.groupby(["dataset", "head"], sort=False)
+    tables = [_of_head(*place, part) for place, part in groups if place[1] in shown[place[0]]]
     return pd.concat(tables, ignore_index=True)
-
-
-def _with_settings_of(unit: Unit, rows: pd.DataFrame) -> list[Unit]:
-    """A unit's fits with the settings of its rows: another processor may choose others."""
-    mine = rows[(rows["head"] == unit.head) & (rows["dataset"] == unit.dataset)]
-    return [
-        replace(unit, settings=(json.loads(setting),), seeds=tuple(map(int, part["seed"])))
-        for setting, part in mine.groupby("hyperparameters")
-    ]
 
 
 def _of_head(dataset: str, head: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +43,7 @@ def _of_head(dataset: str, head: str, rows: pd.DataFrame) -> pd.DataFrame:
         if abs(accuracy - row["test_accuracy"]) > TOLERANCE:
             raise DataError(
                 f"{head} with seed {row['seed']} on {dataset} comes out at {accuracy:.4f}, its row "
-                f"says {row['test_accuracy']:.4f}. Run: qllm study {STUDY}"
+                f"says {row['test_accuracy']:.4f}. Run: qllm study multiclass"
             )
         labels = range(len(names))
         shares.append(confusion_matrix(y, predicted, labels=labels, normalize="true"))

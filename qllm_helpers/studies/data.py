@@ -12,17 +12,13 @@ import numpy as np
 
 from qllm_helpers.studies.grid import Unit
 from qllm_helpers.studies.registry import reads_texts
+from qllm_helpers.text import protocols
 from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.embeddings import load_embeddings
-from qllm_helpers.text.protocols import (
-    Split,
-    development_pool,
-    few_shot_split,
-    paper_split,
-    pool_split,
-)
+from qllm_helpers.text.protocols import Split
 
 PARTS = ("train", "validation", "test")
+_PART = ("dataset", "encoder", "protocol", "samples_per_class")
 
 
 @lru_cache(maxsize=4)
@@ -42,21 +38,25 @@ def study_split(
     """The split of a row, the same for every head; or redraw number `seed` of the `pool`."""
     data = load_embeddings(dataset, encoder)
     if pool:
-        return pool_split(data.y, data.split, protocol, seed, samples_per_class)
+        return protocols.pool_split(data.y, data.split, protocol, seed, samples_per_class)
     if protocol == "paper":
-        return paper_split(data.y, seed, samples_per_class=samples_per_class)
-    return few_shot_split(data.y, data.split, seed, samples_per_class)
+        return protocols.paper_split(data.y, seed, samples_per_class=samples_per_class)
+    return protocols.few_shot_split(data.y, data.split, seed, samples_per_class)
 
 
 def split_of(row) -> Split:
     """Split of a result row: positions in the corpus, test part in the order of predictions."""
-    names = ("dataset", "encoder", "protocol", "samples_per_class", "seed")
-    return study_split(*(row[name] for name in names))
+    return study_split(*(row[name] for name in (*_PART, "seed")))
+
+
+def corpus_part(unit: Unit) -> tuple:
+    """Corpus, body, protocol and sentences of each label of a unit."""
+    return tuple(getattr(unit, name) for name in _PART)
 
 
 def outside_pool(dataset: str, encoder: str, protocol: str) -> np.ndarray:
     """Which sentences of a corpus decide verdicts, boolean (n,): those outside the pool."""
-    return ~development_pool(load_embeddings(dataset, encoder).split, protocol)
+    return ~protocols.development_pool(load_embeddings(dataset, encoder).split, protocol)
 
 
 @dataclass(frozen=True)
@@ -93,33 +93,25 @@ def one_thread() -> Iterator[None]:
 def unit_data(unit: Unit, *, pool: bool = False) -> UnitData:
     """Embeddings (or sentences), labels and one split per seed, or per redraw of the `pool`."""
     data = load_embeddings(unit.dataset, unit.encoder)
-    part = unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class
-    splits = [study_split(*part, seed, pool) for seed in unit.seeds]
+    splits = [study_split(*corpus_part(unit), seed, pool) for seed in unit.seeds]
     if reads_texts(unit.estimator):
         return UnitData(np.array(load_texts(unit.dataset).texts, dtype=object), data.y, splits)
     if not unit.fine_tuned:
         return UnitData(data.X, data.y, splits)
-    return _fine_tuned(unit, data.y, splits, pool)
+    # only sentences that some seed uses; a row that a seed does not use stays zero
+    used = np.unique(np.concatenate([getattr(s, part) for s in splits for part in PARTS]))
+    X = np.zeros((len(splits), len(used), data.X.shape[1]), dtype=np.float32)
+    for replica, seed in enumerate(unit.seeds):
+        tuned = tune_body(unit, seed, pool=pool)
+        X[replica, np.searchsorted(used, tuned.positions)] = tuned.X
+    moved = [Split(*(np.searchsorted(used, getattr(s, part)) for part in PARTS)) for s in splits]
+    return UnitData(X, data.y[used], moved)
 
 
 def tune_body(unit: Unit, seed: int, *, pool: bool = False):
     """Embeddings of one seed's split by a body fine-tuned on its training part; cached."""
     from qllm_helpers.text.tuning import tune_split
 
-    part = unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class
     with one_thread():
-        split, texts = study_split(*part, seed, pool), load_texts(unit.dataset)
+        split, texts = study_split(*corpus_part(unit), seed, pool), load_texts(unit.dataset)
         return tune_split(texts, split, seed, unit.protocol, encoder=unit.encoder)
-
-
-def _fine_tuned(unit: Unit, y: np.ndarray, splits: list[Split], pool: bool) -> UnitData:
-    # only sentences that some seed uses; a row that a seed does not use stays zero
-    used = np.unique(np.concatenate([getattr(s, part) for s in splits for part in PARTS]))
-    X = None
-    for replica, seed in enumerate(unit.seeds):
-        tuned = tune_body(unit, seed, pool=pool)
-        if X is None:
-            X = np.zeros((len(splits), len(used), tuned.X.shape[1]), dtype=np.float32)
-        X[replica, np.searchsorted(used, tuned.positions)] = tuned.X
-    moved = [Split(*(np.searchsorted(used, getattr(s, part)) for part in PARTS)) for s in splits]
-    return UnitData(X, y[used], moved)

@@ -7,47 +7,35 @@ dimension of the span of the outputs, training loss after a budget of epochs.
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import torch
+from tqdm.auto import tqdm
 
+from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
+from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.protocols import paper_split
+from qllm_helpers.training.loop import TrainingOptions, train
 
-# One family of circuits: more photons at fixed modes, as far as minutes on two cores reach.
-MODES = (6, 8)
-MOST_PHOTONS = 6
 SEEDS = tuple(range(20))
 _INTERFEROMETERS = 5
-_RANK_TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True)
-class Circuit:
-    """Arguments of `PhotonicLayer` that a row is about."""
-
-    n_modes: int
-    n_photons: int
-    space: str
-    distinguishable: bool
+#: Arguments of `PhotonicLayer` that a row is about.
+Circuit = namedtuple("Circuit", "n_modes n_photons space distinguishable")
 
 
 def standard_circuits() -> list[Circuit]:
-    """All circuits of the table, in its order."""
-    return [
-        Circuit(n_modes, n_photons, space, distinguishable)
-        for n_modes in MODES
-        for n_photons in range(1, min(n_modes, MOST_PHOTONS) + 1)
-        for space in ("fock", "unbunched")
-        for distinguishable in (False, True)
-    ]
+    """More photons at fixed modes, as far as minutes on two cores reach: the table's order."""
+    return [*map(Circuit._make, product((6, 8), range(1, 7), ("fock", "unbunched"), (False, True)))]
 
 
 def _random_layer(circuit: Circuit, n_replicas: int) -> PhotonicLayer:
     """Random interferometers side by side, in double precision."""
-    layer = PhotonicLayer(**asdict(circuit), n_replicas=n_replicas).double()
+    layer = PhotonicLayer(**circuit._asdict(), n_replicas=n_replicas).double()
     layer.reset_parameters([torch.Generator().manual_seed(seed) for seed in range(n_replicas)])
     return layer
 
@@ -81,44 +69,30 @@ def span_dimension(circuit: Circuit) -> float:
     layer = _random_layer(circuit, _INTERFEROMETERS)
     shape = (_INTERFEROMETERS, layer.n_outputs + 32, circuit.n_modes)
     phases = _random_phases(shape, torch.Generator().manual_seed(0))
-    ranks = torch.linalg.matrix_rank(layer(phases), rtol=_RANK_TOLERANCE)
+    ranks = torch.linalg.matrix_rank(layer(phases), rtol=1e-9)
     return float(ranks.double().mean())
 
 
 def budget_losses(circuit: Circuit, epochs: int = 30) -> np.ndarray:
     """Cross-entropy (nats) of the last epoch of a head on the paper's protocol, for 20 seeds."""
-    from qllm_helpers.heads.photonic import PhotonicHead
-    from qllm_helpers.text.embeddings import load_embeddings
-    from qllm_helpers.text.protocols import paper_split
-    from qllm_helpers.training.loop import TrainingOptions, train
-
-    options = asdict(circuit)
-    twin = "distinguishable" if options.pop("distinguishable") else None
-    data = load_embeddings("sst2")
-    head = PhotonicHead(data.X.shape[1], 2, **options, twin=twin, n_replicas=len(SEEDS))
+    sizes, data = circuit._asdict(), load_embeddings("sst2")
+    twin = "distinguishable" if sizes.pop("distinguishable") else None
+    head = PhotonicHead(data.X.shape[1], 2, **sizes, twin=twin, n_replicas=len(SEEDS))
     head.reset_parameters(SEEDS)
     index = np.stack([paper_split(data.y, seed).train for seed in SEEDS])
     options = TrainingOptions(epochs=epochs)
-    result = train(head, data.X, data.y, index, None, seeds=SEEDS, options=options)
-    last = result.history[result.history["epoch"] == epochs]
+    history = train(head, data.X, data.y, index, None, seeds=SEEDS, options=options).history
+    last = history[history["epoch"] == epochs]
     return last.sort_values("replica")["train_loss"].to_numpy()
 
 
 def landscape(circuits: Iterable[Circuit], *, progress: bool = False) -> pd.DataFrame:
     """All measures of every circuit; `train_loss` (nats) with its standard error over 20 seeds."""
-    from tqdm.auto import tqdm
-
     rows = []
     for circuit in tqdm(list(circuits), disable=not progress, desc="landscape", unit="circuit"):
+        row = circuit._asdict() | {"n_outputs": _random_layer(circuit, 1).n_outputs}
+        row |= gradient_variance(circuit) | {"span_dimension": span_dimension(circuit)}
         losses = budget_losses(circuit)
-        rows.append(
-            {
-                **asdict(circuit),
-                "n_outputs": PhotonicLayer(**asdict(circuit)).n_outputs,
-                **gradient_variance(circuit),
-                "span_dimension": span_dimension(circuit),
-                "train_loss": losses.mean(),
-                "train_loss_sem": losses.std(ddof=1) / math.sqrt(len(losses)),
-            }
-        )
+        sem = losses.std(ddof=1) / math.sqrt(len(losses))
+        rows.append(row | {"train_loss": losses.mean(), "train_loss_sem": sem})
     return pd.DataFrame(rows)

@@ -25,18 +25,13 @@ _BUILT_IN = {
 }
 #: scikit-learn's own classes do not say it.
 _FAMILIES = {"LogisticRegression": "linear", "SVC": "svc"}
-_KNOWN: dict[str, type] = {}
+KNOWN: dict[str, type] = {}
 
 
 def register_estimator(name: str, kind: type) -> None:
     """Make a class known under a name, in this process; ValueError if another one has it."""
-    if name in _BUILT_IN or _KNOWN.setdefault(name, kind) is not kind:
+    if name in _BUILT_IN or KNOWN.setdefault(name, kind) is not kind:
         raise ValueError(f"an estimator is registered as {name!r} already; choose another name")
-
-
-def remember(name: str, kind: type) -> None:
-    """Make a class known in a worker process, which starts with the built-in ones."""
-    _KNOWN.setdefault(name, kind)
 
 
 def require_known(name: str) -> None:
@@ -47,10 +42,10 @@ def require_known(name: str) -> None:
 
 def estimator_class(name: str) -> type:
     """The class of a name. Raises UnknownNameError if there is none, or it has no family."""
-    if name in _KNOWN:
-        return _KNOWN[name]
+    if name in KNOWN:
+        return KNOWN[name]
     if name not in _BUILT_IN and ":" not in name:
-        known = ", ".join(sorted({*_BUILT_IN, *_KNOWN}))
+        known = ", ".join(sorted({*_BUILT_IN, *KNOWN}))
         raise UnknownNameError(
             f'unknown estimator {name!r}; known: {known}, and any address "package.module:Name"'
         )
@@ -61,7 +56,7 @@ def estimator_class(name: str) -> type:
         raise UnknownNameError(f"there is no estimator at {name!r}: {error}") from error
     if not hasattr(kind, "family") and attribute not in _FAMILIES:
         raise UnknownNameError(f"the class of {name!r} needs the attribute `family`, as 'mlp'")
-    return _KNOWN.setdefault(name, kind)
+    return KNOWN.setdefault(name, kind)
 
 
 def family(name: str) -> str:

@@ -7,8 +7,9 @@ on a cluster), one thread each, so bits do not depend on what runs beside.
 from __future__ import annotations
 
 import json
+from collections import namedtuple
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from qllm_helpers.files import DataError, cache_dir, write_atomic
-from qllm_helpers.studies.data import data_digest, tune_body
+from qllm_helpers.studies import registry
+from qllm_helpers.studies.data import corpus_part, data_digest, tune_body
 from qllm_helpers.studies.development import REDRAWS
 from qllm_helpers.studies.grid import PLACE, TOLERANCE, Unit, digest, load_units
-from qllm_helpers.studies.registry import estimator_class, reads_texts, remember
+from qllm_helpers.studies.registry import estimator_class, reads_texts
 from qllm_helpers.studies.table import format_table, load_results, parse_table
 from qllm_helpers.studies.unit import git_revision, run_unit
 from qllm_helpers.text.encoders import DEFAULT_ENCODER
@@ -52,7 +54,8 @@ def write_unit(folder: Path, specification: dict, rows: list[dict]) -> None:
 
 
 def _work(name: Hashable, unit: Unit, kind: type) -> tuple[Hashable, list[dict]]:
-    remember(unit.estimator, kind)
+    # a worker process starts with the built-in estimators only
+    registry.KNOWN.setdefault(unit.estimator, kind)
     return name, run_unit(unit)
 
 
@@ -71,11 +74,10 @@ def _tune_bodies(units: list[Unit], n_jobs: int | None, progress: bool) -> None:
     for unit in units:
         if not unit.fine_tuned or reads_texts(unit.estimator):
             continue
-        part = unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class
         needed = [(seed, False) for seed in unit.seeds]
         if unit.selection == "pool" and len(unit.settings) > 1:
             needed += [(redraw, True) for redraw in range(REDRAWS[True])]
-        bodies |= {(*part, *one): (unit, *one) for one in needed}
+        bodies |= {(*corpus_part(unit), *one): (unit, *one) for one in needed}
     if bodies:
         jobs = (delayed(_tune_body)(*body) for body in bodies.values())
         done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
@@ -128,7 +130,14 @@ def run_study(
     missing = {key: unit for key, unit in by_key.items() if kept[key] is None}
     _tune_bodies(list(missing.values()), n_jobs, progress)
     revision = git_revision()
-    with _bar(by_key, missing, progress) as bar:
+    total, left = (sum(one.cost() for one in part.values()) for part in (by_key, missing))
+    with tqdm(
+        desc=f"{units[0].study}, {len(missing)} of {len(by_key)} units missing",
+        total=total,
+        initial=total - left,
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left",
+        disable=not progress,
+    ) as bar:
         for key, rows in _results(missing, n_jobs):
             unit = by_key[key]
             rows = [row | {"git_revision": revision} for row in rows]
@@ -144,11 +153,7 @@ def run_study(
 
 
 def study_rows(
-    study: str,
-    *,
-    encoder: str = DEFAULT_ENCODER,
-    selection: str = "pool",
-    recompute: bool = False,
+    study: str, *, encoder: str = DEFAULT_ENCODER, selection: str = "pool", recompute: bool = False
 ) -> pd.DataFrame:
     """Rows of a study on one body and by one way of selecting, with ``outside_accuracy``.
 
@@ -166,32 +171,8 @@ def study_rows(
     return rows.reset_index(drop=True)
 
 
-def _bar(units: dict[str, Unit], missing: dict[str, Unit], enabled: bool) -> tqdm:
-    """Progress in units of `Unit.cost`, what was finished before included."""
-    total = sum(unit.cost() for unit in units.values())
-    return tqdm(
-        desc=f"{next(iter(units.values())).study}, {len(missing)} of {len(units)} units missing",
-        total=total,
-        initial=total - sum(unit.cost() for unit in missing.values()),
-        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left",
-        disable=not enabled,
-    )
-
-
-@dataclass(frozen=True)
-class RowCheck:
-    """Test accuracy (fraction) of a row, shipped and computed again; no `problem`: they agree."""
-
-    head: str
-    dataset: str
-    encoder: str
-    samples_per_class: int
-    fine_tuned: bool
-    selection: str
-    seed: int
-    shipped: float
-    recomputed: float
-    problem: str
+#: Test accuracy (fraction) of a row, shipped and computed again; no `problem`: they agree.
+RowCheck = namedtuple("RowCheck", (*PLACE, "seed", "shipped", "recomputed", "problem"))
 
 
 def check_rows(
@@ -212,29 +193,23 @@ def check_rows(
     if stray:
         raise DataError(f"the table has rows of {stray.pop()[0]!r}, which the grid does not")
     sample = np.sort(np.random.default_rng(draw).permutation(len(table))[:n_rows])
-    rows = {
-        tuple(row[name] for name in (*PLACE, "seed")): row
-        for row in table.iloc[sample].to_dict("records")
-    }
-    singles = {
-        name: _single(known[name[:-1]], name[-1], row["hyperparameters"])
-        for name, row in rows.items()
-    }
+    rows, singles = {}, {}
+    for row in table.iloc[sample].to_dict("records"):
+        *place, seed = name = tuple(row[column] for column in (*PLACE, "seed"))
+        unit = replace(known[tuple(place)], seeds=(seed,))
+        if unit.selection == "pool":  # what the pool chose is not chosen again
+            unit = replace(unit, settings=(json.loads(row["hyperparameters"]),))
+        rows[name], singles[name] = row, unit
     fresh = dict(_results(singles, n_jobs))
     return [_compare(name, row, *fresh[name], tolerance) for name, row in rows.items()]
 
 
-def _single(unit: Unit, seed: int, setting: str) -> Unit:
-    """A unit of one seed; what the pool chose is not chosen again."""
-    settings = (json.loads(setting),) if unit.selection == "pool" else unit.settings
-    return replace(unit, seeds=(seed,), settings=settings)
-
-
 def _compare(name: tuple, row: dict, new: dict, tolerance: float) -> RowCheck:
-    problems = []
-    for column in ("test_accuracy", "validation_accuracy", "macro_f1"):
-        if not abs(row[column] - new[column]) <= tolerance:
-            problems.append(f"{column} is {new[column]:.4f}, not {row[column]:.4f}")
+    problems = [
+        f"{column} is {new[column]:.4f}, not {row[column]:.4f}"
+        for column in ("test_accuracy", "validation_accuracy", "macro_f1")
+        if not abs(row[column] - new[column]) <= tolerance
+    ]
     same = ["n_train", "n_test", "data_digest"]
     # A kernel machine (no live count) has as many parameters as support vectors: another number
     # for every seed, of which the table holds the first seed's.

@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
+from tqdm.auto import tqdm
 
 from qllm_helpers import checks
+from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.qubit import QubitHead
 from qllm_helpers.qubits.states import noisy_expectations, sampled_expectations
+from qllm_helpers.studies.data import one_thread, unit_data
+from qllm_helpers.studies.grid import load_units
+from qllm_helpers.studies.registry import estimator_class
 
 SEEDS = tuple(range(20))
-# Test sentences of every seed.
-_N_SENTENCES = 1000
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,6 @@ def head_outputs(
 
 def trained_heads(seeds: Iterable[int]) -> list[tuple]:
     """Train the table's head, all seeds side by side: (seed, head, X (1, n, d), y) of test data."""
-    from qllm_helpers.classifiers.replicated import fit_many
-    from qllm_helpers.studies.registry import estimator_class
-    from qllm_helpers.studies.run import load_units
-    from qllm_helpers.studies.unit import one_thread, unit_data
-
     units = load_units("qubits", heads="10 qubits, single")
     (unit,) = (replace(one, seeds=tuple(seeds)) for one in units if not one.fine_tuned)
     data = unit_data(unit)
@@ -72,7 +70,7 @@ def trained_heads(seeds: Iterable[int]) -> list[tuple]:
         fits = fit_many(estimator, data.X, data.y, data.splits, unit.seeds)
     trained = []
     for seed, split, fit in zip(unit.seeds, data.splits, fits, strict=True):
-        test = split.test[:_N_SENTENCES]
+        test = split.test[:1000]
         X = torch.as_tensor(data.X[test], dtype=torch.float32)[None]
         trained.append((seed, fit.module_.eval(), X, np.asarray(data.y[test])))
     return trained
@@ -91,8 +89,6 @@ def noise_table(
 
     Also `agreement` with the exact head's classes and the root mean square `latent_error`.
     """
-    from tqdm.auto import tqdm
-
     rows = []
     for seed, head, X, y in tqdm(trained, disable=not progress, desc="heads"):
         exact, logits = head_outputs(head, X)
@@ -100,19 +96,15 @@ def noise_table(
         for device in devices:
             latent, logits = head_outputs(head, X, replace(device, seed=device.seed + seed))
             found = logits[0].argmax(-1)
-            rows.append(
-                {
-                    "seed": seed,
-                    "shots": device.shots,
-                    "rate": device.rate,
-                    "n_trajectories": device.n_trajectories if device.rate else 1,
-                    "n_sentences": len(y),
-                    "test_accuracy": float(np.mean(found.numpy() == y)),
-                    "agreement": (found == exact_class).double().mean().item(),
-                    "latent_error": (latent - exact).square().mean().sqrt().item(),
-                }
-            )
-    return pd.DataFrame(rows).astype({"shots": "Int64"})
+            accuracy = np.mean(found.numpy() == y)
+            agreement = (found == exact_class).double().mean().item()
+            error = (latent - exact).square().mean().sqrt().item()
+            n_trajectories = device.n_trajectories if device.rate else 1
+            set_up = (seed, device.shots, device.rate, n_trajectories, len(y))
+            rows.append((*set_up, accuracy, agreement, error))
+    names = ["seed", "shots", "rate", "n_trajectories", "n_sentences"]
+    names += ["test_accuracy", "agreement", "latent_error"]
+    return pd.DataFrame(rows, columns=names).astype({"shots": "Int64"})
 
 
 def changes(table: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +113,5 @@ def changes(table: pd.DataFrame) -> pd.DataFrame:
     before = table[exact].set_index("seed")["test_accuracy"]
     rest = table[~exact]
     shots = rest["shots"].map("{:,.0f} shots".format, na_action="ignore")
-    words = shots.fillna(rest["rate"].map("rate {:g}".format))
-    return rest.assign(
-        change=rest["test_accuracy"] - rest["seed"].map(before), device=words.astype(str)
-    )
+    words = shots.fillna(rest["rate"].map("rate {:g}".format)).astype(str)
+    return rest.assign(change=rest["test_accuracy"] - rest["seed"].map(before), device=words)

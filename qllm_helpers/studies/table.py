@@ -1,46 +1,45 @@
-"""Result tables as CSV files: fixed columns, fixed formats, refused when damaged or foreign."""
+"""Result tables as CSV files: fixed columns, fixed formats, refused when damaged or foreign.
+
+Beside them what every chosen fit said of every test sentence: packed digits of classes < 256.
+"""
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
 import platform
+import zlib
+from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-from qllm_helpers.files import (
-    DATA_DIR,
-    DataError,
-    UnknownNameError,
-    read_manifest,
-    read_verified,
-    sha256,
-    write_atomic,
-    write_manifest,
-)
-from qllm_helpers.studies import predictions
+from qllm_helpers import files
+from qllm_helpers.files import DataError, UnknownNameError, read_verified, sha256
 from qllm_helpers.studies.grid import PLACE, STUDY_NAMES
 
 _SIZES = ("n_modes", "n_photons", "n_qubits")
 _INTEGERS = ("samples_per_class", "seed", "n_train", "n_test")
 _COUNTS = ("n_parameters", "n_live_parameters", "n_effective_parameters")
-_FRACTIONS = (
-    *("validation_accuracy", "validation_loss", "test_accuracy", "outside_accuracy", "macro_f1"),
-)
+_FRACTIONS = ("validation_accuracy", "validation_loss", "test_accuracy")
+_FRACTIONS += ("outside_accuracy", "macro_f1")
 VERSIONS = ("python", "numpy", "numba", "torch", "scikit_learn", "merlinquantum", "platform")
 #: Columns of every table, in order.
 COLUMNS = (
     *("study", "dataset", "encoder", "precision", "protocol", "samples_per_class", "fine_tuned"),
-    *("selection", "head"),
-    *("family", "estimator", *_SIZES, "encoding", "space", "readout", "twin", "configuration"),
-    *("seed", "hyperparameters", "n_train", "n_test"),
+    *("selection", "head", "family", "estimator", *_SIZES, "encoding", "space", "readout", "twin"),
+    *("configuration", "seed", "hyperparameters", "n_train", "n_test"),
     *(*_FRACTIONS, *_COUNTS, "fit_seconds", *VERSIONS, "data_digest", "git_revision"),
 )
 
+#: Tensor that holds the SHA-256 of the table which the predictions belong to.
+_DIGEST_OF_TABLE = "sha256 of the table"
 #: Tables that are measured rather than studied, and the command that measures them anew.
 TABLES = {
     "benchmark": "qllm bench",
@@ -131,12 +130,12 @@ def _kinds(rows: pd.DataFrame) -> pd.Series:
 
 def shipped_table(study: str) -> Path:
     """Path of a study's shipped table below ``qllm_helpers/data``."""
-    return DATA_DIR / "results" / f"{study}.csv"
+    return files.DATA_DIR / "results" / f"{study}.csv"
 
 
 def predictions_file(study: str) -> Path:
     """Path of a study's shipped predictions below ``qllm_helpers/data``."""
-    return DATA_DIR / "predictions" / f"{study}.safetensors"
+    return files.DATA_DIR / "predictions" / f"{study}.safetensors"
 
 
 def load_results(study: str) -> pd.DataFrame:
@@ -197,21 +196,77 @@ def _format_choices(rows: list[dict]) -> bytes:
     return table.to_csv(index=False, float_format="%.4f", lineterminator="\n").encode()
 
 
+def pack(classes: np.ndarray, n_classes: int) -> np.ndarray:
+    """Classes of n sentences as packed binary digits: uint8, (digits, ceil(n / 8))."""
+    digits = np.arange(max(1, (n_classes - 1).bit_length()))
+    return np.packbits((np.asarray(classes) >> digits[:, None] & 1).astype(bool), axis=-1)
+
+
+def unpack(packed: np.ndarray, n: int) -> np.ndarray:
+    """Inverse of :func:`pack`, of one fit or of several: uint8, (..., n)."""
+    digits = np.arange(packed.shape[-2], dtype=np.uint8)
+    return (np.unpackbits(packed, axis=-1, count=n) << digits[:, None]).sum(-2, dtype=np.uint8)
+
+
+def to_text(classes: np.ndarray, n_classes: int) -> str:
+    """Predictions as they are kept with a row."""
+    return base64.b64encode(zlib.compress(pack(classes, n_classes).tobytes())).decode()
+
+
+def from_text(text: str, n: int) -> np.ndarray:
+    """Predicted classes of n sentences, from :func:`to_text`."""
+    return unpack(_packed(text, n), n)
+
+
+def _packed(text: str, n: int) -> np.ndarray:
+    content = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
+    return content.reshape(-1, -(-n // 8))
+
+
+def _tensor_name(row) -> str:
+    """Tensor with the predictions of a row: there is one for all seeds of a head."""
+    body = "tuned" if row["fine_tuned"] else "frozen"
+    part = f"{row['dataset']}, {row['samples_per_class']} a label, {row['encoder']}, {body}"
+    return f"{part}, chosen on {row['selection']}: {row['head']}"
+
+
+def _format_predictions(rows: list[dict], table: bytes) -> bytes:
+    """A table's predictions as safetensors: uint8, (seeds in their order, digits, ceil(n / 8))."""
+    tensors = defaultdict(list)
+    for row in rows:
+        tensors[_tensor_name(row)].append(_packed(row["predictions"], row["n_test"]))
+    stacked = {name: np.stack(parts) for name, parts in tensors.items()}
+    return save(
+        stacked | {_DIGEST_OF_TABLE: np.frombuffer(bytes.fromhex(sha256(table)), dtype=np.uint8)}
+    )
+
+
+def _parse_predictions(content: bytes, source: str) -> dict[str, np.ndarray]:
+    """Tensors of a shipped file; DataError if it is another kind of file."""
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise DataError(f"{source} is damaged and was left as it is: {error}") from error
+    if _DIGEST_OF_TABLE not in tensors:
+        raise DataError(f"{source} holds no predictions of a study: it was left as it is")
+    return tensors
+
+
 def load_predictions(study: str) -> pd.Series:
     """Predicted classes, uint8 (n_test,), for every row of :func:`load_results`.
 
-    They are of the sentences ``predictions.split_of(row).test``. Damaged ones raise DataError.
+    They are of the sentences ``data.split_of(row).test``. Damaged ones raise DataError.
     """
     rows = load_results(study)
     path, command = predictions_file(study), f"qllm study {study}"
     if not path.is_file():
         raise DataError(f"study {study!r} has not been run with predictions. Run: {command}")
-    tensors = predictions.parse_predictions(read_verified(path, regenerate=command), path.name)
-    if tensors[predictions.TABLE].tobytes().hex() != sha256(shipped_table(study).read_bytes()):
+    tensors = _parse_predictions(read_verified(path, regenerate=command), path.name)
+    if tensors[_DIGEST_OF_TABLE].tobytes().hex() != sha256(shipped_table(study).read_bytes()):
         raise DataError(f"{path.name} belongs to other rows than the shipped ones. Run: {command}")
     found = pd.Series(index=rows.index, dtype=object)
-    for name, part in rows.groupby(rows.apply(predictions.tensor_name, axis=1), sort=False):
-        found[part.index] = list(predictions.unpack(tensors[name], part["n_test"].iloc[0]))
+    for name, part in rows.groupby(rows.apply(_tensor_name, axis=1), sort=False):
+        found[part.index] = list(unpack(tensors[name], part["n_test"].iloc[0]))
     return found
 
 
@@ -221,30 +276,30 @@ def export_table(study: str, rows: list[dict], path: Path) -> None:
     A damaged or foreign file in their place is refused with a DataError.
     """
     content = format_table(rows)
-    shipped = path.resolve().is_relative_to(DATA_DIR.resolve())
+    shipped = path.resolve().is_relative_to(files.DATA_DIR.resolve())
     if path.exists():
         _refuse_changed(path, study, content, shipped)
     written = {path: content}
     if rows and all("predictions" in row for row in rows):
         beside = predictions_file(study) if shipped else path.with_suffix(".safetensors")
         if beside.exists():
-            predictions.parse_predictions(beside.read_bytes(), str(beside))
-        written[beside] = predictions.format_predictions(rows, content)
+            _parse_predictions(beside.read_bytes(), str(beside))
+        written[beside] = _format_predictions(rows, content)
         if shipped:
-            written[DATA_DIR / "choices" / f"{study}.csv"] = _format_choices(rows)
+            written[files.DATA_DIR / "choices" / f"{study}.csv"] = _format_choices(rows)
     for target, new in written.items():
-        write_atomic(target, new)
+        files.write_atomic(target, new)
     if shipped:
-        write_manifest(*written)
+        files.write_manifest(*written)
 
 
 def _refuse_changed(path: Path, study: str, content: bytes, shipped: bool) -> None:
     """Refuse to replace what is no intact table of the study."""
     old = path.read_bytes()
     parse_table(old, study, str(path))
-    name = path.resolve().relative_to(DATA_DIR.resolve()).as_posix() if shipped else ""
+    name = path.resolve().relative_to(files.DATA_DIR.resolve()).as_posix() if shipped else ""
     # equal content without a digest is what a run leaves that was killed in between
-    if shipped and old != content and sha256(old) != read_manifest().get(name):
+    if shipped and old != content and sha256(old) != files.read_manifest().get(name):
         raise DataError(
             f"{path} differs from its SHA-256, as if changed by hand. Move it to write a new one"
         )
@@ -252,16 +307,16 @@ def _refuse_changed(path: Path, study: str, content: bytes, shipped: bool) -> No
 
 def write_measurements(tables: dict[str, pd.DataFrame], folder: Path | None = None) -> list[Path]:
     """Write tables (keys of `TABLES`) with versions and machine as CSV; no `folder`: ship them."""
-    target = folder or DATA_DIR / "results"
+    target = folder or files.DATA_DIR / "results"
     versions = {name: version(name) for name in ("torch", "merlinquantum")}
     versions |= {"python": platform.python_version(), "machine": platform.machine()}
-    paths = {name: target / f"{name}.csv" for name in tables}
-    for name, table in tables.items():
+    paths = [target / f"{name}.csv" for name in tables]
+    for path, table in zip(paths, tables.values(), strict=True):
         content = table.assign(**versions).to_csv(index=False, float_format="%.6g")
-        write_atomic(paths[name], content.encode())
+        files.write_atomic(path, content.encode())
     if folder is None:
-        write_manifest(*paths.values())
-    return list(paths.values())
+        files.write_manifest(*paths)
+    return paths
 
 
 def load_measurements(name: str) -> pd.DataFrame:

@@ -6,37 +6,25 @@ import json
 import platform
 import subprocess
 import time
-from dataclasses import dataclass, replace
+from collections import namedtuple
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import f1_score, log_loss
 
 from qllm_helpers.classifiers.replicated import ReplicatedClassifier, fit_many
-from qllm_helpers.heads.parameters import (
-    ParameterCount,
-    PartCount,
-    count_parameters,
-    effective_parameters,
-    has_generic_ranks,
-    live_parameters,
-)
-from qllm_helpers.studies.data import (
-    PARTS,
-    UnitData,
-    data_digest,
-    one_thread,
-    outside_pool,
-    study_split,
-    unit_data,
-)
+from qllm_helpers.files import DATA_DIR
+from qllm_helpers.heads import parameters as counting
+from qllm_helpers.studies import data as splits
+from qllm_helpers.studies.data import PARTS, UnitData, corpus_part, one_thread, unit_data
 from qllm_helpers.studies.development import choose
 from qllm_helpers.studies.grid import Unit
-from qllm_helpers.studies.predictions import to_text
 from qllm_helpers.studies.registry import estimator_class, reads_texts
+from qllm_helpers.studies.table import to_text
 from qllm_helpers.text.encoders import resolve_precision
 
 #: Sentences (without their labels) on which a parameter with a gradient counts as live.
@@ -59,34 +47,28 @@ def provenance() -> dict[str, str]:
 
 def git_revision() -> str:
     """Commit of the checkout, with "+" if code was changed since; "" outside a checkout."""
-    root = Path(__file__).resolve().parent.parent.parent
+    root = DATA_DIR.parent.parent
     if not (root / ".git").exists():
         return ""
 
-    def git(*words: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True)
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
     revision = git("rev-parse", "--short=12", "HEAD")
-    if revision.returncode != 0:
-        return ""
-    changed = git("status", "--porcelain", "--", "qllm_helpers/*.py").stdout.strip()
-    return revision.stdout.strip() + ("+" if changed else "")
+    changed = git("status", "--porcelain", "--", "qllm_helpers/*.py")
+    return revision + "+" if revision and changed else revision
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A fit and what is known of it without the test part."""
-
-    fit: object
-    setting: dict
-    validation_accuracy: float
-    validation_loss: float
+#: A fit and what is known of it without the test part.
+Candidate = namedtuple("Candidate", "fit setting validation_accuracy validation_loss")
+# a split without a validation part: who is trained on it keeps the last weights
+_TrainOnly = namedtuple("_TrainOnly", "train")
 
 
 def _fit_replicas(estimator, data: UnitData, seeds, validates: bool) -> list[tuple]:
     """Fits of all seeds, validation accuracy and loss; who `validates` keeps its best epoch."""
     if isinstance(estimator, ReplicatedClassifier):
-        # a split without a validation part keeps the last weights
         splits = data.splits if validates else [_TrainOnly(split.train) for split in data.splits]
         fitted = fit_many(estimator, data.X, data.y, splits, seeds)
         if validates:
@@ -105,11 +87,6 @@ def _fit_replicas(estimator, data: UnitData, seeds, validates: bool) -> list[tup
     return fits
 
 
-@dataclass(frozen=True)
-class _TrainOnly:
-    train: np.ndarray
-
-
 def _validated(fit, data: UnitData, replica: int) -> tuple[float, float]:
     """Accuracy, and loss where there are probabilities, on the seed's validation part."""
     part = data.splits[replica].validation
@@ -120,7 +97,7 @@ def _validated(fit, data: UnitData, replica: int) -> tuple[float, float]:
     return accuracy, loss
 
 
-def select(candidates: list[Candidate]) -> Candidate:
+def select(candidates: Sequence[Candidate]) -> Candidate:
     """Highest validation accuracy; ties: lower validation loss if known, then the first setting."""
     loss = [np.nan_to_num(one.validation_loss, nan=np.inf) for one in candidates]
     accuracy = [one.validation_accuracy for one in candidates]
@@ -136,7 +113,7 @@ def _chosen_fits(unit: Unit, data: UnitData, settings) -> list[Candidate]:
             estimator.set_params(encoder=unit.encoder)
         fits = _fit_replicas(estimator, data, unit.seeds, unit.selection == "validation")
         fitted.append([Candidate(fit, setting, *scores) for fit, *scores in fits])
-    return [select(list(candidates)) for candidates in zip(*fitted, strict=True)]
+    return [select(candidates) for candidates in zip(*fitted, strict=True)]
 
 
 def run_unit(unit: Unit) -> list[dict]:
@@ -162,29 +139,30 @@ def _counts(fit, data: UnitData) -> dict:
     own = hasattr(fit, "count_parameters")
     counted = fit.count_parameters(X) if own else _count_on_sentences(fit, X)
     parts = {"": counted.nominal, "live_": counted.live, "effective_": counted.effective}
-    totals = {name: None if part is None else int(part.total) for name, part in parts.items()}
-    return {f"n_{name}parameters": total for name, total in totals.items()}
+    return {
+        f"n_{name}parameters": None if part is None else int(part.total)
+        for name, part in parts.items()
+    }
 
 
-def _count_on_sentences(fit, X: np.ndarray) -> ParameterCount:
+def _count_on_sentences(fit, X: np.ndarray) -> counting.ParameterCount:
     """Count on as many samples as the rank needs; no rank for networks with many parameters."""
     if not hasattr(fit, "module_"):
-        return count_parameters(fit, X)
-    live = live_parameters(fit.module_, X[:LIVE_SAMPLES])
+        return counting.count_parameters(fit, X)
+    live = counting.live_parameters(fit.module_, X[:LIVE_SAMPLES])
     number = sum(int(mask.sum()) for mask in live.values())
-    count = replace(count_parameters(fit), live=PartCount(number))
-    if number > MAX_RANK and not has_generic_ranks(fit.module_):
+    count = replace(counting.count_parameters(fit), live=counting.PartCount(number))
+    if number > MAX_RANK and not counting.has_generic_ranks(fit.module_):
         return count
     samples = X[: max(LIVE_SAMPLES, 8 + number // len(fit.classes_))]
-    return replace(count, effective=effective_parameters(fit.module_, samples, live))
+    return replace(count, effective=counting.effective_parameters(fit.module_, samples, live))
 
 
 def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict:
     split = data.splits[replica]
     predicted = candidate.fit.predict(data.features(replica, split.test))
-    y = data.y[split.test]
-    part = unit.dataset, unit.encoder, unit.protocol, unit.samples_per_class
-    outside = outside_pool(*part[:3])[study_split(*part, unit.seeds[replica]).test]
+    y, part = data.y[split.test], corpus_part(unit)
+    outside = splits.outside_pool(*part[:3])[splits.study_split(*part, unit.seeds[replica]).test]
     known = candidate.fit.get_params() if hasattr(candidate.fit, "get_params") else {}
     return {
         **{name: known.get(name) for name in _CONFIGURATION},
@@ -203,5 +181,5 @@ def _row(unit: Unit, replica: int, candidate: Candidate, data: UnitData) -> dict
         "predictions": to_text(predicted, int(data.y.max()) + 1),
         "precision": resolve_precision("auto", unit.encoder),
         **provenance(),
-        "data_digest": data_digest(unit.dataset, unit.encoder),
+        "data_digest": splits.data_digest(unit.dataset, unit.encoder),
     }

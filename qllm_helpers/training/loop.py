@@ -99,12 +99,9 @@ class BestWeights:
         self.epoch[improved] = epoch
         self.accuracy[improved] = accuracy[improved]
         self.loss[improved] = loss[improved]
-        if improved.all():
-            # also the way for a single replica, whose weights need no dimension for it
-            for best, parameter in zip(self.copies, self.parameters, strict=True):
-                best.copy_(parameter)
-        elif improved.any():
-            replicas = torch.from_numpy(np.flatnonzero(improved)).to(self.copies[0].device)
+        if improved.any():
+            # all is also the way for a single replica, whose weights need no dimension for it
+            replicas = ... if improved.all() else np.flatnonzero(improved)
             for best, parameter in zip(self.copies, self.parameters, strict=True):
                 best[replicas] = parameter[replicas]
         if self.patience is not None:
@@ -345,6 +342,6 @@ def _run(head, data, batches, validation_index, best, seeds, options) -> pd.Data
             break
     replica, epoch = np.nonzero(np.stack(actives, axis=1))
     values = np.stack(records)[epoch, :, replica]
-    names = ("train_loss", "validation_loss", "validation_accuracy")
-    measured = dict(zip(names, values.T, strict=True))
-    return pd.DataFrame({"replica": replica, "epoch": epoch + 1} | measured)
+    history = pd.DataFrame({"replica": replica, "epoch": epoch + 1})
+    history[["train_loss", "validation_loss", "validation_accuracy"]] = values
+    return history

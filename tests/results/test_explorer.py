@@ -9,7 +9,7 @@ import pytest
 from qllm_helpers import load_results
 from qllm_helpers.figures.explorer import mode_photon_explorer
 from qllm_helpers.results.headline import (
-    REFERENCE,
+    TUNED_REFERENCE,
     explorer_rows,
     explorer_table,
     published_photons,
@@ -19,7 +19,7 @@ from qllm_helpers.results.intervals import interval
 
 def fits(protocol, sizes, **columns):
     """Rows of a made-up study: every head is two points below the reference."""
-    heads = [(REFERENCE, None, None)]
+    heads = [(TUNED_REFERENCE, None, None)]
     heads += [(f"{m} modes, {n} photon{'s' * (n > 1)}", m, n) for m, n in sizes]
     rows = [
         {"head": head, "n_modes": m, "n_photons": n, "seed": seed, "protocol": protocol}
@@ -59,8 +59,8 @@ def test_reported_figures_stand_only_beside_the_same_protocol(sets):
 
 def test_a_set_without_the_reference_is_refused(sets):
     name, rows = next(iter(sets.items()))
-    with pytest.raises(ValueError, match=f"no rows of the reference '{REFERENCE}'"):
-        explorer_table({name: rows[rows["head"] != REFERENCE]})
+    with pytest.raises(ValueError, match=f"no rows of the reference '{TUNED_REFERENCE}'"):
+        explorer_table({name: rows[rows["head"] != TUNED_REFERENCE]})
     with pytest.raises(ValueError, match="nothing to explore"):
         mode_photon_explorer(explorer_table(sets).iloc[:0])
 

@@ -26,15 +26,17 @@ from qllm_helpers.studies import unit as study_run
 from qllm_helpers.studies.data import split_of, unit_data
 from qllm_helpers.studies.development import Tried, choose
 from qllm_helpers.studies.grid import digest
-from qllm_helpers.studies.predictions import from_text, pack, unpack
 from qllm_helpers.studies.registry import register_estimator
 from qllm_helpers.studies.run import check_rows, load_units, run_study
 from qllm_helpers.studies.table import (
     export_table,
     format_table,
+    from_text,
     load_predictions,
     load_results,
+    pack,
     parse_table,
+    unpack,
 )
 from qllm_helpers.studies.unit import Candidate, select
 from qllm_helpers.text.embeddings import load_embeddings
@@ -131,8 +133,7 @@ def use_data_folder(monkeypatch, folder):
     shutil.copytree(
         artifacts.DATA_DIR, folder, ignore=shutil.ignore_patterns("results", "predictions")
     )
-    for module in (artifacts, study_table):
-        monkeypatch.setattr(module, "DATA_DIR", folder)
+    monkeypatch.setattr(artifacts, "DATA_DIR", folder)
     (folder / "results").mkdir()
     artifacts.write_manifest()
 
