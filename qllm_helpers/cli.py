@@ -74,11 +74,14 @@ def embed(name: str, encoder: str, output: Path | None) -> None:
 @click.option("--seeds", type=int, help="Use this many seeds instead of the study's own.")
 @_output("the table", "the shipped tables, in a checkout")
 @click.option("--grids", type=_GRIDS, help="TOML file with your own studies.")
+@click.option("--encoder", help="Another body, and what the claims come to on it.")
 @click.option("--check", type=int, metavar="K", help="Compute K shipped rows again and compare.")
 @click.option("--draw", default=0, help="Seed of the sample for --check.")
 @click.option("--tolerance", default=TOLERANCE, help="For --check.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def study(name, jobs, entries, seeds, output, grids, check, draw, tolerance, quiet) -> None:
+def study(
+    name, jobs, entries, seeds, output, grids, encoder, check, draw, tolerance, quiet
+) -> None:
     """Compute the rows of study NAME and write its table.
 
     Finished heads are kept in $QLLM_CACHE_DIR, so an interrupted run goes on where it was.
@@ -86,22 +89,41 @@ def study(name, jobs, entries, seeds, output, grids, check, draw, tolerance, qui
     from qllm_helpers.studies.run import load_units, run_study
     from qllm_helpers.studies.table import export_table, shipped_table
 
-    if check is not None and (entries or seeds or output):
+    if check is not None and (entries or seeds or output or encoder):
         raise click.UsageError("--check compares whole shipped tables: give it without other cuts")
-    units = load_units(name, path=grids, n_seeds=seeds, heads=entries)
+    units = load_units(name, path=grids, n_seeds=seeds, heads=entries, encoder=encoder)
     if check is not None:
         _check(name, units, check, draw=draw, tolerance=tolerance, n_jobs=jobs)
         return
     rows = run_study(units, n_jobs=jobs, progress=not quiet)
     if output is not None:
         path = output / f"{name}.csv"
-    elif entries or seeds:  # a part of a study never replaces the shipped table by itself
+    elif entries or seeds or encoder:  # a part of a study never replaces the shipped table
         path = Path.cwd() / f"{name}-part.csv"
     else:
         checkout = (DATA_DIR.parent.parent / "pyproject.toml").is_file()
         path = shipped_table(name) if checkout else Path.cwd() / f"{name}.csv"
     export_table(name, rows, path)
     click.echo(f"wrote {len(rows)} rows to {path}")
+    if encoder is not None:
+        click.echo(_beside(name, encoder, rows))
+
+
+def _beside(name: str, encoder: str, rows: list[dict]) -> str:
+    """Rows and verdicts of a reader's body beside the shipped ones."""
+    from qllm_helpers.results.contrasts import verdict_lines
+    from qllm_helpers.results.verdicts import load_verdicts, verdicts_on
+    from qllm_helpers.studies.table import load_results, with_predictions
+
+    mine, keys = with_predictions(name, rows), ["fine_tuned", "selection", "head"]
+    every = pd.concat([load_results(name), mine])
+    means = every.pivot_table(index=keys, columns="encoder", values="test_accuracy", sort=False)
+    shown = means[means[encoder].notna()].to_string(float_format="{:.4f}".format)
+    if mine["seed"].nunique() < 2:
+        return f"{shown}\n\nOne seed: no verdicts."
+    table, shipped = verdicts_on(encoder, name, mine), load_verdicts()
+    both = pd.concat([table, shipped[shipped["claim"].isin(table["claim"])]]).sort_values("claim")
+    return f"{shown}\n\n{verdict_lines(both, '{claim} ({body})')}"
 
 
 def _check(name: str, units: list, count: int, *, draw: int, **options) -> None:

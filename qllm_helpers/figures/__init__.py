@@ -3,15 +3,18 @@
 The colour and the marker of a head family (:data:`FAMILY_STYLE`) are the same everywhere.
 """
 
-from qllm_helpers.figures.charts import (
+from qllm_helpers.figures.circuits import circuit_drawing, mesh_figure, perceval_svg
+from qllm_helpers.figures.primitives import (
     accuracy_by_parameters,
+    beside,
     confusion_panels,
+    difference_forest,
+    lines,
     phase_response,
+    seed_strip,
     selection_effect_histogram,
     training_curves,
 )
-from qllm_helpers.figures.circuits import circuit_drawing, mesh_figure, perceval_svg
-from qllm_helpers.figures.primitives import beside, difference_forest, lines, seed_strip
 from qllm_helpers.figures.style import (
     COLORS,
     FAMILY_STYLE,

@@ -1,9 +1,7 @@
 """The one style of every figure: colours and markers per head family, fonts, SVG output."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 
 import matplotlib as mpl
@@ -63,6 +61,8 @@ _SHEET = mpl.rc_params_from_file(Path(__file__).with_name("book.mplstyle"), Fals
 _INKED = ("text.", "axes.edge", "axes.label", "xtick.", "ytick.", "grid.")
 _SETTINGS = dict(_SHEET) | {f"{part}color": INK for part in _INKED}
 _SETTINGS |= {"axes.prop_cycle": mpl.cycler(color=COLORS)}
+#: Decorator: draw in the book's style whether or not :func:`use_style` was called.
+styled = mpl.rc_context(_SETTINGS)
 
 
 def use_style() -> None:
@@ -74,33 +74,22 @@ def use_style() -> None:
         set_matplotlib_formats("svg", metadata={"Date": None})
 
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in the book's style whether or not :func:`use_style` was called."""
-
-    @wraps(draw)
-    def drawn(*arguments, **options) -> Figure:
-        with mpl.rc_context(_SETTINGS):
-            return draw(*arguments, **options)
-
-    return drawn
-
-
+@styled
 def new_figure(height: float = 3.4, *, rows: int = 1, **options):
     """Empty figure of the book's width, `height` inches high, and its axes (one, or a column).
 
     It does not pass through pyplot: a notebook shows it once, and nothing is left open.
     """
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        return figure, figure.subplots(rows, **options)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots(rows, **options)
 
 
+@styled
 def save(figure: Figure, path) -> None:
     """Write a figure as .svg, .png or .pdf; the same figure gives the same bytes."""
     suffix = str(path).rsplit(".", 1)[-1]
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    with mpl.rc_context(_SETTINGS):
-        figure.savefig(path, format=suffix, dpi=150, metadata=dates.get(suffix))
+    figure.savefig(path, format=suffix, dpi=150, metadata=dates.get(suffix))
 
 
 def looks(table: pd.DataFrame) -> list[FamilyStyle]:

@@ -179,12 +179,6 @@ def _spread_copy(head: Head, n_inputs: int) -> Head:
     return copy
 
 
-@torch.no_grad()
-def _features(head: Head, X: Tensor) -> Tensor:
-    """What the last linear map reads, (n, N)."""
-    return head.features(X[None])[0]
-
-
 def _readout_basis(features: Tensor) -> Tensor:
     """Orthonormal basis of the span of the features and one."""
     centred = features - features.mean(0)
@@ -209,7 +203,8 @@ def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
     head = _spread_copy(head, n_inputs)
     probes = _gaussian(_PROBES, n_inputs)
     largest = _largest(head, probes)
-    live = largest > _LIVE_TOLERANCE * max(largest.max(), _features(head, probes).abs().max())
+    features = head.features(probes[None]).detach()
+    live = largest > _LIVE_TOLERANCE * max(largest.max(), features.abs().max())
     # rows of two classes may be multiples of each other, so every class alone has enough
     X = _gaussian(head.readout.n_in + int(live.sum()) + 32, n_inputs)
     columns = torch.cat(list(jacobians(head, X)), 1)[:, :, live]
@@ -222,7 +217,7 @@ def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
 
     # Columns of the last linear map are the features it reads, once for each class; the others
     # are projected on the complement of their span, twice because the first leaves rounding.
-    basis = _readout_basis(_features(head, X))
+    basis = _readout_basis(head.features(X[None])[0].detach())
     rest = _unit_columns(columns.flatten(0, 1)).reshape(columns.shape)
     for _ in range(2):
         rest = rest - basis @ (basis.mT @ rest)

@@ -148,7 +148,14 @@ class PhotonicHead(Head):
     ) -> None:
         super().__init__(n_features, n_classes, n_replicas)
         n_modes = checks.integer("n_modes", n_modes, 2)
-        _check_options(encoding, hidden_dim, readout, twin, n_encoders)
+        checks.choice("encoding", encoding, ("dense", "subset"))
+        checks.choice("readout", readout, ("probabilities", "occupation"))
+        checks.choice("twin", twin, TWINS)
+        if hidden_dim is not None and encoding == "dense":
+            raise ValueError("hidden_dim belongs to encoding='subset'; leave it None for 'dense'.")
+        staged = n_encoders is not None and checks.integer("n_encoders", n_encoders) > 0
+        if staged and (encoding != "dense" or twin is not None or readout != "probabilities"):
+            raise ValueError("n_encoders needs encoding='dense' and the default readout and twin.")
         circuit = {"n_modes": n_modes, "n_photons": n_photons, "space": space}
         circuit |= {"input_state": input_state, "n_replicas": self.n_replicas}
         # The encoder first: circuits take longer to find out that they are too large.
@@ -160,8 +167,7 @@ class PhotonicHead(Head):
         self.quantum, n_outputs = _quantum_part(circuit, twin, readout, n_encoders)
         self.encoder = encoder
         if output_scale is None:  # probabilities are of size 1 / N, mean photon numbers of size 1
-            sized = readout == "probabilities" and n_encoders is None
-            output_scale = n_outputs if sized else 1.0
+            output_scale = n_outputs if readout == "probabilities" and not staged else 1.0
         self.scales = {
             "encoder": checks.real("phase_scale", phase_scale, open_below=True),
             "quantum": checks.real("output_scale", output_scale, open_below=True),
@@ -199,19 +205,6 @@ def _quantum_part(layer_options: dict, twin, readout, n_encoders) -> tuple[nn.Mo
     if readout == "occupation":
         return nn.Sequential(part, Occupation(layer.basis)), layer.n_modes
     return part, layer.n_outputs
-
-
-def _check_options(encoding, hidden_dim, readout, twin, n_encoders) -> None:
-    checks.choice("encoding", encoding, ("dense", "subset"))
-    checks.choice("readout", readout, ("probabilities", "occupation"))
-    checks.choice("twin", twin, TWINS)
-    if hidden_dim is not None and encoding == "dense":
-        raise ValueError("hidden_dim belongs to encoding='subset'; leave it None for 'dense'.")
-    if n_encoders is None:
-        return
-    checks.integer("n_encoders", n_encoders)
-    if encoding != "dense" or twin is not None or readout != "probabilities":
-        raise ValueError("n_encoders needs encoding='dense' and the default readout and twin.")
 
 
 class NoisyLayer(DrawingModule):
@@ -281,18 +274,16 @@ class MerlinHead(Head):
         n_modes: int = 4,
         n_photons: int = 2,
         *,
-        space: str = "fock",
-        input_state: Sequence[int] | None = None,
         noise=None,
         post_select: bool = True,
         dtype: torch.dtype = torch.float32,
         n_replicas: int = 1,
+        **circuit,
     ) -> None:
         super().__init__(n_features, n_classes, n_replicas)
         if self.n_replicas != 1:
             raise ValueError(f"one circuit, not n_replicas={n_replicas}: use a PhotonicHead.")
-        options = {"space": space, "input_state": input_state}
-        self._options = {"n_modes": n_modes, "n_photons": n_photons, **options}
+        self._options = {"n_modes": n_modes, "n_photons": n_photons, **circuit}
         fast = PhotonicHead(n_features, n_classes, **self._options).to(dtype)
         # The encoder comes first: the loop reads the number of replicas off the first parameter.
         self.encoder, self.quantum = fast.encoder, to_merlin(fast.quantum, noise=noise)
@@ -301,7 +292,7 @@ class MerlinHead(Head):
         basis = fast.quantum.basis
         self._places = None if keys == basis else [keys.index(state) for state in basis]
         self._post_select = post_select
-        self.readout = fast.readout
+        self.readout, self.scales = fast.readout, fast.scales
         self.reset_parameters([0])
 
     @classmethod
@@ -319,6 +310,7 @@ class MerlinHead(Head):
         circuit = {name: getattr(layer, name) for name in names}
         options = {"noise": noise, "post_select": post_select, "dtype": layer.left.dtype}
         converted = cls(head.n_features, head.n_classes, **circuit, **options)
+        converted.scales = head.scales
         _copy_weights(select_replica(head, replica), converted)
         return converted
 
@@ -326,6 +318,7 @@ class MerlinHead(Head):
         """The same weights with the fast engine (R = 1); noise is left behind."""
         head = PhotonicHead(self.n_features, self.n_classes, **self._options)
         head = head.to(self.encoder.weight.dtype)
+        head.scales = self.scales
         _copy_weights(self, head)
         return head
 
@@ -335,22 +328,28 @@ class MerlinHead(Head):
         fresh.reset_parameters(seeds)
         _copy_weights(fresh, self)
 
+    def _phases(self, X: Tensor) -> Tensor:
+        return self.encoder(X)[0] * self.scales["encoder"]
+
+    def _logits(self, probabilities: Tensor) -> Tensor:
+        return self.readout(probabilities.unsqueeze(0) * self.scales["quantum"])
+
     def forward(self, X: Tensor) -> Tensor:
         """Map embeddings (1, B, d) to logits (1, B, C)."""
-        probabilities = self.quantum(self.encoder(X)[0])
+        probabilities = self.quantum(self._phases(X))
         if self._places is not None:
             probabilities = probabilities[:, self._places]
             if self._post_select:
                 total = probabilities.sum(-1, keepdim=True)
                 probabilities = probabilities / total.clamp_min(torch.finfo(total.dtype).tiny)
-        return self.readout(probabilities.unsqueeze(0))
+        return self._logits(probabilities)
 
     @torch.no_grad()
     def logits_on(self, processor, X: Tensor, n_shots: int) -> Tensor:
         """Logits (B, C) of embeddings (B, d): of each one, `n_shots` on a `MerlinProcessor`."""
-        phases = self.encoder(X.unsqueeze(0))[0]
+        phases = self._phases(X.unsqueeze(0))
         seen = processor_probabilities(self.quantum.eval(), phases, processor, n_shots)
-        return self.readout(seen.to(phases.dtype).unsqueeze(0))[0]
+        return self._logits(seen.to(phases.dtype))[0]
 
     def take_replicas(self, indices: Sequence[int]) -> None:
         """Refused: MerLin's phases have no replica dimension."""

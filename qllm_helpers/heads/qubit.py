@@ -97,17 +97,6 @@ class QubitOptions:
         return 2**self.n_qubits - (self.padding == "constant")
 
 
-class FirstValues(nn.Module):
-    """The first `n_outputs` values of a vector: (R, B, d) to (R, B, n_outputs)."""
-
-    def __init__(self, n_outputs: int) -> None:
-        super().__init__()
-        self.n_outputs = n_outputs
-
-    def forward(self, X: Tensor) -> Tensor:
-        return X[..., : self.n_outputs]
-
-
 class TwoModules(nn.Module):
     """Modules 1 (E encoders or none) and 2 (or None) of the paper: (R, B, d) to (R, B, Qc + 1)."""
 
@@ -138,7 +127,8 @@ class TwoModules(nn.Module):
         return torch.stack(parts).mean(0) if self.options.merge == "mean" else torch.cat(parts, -1)
 
     def latent(self, X: Tensor) -> Tensor:
-        """Latent vector (R, B, Qc) of embeddings (R, B, d)."""
+        """Latent vector (R, B, Qc) of embeddings (R, B, d), of which the first values count."""
+        X = X[..., : self.options.width]
         return self.merged([encoder(X) for encoder in self.first]) if len(self.first) else X
 
     def forward(self, X: Tensor) -> Tensor:
@@ -170,8 +160,6 @@ class QubitHead(Head):
             quantum.first[0].require_fit(self.n_features)
         if "linear" in (options.module1, options.reduction):
             self.encoder = ReplicaLinear(self.n_replicas, self.n_features, options.width)
-        elif self.n_features > options.width:
-            self.encoder = FirstValues(options.width)
         self.quantum = quantum.requires_grad_(not frozen)
         self.readout = ReplicaLinear(self.n_replicas, quantum.n_outputs, self.n_classes)
         self.reset_parameters(range(self.n_replicas))

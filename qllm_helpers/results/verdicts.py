@@ -18,7 +18,7 @@ from statsmodels.stats.multitest import multipletests
 
 from qllm_helpers import checks
 from qllm_helpers.files import DATA_DIR, read_verified, write_atomic, write_manifest
-from qllm_helpers.results.contrasts import MARGIN, t_tests, word
+from qllm_helpers.results.contrasts import MARGIN, NOT_RUN, t_tests, word
 from qllm_helpers.results.intervals import having
 from qllm_helpers.studies.data import outside_pool, split_of
 from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
@@ -168,6 +168,18 @@ def verdict_table(claims: list[dict] | None = None, fits: dict | None = None) ->
     table["verdict"] = table.apply(word, axis=1)
     table["holds"] = table["verdict"].eq(table["question"]).astype("boolean").where(run)
     return table
+
+
+def verdicts_on(encoder: str, study: str, fits: pd.DataFrame) -> pd.DataFrame:
+    """What a study's claims come to on another body, from rows with their `predictions`."""
+    mine = {"encoder": encoder, "because": "a reader's own run"}
+    claims = {}
+    for claim in read_claims():
+        if claim["study"] == claim["reference_study"] == study:
+            body = f"{encoder}, {'tuned' if claim['fine_tuned'] else 'frozen'}"
+            claims[claim["claim"], body] = claim | mine | {"body": body}
+    table = verdict_table([*claims.values()], {study: fits})
+    return table[table["verdict"] != NOT_RUN]
 
 
 def write_verdicts(table: pd.DataFrame) -> Path:

@@ -270,6 +270,12 @@ def load_predictions(study: str) -> pd.Series:
     return found
 
 
+def with_predictions(study: str, rows: list[dict]) -> pd.DataFrame:
+    """Rows of a run as :func:`load_results` has them, with a column of `predictions`."""
+    table = parse_table(format_table(rows), study, f"the new rows of {study}")
+    return table.assign(predictions=[from_text(row["predictions"], row["n_test"]) for row in rows])
+
+
 def export_table(study: str, rows: list[dict], path: Path) -> None:
     """Write a study's table and the rows' predictions; shipped files get their digests.
 

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
+from qllm_helpers import files
 from qllm_helpers.files import DATA_DIR, DataError, UnknownNameError, read_verified, sha256
 from qllm_helpers.text.encoders import from_hub
 
 SPLIT_NAMES = ("train", "validation", "test")
 COLUMNS = ["text", "label", "split"]
 DUPLICATES_FILE, CORPORA_FILE = "duplicates.json", "corpora.toml"
+# SST-2 is SST-5 without its neutral sentences.
+NEUTRAL = 2
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,9 @@ class Corpus:
     hub_label: str = "label"
 
 
-_TABLES = tomllib.loads((DATA_DIR / CORPORA_FILE).read_text(encoding="utf-8"))
 CORPORA = {
     name: Corpus(name, **table | {"label_names": tuple(table["label_names"])})
-    for name, table in _TABLES.items()
+    for name, table in tomllib.loads((DATA_DIR / CORPORA_FILE).read_text("utf-8")).items()
 }
 
 
@@ -87,7 +89,30 @@ def load_texts(name: str) -> Texts:
         rows, origin = _read_csv(path), str(path)
     else:
         rows, origin = _read_hub(known), f"the Hub's {known.hub}"
-    return _checked(rows, known, origin)
+    numbers = {str(number) for number in range(len(known.label_names))}
+    for line, row in enumerate(rows, start=1):
+        if len(row) != 3 or row[1] not in numbers or row[2] not in SPLIT_NAMES:
+            raise DataError(
+                f"row {line} of {origin} is damaged: expected a text, a label from 0 to "
+                f"{len(numbers) - 1} and a split out of {', '.join(SPLIT_NAMES)}"
+            )
+    # Rows from the Hub are written as the CSV file would be: one digest for both ways.
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
+    digest = sha256(stream.getvalue().encode("utf-8"))
+    if digest != known.digest:
+        raise DataError(
+            f"{origin} is not the corpus {known.name!r} of this project: its SHA-256 starts with "
+            f"{digest[:16]}, expected {known.digest[:16]}. Get the file again. For sentences of "
+            "your own, use encode() and the estimators directly"
+        )
+    return Texts(
+        texts=[row[0] for row in rows],
+        labels=np.array([int(row[1]) for row in rows], dtype=np.int64),
+        split=np.array([row[2] for row in rows]),
+        label_names=known.label_names,
+        digest=digest,
+    )
 
 
 def _read_csv(path: Path) -> list[list[str]]:
@@ -125,33 +150,6 @@ def _read_hub(known: Corpus) -> list[list[str]]:
     return rows
 
 
-def _checked(rows: list[list[str]], known: Corpus, origin: str) -> Texts:
-    numbers = {str(number) for number in range(len(known.label_names))}
-    for line, row in enumerate(rows, start=1):
-        if len(row) != 3 or row[1] not in numbers or row[2] not in SPLIT_NAMES:
-            raise DataError(
-                f"row {line} of {origin} is damaged: expected a text, a label from 0 to "
-                f"{len(numbers) - 1} and a split out of {', '.join(SPLIT_NAMES)}"
-            )
-    # Rows from the Hub are written as the CSV file would be: one digest for both ways.
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
-    digest = sha256(stream.getvalue().encode("utf-8"))
-    if digest != known.digest:
-        raise DataError(
-            f"{origin} is not the corpus {known.name!r} of this project: its SHA-256 starts with "
-            f"{digest[:16]}, expected {known.digest[:16]}. Get the file again. For sentences of "
-            "your own, use encode() and the estimators directly"
-        )
-    return Texts(
-        texts=[row[0] for row in rows],
-        labels=np.array([int(row[1]) for row in rows], dtype=np.int64),
-        split=np.array([row[2] for row in rows]),
-        label_names=known.label_names,
-        digest=digest,
-    )
-
-
 def find_duplicates(texts: list[str]) -> list[list[int]]:
     """Ascending positions of each text that occurs more than once, by first occurrence.
 
@@ -168,10 +166,26 @@ def duplicate_groups(y) -> list[list[int]]:
     y = np.asarray(y)
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         return []
-    known, digest = json.loads(read_verified(DUPLICATES_FILE)).values(), labels_digest(y)
+    known, digest = json.loads(read_verified(DUPLICATES_FILE)).values(), _labels_digest(y)
     return next((entry["groups"] for entry in known if entry["labels_sha256"] == digest), [])
 
 
-def labels_digest(y) -> str:
-    """SHA-256 of a label vector, by which a corpus is recognised without its sentences."""
-    return sha256(np.asarray(y).astype("<i8").tobytes())
+def _entry(sentences: list[str], labels: np.ndarray) -> dict:
+    return {"labels_sha256": _labels_digest(labels), "groups": find_duplicates(sentences)}
+
+
+def _labels_digest(y: np.ndarray) -> str:
+    return sha256(y.astype("<i8").tobytes())
+
+
+def write_duplicates(name: str, texts: Texts) -> None:
+    """Bring the shipped table of `duplicate_groups` up to date; that of SST-2 with SST-5."""
+    path = files.data_path(DUPLICATES_FILE)
+    table = json.loads(path.read_bytes()) if path.is_file() else {}
+    table[name] = _entry(texts.texts, texts.labels)
+    if name == "sst5":
+        kept = np.flatnonzero(texts.labels != NEUTRAL)
+        sentences = [texts.texts[position] for position in kept]
+        table["sst2"] = _entry(sentences, texts.labels[kept] > NEUTRAL)
+    content = json.dumps(table, sort_keys=True, separators=(",", ":")) + "\n"
+    files.write_atomic(path, content.encode())

@@ -9,37 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from qllm_helpers.files import (
-    DataError,
-    cached_arrays,
-    data_path,
-    read_verified,
-    sha256,
-    write_atomic,
-    write_manifest,
-)
-from qllm_helpers.text.corpora import (
-    CORPORA_FILE,
-    DUPLICATES_FILE,
-    SPLIT_NAMES,
-    Texts,
-    corpus,
-    find_duplicates,
-    labels_digest,
-    load_texts,
-)
-from qllm_helpers.text.encoders import (
-    DEFAULT_ENCODER,
-    PINNED,
-    body_identity,
-    encode,
-    resolve_precision,
-    shared_encoder,
-    short_name,
-)
-
-# SST-2 is SST-5 without its neutral sentences: one file serves both.
-NEUTRAL = 2
+from qllm_helpers import files
+from qllm_helpers.files import DataError, read_verified
+from qllm_helpers.text import corpora, encoders
+from qllm_helpers.text.corpora import NEUTRAL, SPLIT_NAMES, Texts, corpus
+from qllm_helpers.text.encoders import DEFAULT_ENCODER, PINNED, encode, shared_encoder, short_name
 
 
 @dataclass(frozen=True)
@@ -77,7 +51,15 @@ def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
     known = corpus(name)
     encoder = short_name(encoder)
     stored = _stored(name)
-    arrays = _shipped(stored, encoder) if encoder in PINNED else _computed(stored, encoder)
+    if encoder in PINNED:
+        arrays = _shipped(stored, encoder)
+    else:
+        about = _description(stored, encoder)["description"] + encoders.body_identity(encoder)
+        arrays = files.cached_arrays(
+            "embeddings",
+            files.sha256(about.encode())[:32],
+            lambda: _arrays(_texts_for(stored, encoder), encoder, progress=False),
+        )
     X, y, code = arrays["X"].astype(np.float32), arrays["y"].astype(np.int64), arrays["split"]
     if name == "sst2":
         kept = y != NEUTRAL
@@ -105,11 +87,11 @@ def write_embeddings(
         raise ValueError(f"the shipped files are those of {' and '.join(PINNED)}; {how}")
     texts = _texts_for(known.name, encoder)
     body = save(_arrays(texts, encoder, progress), metadata=_description(known.name, encoder))
-    path = data_path(shipped_file(name, encoder)) if output is None else Path(output)
-    write_atomic(path, body)
+    path = files.data_path(shipped_file(name, encoder)) if output is None else Path(output)
+    files.write_atomic(path, body)
     if output is None:
-        write_atomic(data_path(DUPLICATES_FILE), _duplicates(known.name, texts))
-        write_manifest(path, DUPLICATES_FILE, CORPORA_FILE)
+        corpora.write_duplicates(known.name, texts)
+        files.write_manifest(path, corpora.DUPLICATES_FILE, corpora.CORPORA_FILE)
     return path
 
 
@@ -120,7 +102,7 @@ def _stored(name: str) -> str:
 def _texts_for(name: str, encoder: str) -> Texts:
     # The encoder first: with an unknown one, nobody should hear about missing sentences.
     shared_encoder(encoder)
-    return load_texts(name)
+    return corpora.load_texts(name)
 
 
 def _arrays(texts: Texts, encoder: str, progress: bool) -> dict[str, np.ndarray]:
@@ -135,7 +117,7 @@ def _arrays(texts: Texts, encoder: str, progress: bool) -> dict[str, np.ndarray]
 
 def _description(name: str, encoder: str) -> dict[str, str]:
     about = {"corpus": name, "corpus_sha256": corpus(name).digest, "encoder": encoder}
-    precision = resolve_precision("auto", encoder)
+    precision = encoders.resolve_precision("auto", encoder)
     if precision != "float32":
         about["precision"] = precision
     # One entry, because safetensors writes several in random order and the digest would change.
@@ -151,25 +133,3 @@ def _shipped(name: str, encoder: str) -> dict[str, np.ndarray]:
     if set(arrays) != {"X", "y", "split"}:
         raise DataError(f"{shipped_file(name, encoder)} lacks X, y or split. To mend it: {remedy}")
     return arrays
-
-
-def _computed(name: str, encoder: str) -> dict[str, np.ndarray]:
-    about = _description(name, encoder)["description"] + body_identity(encoder)
-    key = sha256(about.encode())[:32]
-    return cached_arrays(
-        "embeddings", key, lambda: _arrays(_texts_for(name, encoder), encoder, progress=False)
-    )
-
-
-def _duplicates(name: str, texts: Texts) -> bytes:
-    def entry(sentences: list[str], labels: np.ndarray) -> dict:
-        return {"labels_sha256": labels_digest(labels), "groups": find_duplicates(sentences)}
-
-    path = data_path(DUPLICATES_FILE)
-    table = json.loads(path.read_bytes()) if path.is_file() else {}
-    table[name] = entry(texts.texts, texts.labels)
-    if name == "sst5":
-        kept = np.flatnonzero(texts.labels != NEUTRAL)
-        sentences = [texts.texts[position] for position in kept]
-        table["sst2"] = entry(sentences, texts.labels[kept] > NEUTRAL)
-    return (json.dumps(table, sort_keys=True, separators=(",", ":")) + "\n").encode()

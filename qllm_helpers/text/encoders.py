@@ -66,7 +66,15 @@ def encode(
     ValueError, DataError
         For unusable arguments; for an encoder that cannot be loaded or is not the pinned one.
     """
-    texts = _checked_texts(texts)
+    if isinstance(texts, str):
+        raise ValueError("texts must be a sequence of sentences; put a single one in a list")
+    texts = list(texts)
+    if not texts:
+        raise ValueError("texts is empty; give at least one sentence")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise ValueError(f"texts must be strings; number {position} is of type {kind}")
     checks.integer("batch_size", batch_size)
     encoder = short_name(encoder)
     precision = resolve_precision(precision, encoder)
@@ -147,19 +155,6 @@ def short_name(encoder: str) -> str:
     if not isinstance(encoder, str) or not encoder.strip():
         raise ValueError(f"encoder must be the name of a model, got {encoder!r}")
     return encoder.removeprefix(HUB_PREFIX)
-
-
-def _checked_texts(texts) -> list[str]:
-    if isinstance(texts, str):
-        raise ValueError("texts must be a sequence of sentences; put a single one in a list")
-    texts = list(texts)
-    if not texts:
-        raise ValueError("texts is empty; give at least one sentence")
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            kind = type(text).__name__
-            raise ValueError(f"texts must be strings; number {position} is of type {kind}")
-    return texts
 
 
 @lru_cache(maxsize=1)
@@ -299,6 +294,7 @@ def _unpack(folder: Path, progress: bool) -> None:
 
 def _copy(source: Path | zipfile.Path, target: Path, progress: bool) -> None:
     from tqdm.auto import tqdm
+    from tqdm.utils import CallbackIOWrapper
 
     size = {"total": pins()["bytes"], "unit": "B", "unit_scale": True}
     with tqdm(desc=MPNET, disable=not progress, **size) as bar:
@@ -306,9 +302,7 @@ def _copy(source: Path | zipfile.Path, target: Path, progress: bool) -> None:
             path = target / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with source.joinpath(name).open("rb") as stream, path.open("wb") as sink:
-                while block := stream.read(1 << 20):
-                    sink.write(block)
-                    bar.update(len(block))
+                shutil.copyfileobj(CallbackIOWrapper(bar.update, stream), sink, 1 << 20)
 
 
 def _parts() -> list[Path]:

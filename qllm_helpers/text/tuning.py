@@ -71,30 +71,6 @@ class TunedEmbeddings:
     positions: np.ndarray
 
 
-def tune_few_shot(
-    name: str = "sst2", seed: int = 0, *, samples_per_class: int = 8, **options
-) -> TunedEmbeddings:
-    """Tuned embeddings for `few_shot_split`; the seed draws the split, batches and dropout.
-
-    Recipe: MerLin documentation, reproduction "QLLM fine tuning"; `options` as `tuned_vectors`.
-    """
-    texts = load_texts(name)
-    split = few_shot_split(texts.labels, texts.split, seed, samples_per_class)
-    return tune_split(texts, split, seed, **options)
-
-
-def tune_paper(
-    name: str = "sst2", seed: int = 0, *, samples_per_class: int = 256, **options
-) -> TunedEmbeddings:
-    """The same for `paper_split`, as the paper says in one place (in another: a frozen body).
-
-    The paper states no recipe; one pass of the batch-all triplet loss is our choice.
-    """
-    texts = load_texts(name)
-    split = paper_split(texts.labels, seed, samples_per_class=samples_per_class)
-    return tune_split(texts, split, seed, "paper", **options)
-
-
 def tuned_vectors(
     texts: list[str],
     labels,
@@ -110,14 +86,26 @@ def tuned_vectors(
 
     Needs two labels with two sentences each. The precision is that of training as well.
     """
+    import sentence_transformers
+    import torch
+
     labels = np.asarray(labels).astype(np.int64)
     if len(texts) != len(labels):
         raise ValueError(f"got {len(texts)} sentences and {len(labels)} labels")
     if np.sum(np.unique(labels, return_counts=True)[1] > 1) < 2:
         raise ValueError("tuning needs at least two labels with two sentences each")
-
     encoder = short_name(encoder)
     precision = resolve_precision(precision, encoder)
+    about = {
+        "encoder": encoder,
+        "weights": body_identity(encoder),
+        "precision": precision,
+        "train": [texts, labels.tolist()],
+        "others": others,
+        "seed": int(seed),
+        "options": asdict(options),
+        "versions": [sentence_transformers.__version__, torch.__version__],
+    }
 
     def compute() -> dict[str, np.ndarray]:
         model = load_encoder(encoder, progress)
@@ -125,14 +113,19 @@ def tuned_vectors(
         sentences = [*texts, *others]
         return {"X": vectors_of(model, encoder, sentences, precision, progress=progress)}
 
-    key = _key(texts, labels, others, seed, options, encoder, precision)
+    key = sha256(json.dumps(about, sort_keys=True).encode())
     return cached_arrays("tuned", key, compute)["X"]
 
 
 def tune_split(
     texts: Texts, split: Split, seed: int, protocol: str = "few_shot", **options
 ) -> TunedEmbeddings:
-    """Tuned embeddings for any split of a corpus, by the recipe of a protocol unless given."""
+    """Tuned embeddings for any split of a corpus; the seed draws batches and dropout.
+
+    The recipe is a protocol's unless `options`, as of `tuned_vectors`, hold another. Few-shot: that
+    of the MerLin documentation's reproduction "QLLM fine tuning". The paper tunes the body in one
+    place (in another: a frozen body) and states none; one pass of the triplet loss is our choice.
+    """
     recipe = PAPER_OPTIONS if protocol == "paper" else FEW_SHOT_OPTIONS
     if recipe == PAPER_OPTIONS and short_name(options.get("encoder", DEFAULT_ENCODER)) == MINILM:
         recipe = replace(recipe, lr=4e-5)
@@ -145,21 +138,18 @@ def tune_split(
     return TunedEmbeddings(X, y, Split(*np.split(np.arange(len(positions)), ends)), positions)
 
 
-def _key(texts, labels, others, seed, options, encoder: str, precision: str) -> str:
-    import sentence_transformers
-    import torch
+def tune_few_shot(name: str = "sst2", seed: int = 0, *, samples_per_class: int = 8, **options):
+    """:func:`tune_split` of a corpus' few-shot split."""
+    texts = load_texts(name)
+    split = few_shot_split(texts.labels, texts.split, seed, samples_per_class)
+    return tune_split(texts, split, seed, **options)
 
-    content = {
-        "encoder": encoder,
-        "weights": body_identity(encoder),
-        "precision": precision,
-        "train": [texts, labels.tolist()],
-        "others": others,
-        "seed": int(seed),
-        "options": asdict(options),
-        "versions": [sentence_transformers.__version__, torch.__version__],
-    }
-    return sha256(json.dumps(content, sort_keys=True).encode())
+
+def tune_paper(name: str = "sst2", seed: int = 0, *, samples_per_class: int = 256, **options):
+    """:func:`tune_split` of a corpus' split by the paper's protocol."""
+    texts = load_texts(name)
+    split = paper_split(texts.labels, seed, samples_per_class=samples_per_class)
+    return tune_split(texts, split, seed, "paper", **options)
 
 
 def supervised_contrastive(vectors, labels, temperature: float):
@@ -185,6 +175,7 @@ def tune(
     """Tune a model in place; the precision is that of the forward pass, losses are float32."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer
+    from sentence_transformers.sentence_transformer import training_args
     from transformers.trainer_callback import PrinterCallback
 
     class Trainer(SentenceTransformerTrainer):
@@ -195,7 +186,25 @@ def tune(
     with isolated_randomness(seed), tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=model,
-            args=_arguments(folder, len(texts), seed, options, progress),
+            args=training_args.SentenceTransformerTrainingArguments(
+                output_dir=folder,
+                max_steps=options.steps,
+                per_device_train_batch_size=options.batch_size or len(texts),
+                learning_rate=options.lr,
+                lr_scheduler_type="constant",
+                # AdamW without weight decay is Adam.
+                optim="adamw_torch",
+                weight_decay=0.0,
+                max_grad_norm=0.0,
+                seed=seed,
+                data_seed=seed,
+                use_cpu=True,
+                report_to="none",
+                save_strategy="no",
+                logging_strategy="no",
+                disable_tqdm=not progress,
+                dataloader_pin_memory=False,
+            ),
             train_dataset=sentences,
             loss=_loss(model, options, precision),
         )
@@ -203,30 +212,6 @@ def tune(
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     model.eval()
-
-
-def _arguments(folder: str, n_sentences: int, seed: int, options: TuningOptions, progress: bool):
-    from sentence_transformers.sentence_transformer import training_args
-
-    return training_args.SentenceTransformerTrainingArguments(
-        output_dir=folder,
-        max_steps=options.steps,
-        per_device_train_batch_size=options.batch_size or n_sentences,
-        learning_rate=options.lr,
-        lr_scheduler_type="constant",
-        # AdamW without weight decay is Adam.
-        optim="adamw_torch",
-        weight_decay=0.0,
-        max_grad_norm=0.0,
-        seed=seed,
-        data_seed=seed,
-        use_cpu=True,
-        report_to="none",
-        save_strategy="no",
-        logging_strategy="no",
-        disable_tqdm=not progress,
-        dataloader_pin_memory=False,
-    )
 
 
 def _loss(model, options: TuningOptions, precision: str):

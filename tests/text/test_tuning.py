@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from qllm_helpers.text import tuning as finetuning
+from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.embeddings import encode, load_embeddings
 from qllm_helpers.text.encoders import HUB_PREFIX, MINILM, MPNET
 from qllm_helpers.text.protocols import few_shot_split, paper_split
 from qllm_helpers.text.tuning import (
     TuningOptions,
     supervised_contrastive,
-    tune_few_shot,
-    tune_paper,
+    tune_split,
     tuned_vectors,
 )
 
@@ -129,9 +129,9 @@ def test_labels_must_fit_and_allow_a_contrast():
 
 @needs_sentences
 @pytest.mark.parametrize(
-    ("tune", "sizes"), [(tune_few_shot, [16, 250, 622]), (tune_paper, [435, 77, 9101])]
+    ("protocol", "sizes"), [("few_shot", [16, 250, 622]), ("paper", [435, 77, 9101])]
 )
-def test_rows_are_those_of_the_protocol_s_split(monkeypatch, tune, sizes):
+def test_rows_are_those_of_the_protocol_s_split(monkeypatch, protocol, sizes):
     data = load_embeddings("sst2")
     seen = {}
 
@@ -140,9 +140,9 @@ def test_rows_are_those_of_the_protocol_s_split(monkeypatch, tune, sizes):
         return np.zeros((len(texts) + len(others), 768), dtype=np.float32)
 
     monkeypatch.setattr(finetuning, "tuned_vectors", frozen)
-    tuned = tune("sst2", 3)
-    split = (paper_split(data.y, 3) if tune is tune_paper
+    split = (paper_split(data.y, 3) if protocol == "paper"
              else few_shot_split(data.y, data.split, 3))  # fmt: skip
+    tuned = tune_split(load_texts("sst2"), split, 3, protocol)
     rows = [tuned.split.train, tuned.split.validation, tuned.split.test]
     assert [len(part) for part in rows] == sizes
     for part, original in zip(rows, (split.train, split.validation, split.test), strict=True):
@@ -164,7 +164,9 @@ def test_the_recipe_of_the_paper_s_protocol_knows_the_body(monkeypatch, encoder,
         return np.zeros((len(texts) + len(others), 1), dtype=np.float32)
 
     monkeypatch.setattr(finetuning, "tuned_vectors", frozen)
-    assert tune_paper("sst2", 3, **encoder).X.shape == (9613, 1)
+    texts = load_texts("sst2")
+    tuned = tune_split(texts, paper_split(texts.labels, 3), 3, "paper", **encoder)
+    assert tuned.X.shape == (9613, 1)
 
 
 def test_precision_and_weights_are_part_of_what_is_kept(small_body, empty_cache):
