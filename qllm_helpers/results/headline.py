@@ -122,6 +122,7 @@ def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
     return {
         name: rows[rows["kind"].eq("photonic") | rows["head"].eq(TUNED_REFERENCE)]
         for name, rows in sets.items()
+        if not rows.empty
     }
 
 
