@@ -149,8 +149,9 @@ def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def verdict_groups(table: pd.DataFrame) -> str:
     """Sentences that say what the table shows: a paragraph for each verdict, with its lines."""
     named = {word: table.loc[table["verdict"] == word, "label"] for word in (*VERDICTS, NOT_RUN)}
+    look = {"width": 76, "subsequent_indent": "    ", "break_on_hyphens": False}
     return "\n".join(
-        fill(f"{word} ({len(names)}): {'; '.join(names)}", 76, subsequent_indent="    ")
+        fill(f"{word} ({len(names)}): {'; '.join(names)}", **look)
         for word, names in named.items()
         if len(names)
     )
