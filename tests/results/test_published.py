@@ -10,7 +10,6 @@ from qllm_helpers import figures
 from qllm_helpers.results.headline import (
     PAPER_GAIN,
     REPRODUCTION_GAIN,
-    matching,
     published_photons,
     published_table,
 )
@@ -97,12 +96,3 @@ def test_validation_and_test_accuracies_choose_the_same_lines():
     classical = TABLE[(TABLE["source"] == "reproduction") & TABLE["n_modes"].isna()]
     for lines in (circuits, classical):
         assert lines["reported"].idxmax() == lines["reported_validation"].idxmax()
-
-
-def test_every_line_names_heads_that_its_study_has():
-    from qllm_helpers.studies.table import load_results
-
-    for line in published_table().to_dict("records"):
-        assert len(matching(load_results(line["study"]), line["ours"])), line["label"]
-    with pytest.raises(ValueError, match="no head matches 'lost'"):
-        matching(load_results("paper"), "lost")
