@@ -153,25 +153,18 @@ class PhotonicHead(Head):
         checks.choice("twin", twin, TWINS)
         if hidden_dim is not None and encoding == "dense":
             raise ValueError("hidden_dim belongs to encoding='subset'; leave it None for 'dense'.")
-        staged = n_encoders is not None and checks.integer("n_encoders", n_encoders) > 0
-        if staged and (encoding != "dense" or twin is not None or readout != "probabilities"):
-            raise ValueError("n_encoders needs encoding='dense' and the default readout and twin.")
+        staged = _staged(n_encoders, encoding == "dense" and twin is None, readout)
         circuit = {"n_modes": n_modes, "n_photons": n_photons, "space": space}
         circuit |= {"input_state": input_state, "n_replicas": self.n_replicas}
         # The encoder first: circuits take longer to find out that they are too large.
-        sizes = self.n_replicas, self.n_features
-        if encoding == "subset":
-            encoder = SubsetEncoder(*sizes, n_modes, 100 if hidden_dim is None else hidden_dim)
-        else:
-            encoder = ReplicaLinear(*sizes, n_modes * (n_encoders or 1))
+        width = n_modes if encoding == "subset" else n_modes * (n_encoders or 1)
+        kind = SubsetEncoder if encoding == "subset" else ReplicaLinear
+        hidden = () if hidden_dim is None else (hidden_dim,)
+        encoder = kind(self.n_replicas, self.n_features, width, *hidden)
         self.quantum, n_outputs = _quantum_part(circuit, twin, readout, n_encoders)
         self.encoder = encoder
-        if output_scale is None:  # probabilities are of size 1 / N, mean photon numbers of size 1
-            output_scale = n_outputs if readout == "probabilities" and not staged else 1.0
-        self.scales = {
-            "encoder": checks.real("phase_scale", phase_scale, open_below=True),
-            "quantum": checks.real("output_scale", output_scale, open_below=True),
-        }
+        sized = readout == "probabilities" and not staged
+        self.scales = _scales(phase_scale, output_scale, n_outputs if sized else 1.0)
         self.readout = ReplicaLinear(self.n_replicas, n_outputs, self.n_classes)
         self.reset_parameters(range(self.n_replicas))
 
@@ -190,6 +183,24 @@ class PhotonicHead(Head):
                 "phase_scale.",
                 stacklevel=2,
             )
+
+
+def _staged(n_encoders: int | None, plain: bool, readout: str) -> bool:
+    if n_encoders is None:
+        return False
+    checks.integer("n_encoders", n_encoders)
+    if not plain or readout != "probabilities":
+        raise ValueError("n_encoders needs encoding='dense' and the default readout and twin.")
+    return True
+
+
+def _scales(phase_scale: float, output_scale: float | None, size: float) -> dict[str, float]:
+    # probabilities are of size 1 / N, mean photon numbers of size 1
+    output_scale = size if output_scale is None else output_scale
+    return {
+        "encoder": checks.real("phase_scale", phase_scale, open_below=True),
+        "quantum": checks.real("output_scale", output_scale, open_below=True),
+    }
 
 
 def _quantum_part(layer_options: dict, twin, readout, n_encoders) -> tuple[nn.Module | None, int]:

@@ -175,7 +175,6 @@ def tune(
     """Tune a model in place; the precision is that of the forward pass, losses are float32."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer
-    from sentence_transformers.sentence_transformer import training_args
     from transformers.trainer_callback import PrinterCallback
 
     class Trainer(SentenceTransformerTrainer):
@@ -186,25 +185,7 @@ def tune(
     with isolated_randomness(seed), tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=model,
-            args=training_args.SentenceTransformerTrainingArguments(
-                output_dir=folder,
-                max_steps=options.steps,
-                per_device_train_batch_size=options.batch_size or len(texts),
-                learning_rate=options.lr,
-                lr_scheduler_type="constant",
-                # AdamW without weight decay is Adam.
-                optim="adamw_torch",
-                weight_decay=0.0,
-                max_grad_norm=0.0,
-                seed=seed,
-                data_seed=seed,
-                use_cpu=True,
-                report_to="none",
-                save_strategy="no",
-                logging_strategy="no",
-                disable_tqdm=not progress,
-                dataloader_pin_memory=False,
-            ),
+            args=_arguments(folder, len(texts), seed, options, progress),
             train_dataset=sentences,
             loss=_loss(model, options, precision),
         )
@@ -212,6 +193,30 @@ def tune(
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     model.eval()
+
+
+def _arguments(folder: str, n_sentences: int, seed: int, options: TuningOptions, progress: bool):
+    from sentence_transformers.sentence_transformer import training_args
+
+    return training_args.SentenceTransformerTrainingArguments(
+        output_dir=folder,
+        max_steps=options.steps,
+        per_device_train_batch_size=options.batch_size or n_sentences,
+        learning_rate=options.lr,
+        lr_scheduler_type="constant",
+        # AdamW without weight decay is Adam.
+        optim="adamw_torch",
+        weight_decay=0.0,
+        max_grad_norm=0.0,
+        seed=seed,
+        data_seed=seed,
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=not progress,
+        dataloader_pin_memory=False,
+    )
 
 
 def _loss(model, options: TuningOptions, precision: str):

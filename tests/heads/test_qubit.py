@@ -14,7 +14,7 @@ from qllm_helpers.heads.qubit import PAPER_PARAMETERS, PAPER_READINGS, Quadratic
 from qllm_helpers.studies.grid import load_units
 from qllm_helpers.studies.registry import estimator_class
 
-SMALL = QubitClassifier(n_qubits=5, epochs=8, lr=3e-2)
+SMALL = QubitClassifier(5, connectivity=1, n_layers=1, padding="zeros", epochs=8, lr=3e-2)
 SMALL_FORMS = QuadraticFormClassifier(n_forms=3, epochs=8, lr=3e-2)
 OPTIONS = [
     {},
@@ -256,15 +256,16 @@ def test_every_head_of_the_study_can_be_built(units):
         if unit.estimator == "LogisticRegression":
             continue
         for setting in unit.settings:
-            estimator = estimator_class(unit.estimator)(**unit.parameters | setting)
-            estimator._options()
-        sizes[name] = size(estimator._build_head(384, 2, 1))
-        assert estimator.epochs == 25
+            for epochs in setting.get("epochs", [1]):
+                known = unit.parameters | setting | {"epochs": epochs}
+                estimator = estimator_class(unit.estimator)(**known)
+                estimator._options()
+        sizes[name] = size(estimator._build_head(768, 2, 1))
         assert len(unit.seeds) >= (10 if name.startswith("14 qubits") else 20)
     assert sizes["10 qubits, single"] == expected_count(C=3, M=4)
     assert sizes["10 qubits, multi"] == expected_count(C=3, M=4, E=2)
     assert 224 < sizes["10 qubits, single, quadratic"] <= sizes["10 qubits, single"] == 234
-    assert sizes["quadratic forms, rank 10"] == 384 * 10 + 22
+    assert sizes["quadratic forms, rank 10"] == 768 * 10 + 22
 
 
 def test_the_study_trains_both_readings_of_the_published_head(units):
@@ -272,6 +273,4 @@ def test_the_study_trains_both_readings_of_the_published_head(units):
     assert len(names) == 2
     given = [units[name].parameters for name in names]
     for reading in PAPER_READINGS.values():
-        assert reading | {"epochs": 25} in given
-    largest = max(units.values(), key=lambda unit: unit.cost())
-    assert largest.head == "14 qubits, multi, 886 parameters"
+        assert any(reading.items() <= one.items() for one in given)
