@@ -17,6 +17,7 @@ import qllm_helpers
 from qllm_helpers import load_results
 from qllm_helpers.studies.grid import STUDY_NAMES, load_units
 from qllm_helpers.studies.table import VERSIONS, shipped_table
+from qllm_helpers.text.encoders import DEFAULT_ENCODER
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -49,6 +50,16 @@ def shipped_results():
     return {name: load_results(name) for name in STUDY_NAMES if shipped_table(name).is_file()}
 
 
+def main_rows():
+    """Return the rows of every study on the default body, with settings from the pool."""
+    found = {}
+    for name, rows in shipped_results().items():
+        kept = rows["encoder"].eq(DEFAULT_ENCODER) & rows["selection"].eq("pool")
+        if kept.any():
+            found[name] = rows[kept]
+    return found
+
+
 def name_all(values):
     """Return the different values in order of appearance; whole numbers without gaps as a range."""
     known = list(values.dropna().unique())
@@ -62,12 +73,12 @@ def name_all(values):
 def describe_studies(results):
     """Return tables of the studies: their size and cost, and their versions.
 
-    A head with a frozen and with a tuned body counts twice. The cost is that of all fits on one
+    A head counts once for each body and each way of selecting. The cost is that of all fits on one
     core, without the fine-tuning of bodies; "+" after a revision: with changes.
     """
     sizes, costs, versions = [], [], {}
     for name, rows in results.items():
-        heads = len(rows[["head", "fine_tuned"]].drop_duplicates())
+        heads = len(rows[["head", "encoder", "fine_tuned", "selection"]].drop_duplicates())
         settings = max(len(unit.settings) for unit in load_units(name))
         revision, command = name_all(rows["git_revision"]), f"`qllm study {name}`"
         sizes.append((command, heads, name_all(rows["seed"]), settings, len(rows), revision))
@@ -87,25 +98,43 @@ def describe_studies(results):
     }
 
 
-def describe_results(results):
+def describe_verdicts():
+    """Return a table of claims and verdicts for each family, and how many of each there are."""
+    from qllm_helpers.results.contrasts import NOT_RUN, VERDICTS
+
+    table, parts = qllm_helpers.load_verdicts(), []
+    titles = ("claim", "body", "points, 95 % interval", "verdict", "seeds")
+    for family, rows in table.groupby("family", sort=False):
+        lines = []
+        for row in rows.to_dict("records"):
+            known = row["verdict"] != NOT_RUN
+            low, gap, high = (f"{100 * row[name]:+.2f}" for name in ("low", "difference", "high"))
+            shown = f"{gap} [{low}, {high}]" if known else ""
+            seeds = row["n_seeds"] if known else ""
+            lines.append((row["claim"], row["body"], shown, row["verdict"], seeds))
+        parts.append(f"### {family[0].upper()}{family[1:]}\n\n{write_table(lines, titles)}")
+    counts = table["verdict"].value_counts().reindex([*VERDICTS, NOT_RUN], fill_value=0)
+    short = table[table["because"] != ""].drop_duplicates("claim")
+    reasons = write_table(short[["claim", "because"]].to_numpy(), ("claim", "why fewer seeds"))
+    return {
+        "verdict_tables": "\n\n".join(parts),
+        "verdict_counts": write_table(counts.items(), ("verdict", "claims")),
+        "verdict_reasons": reasons if len(short) else "None has fewer.",
+    }
+
+
+def describe_results():
     """Return the headline table, what it lacks, and the explorer."""
     from qllm_helpers.figures.explorer import mode_photon_explorer
-    from qllm_helpers.results.headline import (
-        explorer_rows,
-        explorer_table,
-        headline_markdown,
-        headline_table,
-        tuned_lines,
-        tuned_markdown,
-    )
+    from qllm_helpers.results import headline
 
-    table, tuned = headline_table(results), tuned_lines(results)
+    table = headline.headline_table()
     missing = table[table["mean"].isna()]
     lines = [(row["label"], f"{row['reported']:.4f}") for row in missing.to_dict("records")]
-    explorer = mode_photon_explorer(explorer_table(explorer_rows(results)))
+    sets = headline.explorer_rows(main_rows())
+    explorer = mode_photon_explorer(headline.explorer_table(sets))
     return {
-        "headline_table": headline_markdown(table),
-        "tuned_table": tuned_markdown(table, tuned),
+        "headline_table": headline.headline_markdown(table),
         "not_reproduced": write_table(lines, ("published line", "reported"))
         if lines
         else "None: each has one.",
@@ -156,7 +185,8 @@ def add_substitutions(app, config):
     config.myst_substitutions = {
         **config.myst_substitutions,
         **describe_studies(results),
-        **describe_results(results),
+        **describe_results(),
+        **describe_verdicts(),
         "public_names": describe_public_names(),
         "execution_times": describe_execution(),
         "bibtex": describe_citation(config),

@@ -8,7 +8,7 @@ import pandas as pd
 from jinja2 import Template
 
 from qllm_helpers.figures.style import FAMILY_STYLE
-from qllm_helpers.results.headline import REFERENCE
+from qllm_helpers.results.headline import TUNED_REFERENCE
 
 #: Edges of the plot inside the drawing, which is 480 wide.
 _EDGES = {"left": 68, "right": 470, "top": 96, "bottom": 352, "height": 400}
@@ -48,7 +48,7 @@ def mode_photon_explorer(table: pd.DataFrame) -> Explorer:
     html = Template(template, autoescape=True).render(
         panels=[_panel(name, part) for name, part in table.groupby("set", sort=False)],
         color=FAMILY_STYLE["photonic"].color,
-        reference=REFERENCE,
+        reference=TUNED_REFERENCE,
         table=shown.rename(columns=titles).to_html(index=False, border=0),
         **_EDGES,
     )

@@ -122,6 +122,7 @@ def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
     return {
         name: rows[rows["kind"].eq("photonic") | rows["head"].eq(TUNED_REFERENCE)]
         for name, rows in sets.items()
+        if not rows.empty
     }
 
 
@@ -148,8 +149,9 @@ def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def verdict_groups(table: pd.DataFrame) -> str:
     """Sentences that say what the table shows: a paragraph for each verdict, with its lines."""
     named = {word: table.loc[table["verdict"] == word, "label"] for word in (*VERDICTS, NOT_RUN)}
+    look = {"width": 76, "subsequent_indent": "    ", "break_on_hyphens": False}
     return "\n".join(
-        fill(f"{word} ({len(names)}): {'; '.join(names)}", 76, subsequent_indent="    ")
+        fill(f"{word} ({len(names)}): {'; '.join(names)}", **look)
         for word, names in named.items()
         if len(names)
     )

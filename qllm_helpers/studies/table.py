@@ -124,6 +124,12 @@ def _kinds(rows: pd.DataFrame) -> pd.Series:
     if "n_encoders" in rows:
         kind = kind.mask(rows["n_encoders"].notna() & rows["family"].eq("photonic"), "two-stage")
     kind = kind.mask(rows["estimator"].eq("PhotonicKernelClassifier"), "fidelity kernel")
+    kind = kind.mask(rows["estimator"].eq("FourierClassifier"), "random Fourier features")
+    if "configuration" in rows:
+        fixed = rows["configuration"].str.contains('"output_scale"', na=False)
+        kind = kind.mask(fixed & rows["family"].eq("photonic"), "outputs unscaled")
+    dense = rows["encoding"].eq("dense") & rows["protocol"].eq("few_shot")
+    kind = kind.mask(dense & rows["family"].eq("photonic"), "dense map")
     twin = (rows["twin"] + " twin").replace("identity twin", "linear map")
     return kind.mask(twin.notna(), twin).rename("kind")
 

@@ -63,4 +63,5 @@ def test_rows_of_kind_photonic_differ_in_modes_and_photons_only(study):
     plain = rows["head"].str.fullmatch(r"\d+ modes?, \d+ photons?")
     assert (plain == (rows["kind"] == "photonic")).all()
     circuits = rows[plain & ~rows["fine_tuned"]]
-    assert not circuits.duplicated(["n_modes", "n_photons", "seed"]).any()
+    place = ["encoder", "selection", "n_modes", "n_photons", "seed"]
+    assert not circuits.duplicated(place).any()

@@ -6,7 +6,6 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from qllm_helpers import load_results
 from qllm_helpers.figures.explorer import mode_photon_explorer
 from qllm_helpers.results.headline import (
     TUNED_REFERENCE,
@@ -15,6 +14,7 @@ from qllm_helpers.results.headline import (
     published_photons,
 )
 from qllm_helpers.results.intervals import interval
+from qllm_helpers.studies.run import study_rows
 
 
 def fits(protocol, sizes, **columns):
@@ -111,8 +111,9 @@ def test_a_search_leaves_the_words_of_the_drawing_alone(sets):
 
 
 def test_kinds_of_photons_and_numbers_of_classes_are_sets_too():
-    names = ("few_shot", "paper", "photons", "finetune", "multiclass")
-    rows = {name: load_results(name) for name in names}
+    old = {"encoder": "all-MiniLM-L6-v2", "selection": "validation"}
+    rows = {name: study_rows(name) for name in ("few_shot", "paper", "photons")}
+    rows |= {name: study_rows(name, **old) for name in ("finetune", "multiclass")}
     sets = explorer_rows(rows)
     table = explorer_table(sets)
     assert list(table["set"].unique()) == list(sets) and len(sets) == 8
@@ -125,7 +126,7 @@ def test_kinds_of_photons_and_numbers_of_classes_are_sets_too():
 
 
 def test_the_shipped_rows_can_be_explored():
-    sets = explorer_rows({name: load_results(name) for name in ("few_shot", "paper")})
+    sets = explorer_rows({name: study_rows(name) for name in ("few_shot", "paper")})
     explorer = mode_photon_explorer(explorer_table(sets))
     assert len(explorer.html) < 200_000
     circuits = explorer.table[explorer.table["n_modes"].notna()]

@@ -121,7 +121,7 @@ def test_every_part_shows_every_line(table):
 
 def test_verdict_groups_name_every_line_once(table):
     text = " ".join(verdict_groups(table).split())
-    for word in VERDICTS:
+    for word in set(table["verdict"]) - {"reference"}:
         labels = table.loc[table["verdict"] == word, "label"]
         assert f"{word} ({len(labels)}): {'; '.join(labels)}" in text
 
@@ -131,7 +131,7 @@ def test_the_link_holds_the_table(table):
     content = base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])
     read = pd.read_csv(io.BytesIO(content))
     assert read["label"].tolist() == table["label"].tolist()
-    assert read["mean"].tolist() == pytest.approx(table["mean"].tolist(), abs=1e-6)
+    assert read["mean"].tolist() == pytest.approx(table["mean"].tolist(), abs=1e-6, nan_ok=True)
 
 
 def test_figure_draws_reported_and_measured(table):

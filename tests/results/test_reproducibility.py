@@ -32,8 +32,8 @@ def rows(seeds, revision="abc"):
 def test_overview_adds_up_the_rows(pages):
     texts = pages.describe_studies({"paper": rows([0, 1, 2, 3]), "few_shot": rows([0, 2], "def+")})
     assert cells(texts["study_sizes"]) == [
-        ["`qllm study paper`", "1", "0 to 3", "4", "4", "abc"],
-        ["`qllm study few_shot`", "1", "0, 2", "1", "2", "def+"],
+        ["`qllm study paper`", "1", "0 to 3", "16", "4", "abc"],
+        ["`qllm study few_shot`", "1", "0, 2", "16", "2", "def+"],
     ]
     assert cells(texts["study_costs"])[0] == ["`qllm study paper`", "2.00"]
 
