@@ -26,6 +26,7 @@ def cells(table):
 def rows(seeds, revision="abc"):
     table = pd.DataFrame({"head": "LogisticRegression", "fine_tuned": False, "seed": seeds})
     table = table.assign(fit_seconds=1800.0, git_revision=revision)
+    table = table.assign(encoder="all-mpnet-base-v2", selection="pool")
     return table.assign(**dict.fromkeys(VERSIONS, "1.0"))
 
 
