@@ -19,14 +19,6 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _GRIDS = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MARKS = ("<!-- headline:begin -->\n", "<!-- headline:end -->")
-#: Columns of the printed tables of circuits, those that a table has.
-_COLUMNS = {
-    "task": "task", "n_modes": "modes", "n_photons": "photons", "n_qubits": "qubits",
-    "n_blocks": "blocks", "engine": "engine", "n_replicas": "R", "ms": "ms per replica",
-    "ratio": "x {}", "peak_mebibytes": "peak MiB", "bound": "bound by",
-    "over_bound": "time / bound", "over_memory": "time / memory bound",
-    "over_cache": "time / cache bound",
-}  # fmt: skip
 
 
 class Commands(click.Group):
@@ -176,42 +168,16 @@ def bench(threads, seconds, sweep, qubits, output) -> None:
     table = timing.run_benchmark(layer.standard_cases(), **options, progress=True)
     table = timing.with_bounds(table, limits)
     tables = {"benchmark": table}
-    order = ["task", "n_modes", "n_photons", "engine", "n_replicas"]
-    circuits = table[table["series"] == "circuits"].sort_values(order)
-    click.echo(measured_table(circuits, "MerLin"))
-    click.echo("\nOne training step of ours, by size:\n" + _growth(table))
     if qubits:
         cases = qubit_circuits.standard_cases()
         table = qubit_circuits.run_qubit_benchmark(cases, **options, progress=True)
         tables["benchmark_qubits"] = table
-        shown = measured_table(table, "PennyLane")
-        click.echo("\nTraining steps of the qubit circuits:\n" + shown)
     if sweep:
-        table = layer.sweep_benchmark(options["n_threads"], progress=True)
-        tables["benchmark_sweep"] = table
-        ours, merlin = table[["ours_seconds_per_seed", "merlin_seconds"]].sum()
-        shown = f"ours {ours:.2f} s, MerLin {merlin:.1f} s, ratio {merlin / ours:.0f}"
-        click.echo(f"\nMode sweep, per seed: {shown}")
+        tables["benchmark_sweep"] = layer.sweep_benchmark(options["n_threads"], progress=True)
+    for name, table in tables.items():
+        shown = table.to_string(index=False, float_format="{:.3g}".format, na_rep="")
+        click.echo(f"\n{name}\n{shown}")
     _write(tables, output)
-
-
-def measured_table(frame: pd.DataFrame, reference: str) -> str:
-    """Measured training steps as text; `reference` is the engine that the ratio is about."""
-    frame = frame.assign(ms=1e3 * frame["seconds_per_replica"])
-    columns = {name: title.format(reference) for name, title in _COLUMNS.items() if name in frame}
-    shown = frame[list(columns)].rename(columns=columns)
-    return shown.to_string(index=False, float_format="{:.3g}".format, na_rep="")
-
-
-def _growth(frame: pd.DataFrame) -> str:
-    """How the time of a training step grows with each size."""
-    lines = []
-    for series in ("modes", "photons", "replicas", "batch"):
-        size = series if series == "batch" else f"n_{series}"
-        steps = frame[frame["series"] == series].set_index(size)["seconds"].sort_index()
-        shown = ", ".join(f"{number}: {1e3 * time:.2f} ms" for number, time in steps.items())
-        lines.append(f"{series:9s} {shown}")
-    return "\n".join(lines)
 
 
 @main.command()
