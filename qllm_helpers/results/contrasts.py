@@ -167,23 +167,6 @@ def pooled(rows: pd.DataFrame, groups: dict[str, list[tuple]], *, by="head") -> 
     return difference_tests(means).assign(n_pairs=[len(pairs) for pairs in groups.values()])
 
 
-def trends(rows: pd.DataFrame, size: str, *, within: str) -> pd.DataFrame:
-    """Change from the smallest (``before``) to the largest size (``after``), tested.
-
-    It is that of a straight line through the accuracies of a seed, for each value of `within`.
-    """
-    changes = {}
-    for place, part in rows.groupby(within):
-        wide = paired_values(part, by=size).sort_index(axis=1).dropna()
-        if wide.shape[1] > 1:
-            sizes = wide.columns.to_numpy(float)
-            slope = np.polyfit(sizes, wide.to_numpy(float).T, 1)[0]
-            changes[place, int(sizes[0]), int(sizes[-1])] = slope * np.ptp(sizes)
-    if not changes:
-        raise ValueError(f"no two values of {size} share a value of {within}")
-    return difference_tests(changes, names=[within, "before", "after"])
-
-
 def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str, str]]:
     """Pairs of heads of two kinds with equal modes and photons (for a linear map: modes)."""
     size = ["n_modes"] if "linear map" in (kind, reference) else ["n_modes", "n_photons"]

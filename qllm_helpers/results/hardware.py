@@ -1,14 +1,12 @@
-"""What the study of noise says about hardware: its rows as sweeps, and what a run would cost."""
+"""What the study of noise says about hardware: its rows as sweeps."""
 
 from __future__ import annotations
 
 import io
 import math
 
-import numpy as np
 import pandas as pd
 
-from qllm_helpers import checks
 from qllm_helpers.files import read_verified
 from qllm_helpers.photons.noise import Noise
 from qllm_helpers.results.intervals import summarise
@@ -20,10 +18,6 @@ SOURCES = pd.read_csv(io.BytesIO(read_verified("sources.csv")))
 #: Settings of a row that the study varies, with their value on a perfect machine.
 PERFECT = {name: field.default for name, field in Noise.__dataclass_fields__.items()}
 PERFECT |= {"n_shots": math.inf, "noise_in_training": False}
-
-
-#: A cloud offer of November 2025 (scaleway2025quandela): 12 photons, 24 modes. Prices in euro.
-CLOUD = {"pulses_per_second": 3e6, "circuit": 0.3, "shot": 1e-6, "hour": 1000.0}
 
 
 def noise_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -58,17 +52,3 @@ def sweep(rows: pd.DataFrame, setting: str, **fixed) -> pd.DataFrame:
         raise ValueError(f"no rows of a sweep of {setting} with {fixed}")
     table = summarise(rows[keep], by=by)
     return table.sort_values(by, ignore_index=True)[[*by, "mean", "low", "high", "n_seeds"]]
-
-
-def estimate(kept_shots: float, share: float, n_sentences: int = 1000) -> pd.Series:
-    """Attempts, seconds and euro (by the shot, by the hour) of sentences on :data:`CLOUD`.
-
-    Each sentence is a circuit of its own, with `kept_shots` with all photons, a `share` of all
-    attempts. To set its phases takes a hundredth of a second (our assumption). Without queues.
-    """
-    checks.real("the kept share", share, 0, 1, open_below=True)
-    attempts = np.ceil(kept_shots / share) * n_sentences
-    seconds = attempts / CLOUD["pulses_per_second"] + n_sentences * 0.01
-    by_shot = n_sentences * CLOUD["circuit"] + attempts * CLOUD["shot"]
-    values = {"attempts": attempts, "seconds": seconds, "euro_by_shot": by_shot}
-    return pd.Series(values | {"euro_by_hour": CLOUD["hour"] * seconds / 3600})

@@ -15,7 +15,6 @@ from textwrap import fill
 
 import pandas as pd
 
-from qllm_helpers import checks
 from qllm_helpers.files import read_verified
 from qllm_helpers.results.contrasts import NOT_RUN, VERDICTS, compare
 from qllm_helpers.results.intervals import having, summarise
@@ -157,39 +156,6 @@ def verdict_groups(table: pd.DataFrame) -> str:
     )
 
 
-#: Part of the table -> its columns and their headings.
-PARTS = {
-    "accuracy": {"reported": "reported", "mean": "here", "low": "from", "high": "to",
-                 "n_seeds": "seeds"},
-    "difference": {"difference": "difference", "difference_low": "from", "difference_high": "to",
-                   "p_corrected": "p (Holm)", "verdict": "verdict"},
-    "parameters": {"reported_parameters": "reported", "n_parameters": "nominal",
-                   "n_live_parameters": "live", "n_effective_parameters": "effective"},
-    "range": {"reported": "reported", "lowest": "lowest seed", "highest": "highest seed",
-              "reached": "share at least as good"},
-    "origin": {"ours": "head here", "body": "body here", "selection": "settings chosen on"},
-}  # fmt: skip
-
-
-def _format(name: str, value) -> str:
-    if isinstance(value, str):
-        return value
-    if pd.isna(value):
-        return "–"
-    if name == "n_seeds" or name.endswith("parameters"):
-        return f"{value:,.0f}"
-    if name == "p_corrected":
-        return f"{value:.3f}" if value >= 0.001 else "< 0.001"
-    return f"{value:+.4f}" if name.startswith("difference") else f"{value:.4f}"
-
-
-def headline_part(table: pd.DataFrame, part: str = "accuracy") -> pd.DataFrame:
-    """A part of the headline table that fits a page: a key of :data:`PARTS`."""
-    columns = PARTS[checks.choice("part", part, PARTS)].items()
-    cells = {title: [_format(name, value) for value in table[name]] for name, title in columns}
-    return pd.DataFrame(cells, index=table["label"].tolist())
-
-
 @dataclass(frozen=True)
 class CsvLink:
     """A table as a link that downloads it, in a notebook and on a page."""
@@ -207,6 +173,10 @@ class CsvLink:
         return f"<p>{link} ({len(self.table)} lines)</p>"
 
 
+def _text(value, form: str) -> str:
+    return "–" if pd.isna(value) else form.format(value)
+
+
 def headline_markdown(table: pd.DataFrame) -> str:
     """The headline table for the README: every line but the five-fold ones, with its counts."""
     titles = ["", "reported", "here: mean, 95 % interval", "points to logistic regression"]
@@ -218,7 +188,7 @@ def headline_markdown(table: pd.DataFrame) -> str:
             here = f"{row['mean']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
             points = "" if pd.isna(row["difference"]) else f"{100 * row['difference']:+.2f}, "
             gap, seeds = points + row["verdict"], row["n_seeds"]
-        counts = " / ".join(_format(name, row[name]) for name in _COUNTS)
-        reported = _format("reported", row["reported"])
+        counts = " / ".join(_text(row[name], "{:,.0f}") for name in _COUNTS)
+        reported = _text(row["reported"], "{:.4f}")
         lines.append([row["label"], reported, here, gap, seeds, counts])
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

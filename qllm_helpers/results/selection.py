@@ -99,37 +99,6 @@ def residual_spread(rows: pd.DataFrame) -> float:
     return float(np.sqrt((residuals(rows) ** 2).to_numpy().mean()))
 
 
-def screen_curve(
-    n_configurations: Sequence[int],
-    *,
-    accuracy: float,
-    training_std: float,
-    n_test: int = 9101,
-    reported: float = 0.0314,
-) -> pd.DataFrame:
-    """What a screen of n equally good configurations gains by chance: expected excess over one.
-
-    Columns ``validation``: its best validation accuracy; ``chosen_on_validation``,
-    ``chosen_on_test``: the winner's test accuracy; ``share``: how often the latter is `reported`
-    above one more fit. Errors as above, of sentences independent (an upper limit for the test).
-    """
-    on_validation = math.hypot(training_std, standard_error(accuracy, 77))
-    on_test = math.hypot(training_std, standard_error(accuracy, n_test))
-    middles = (np.arange(20_000) + 0.5) / 20_000
-    normal = special.log_ndtr(special.ndtri(middles) + reported / on_test)
-    largest = np.array([special.ndtri_exp(np.log(middles) / n).mean() for n in n_configurations])
-    return pd.DataFrame(
-        {
-            "n_configurations": list(n_configurations),
-            "validation": largest * on_validation,
-            # the winner on validation keeps of its advantage the part that is due to training
-            "chosen_on_validation": largest * training_std**2 / on_validation,
-            "chosen_on_test": largest * on_test,
-            "share": [-np.expm1(n * normal).mean() for n in n_configurations],
-        }
-    )
-
-
 def seeds_needed(difference: float, std: float) -> int:
     """Seeds with which a paired t-test (5 %) sees a difference in four of five cases.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qllm_helpers.results.contrasts import compare, trends
+from qllm_helpers.results.contrasts import compare
 from qllm_helpers.studies.table import load_results
 
 CIRCUITS = [(2, 1), (4, 1), (4, 2), (6, 1), (6, 2), (6, 3)]
@@ -45,16 +45,6 @@ def test_seeds_without_a_row_are_left_out_in_pairs():
     rows = made_rows(lambda m, n: 0.0).iloc[1:]  # the smallest circuit has no seed 0
     steps = compare(rows, STEPS, by="n_modes", within="n_photons")
     assert steps["n_seeds"].tolist() == [19, 20, 20]
-    assert trends(rows, "n_modes", within="n_photons")["n_seeds"].tolist() == [19, 20]
-
-
-def test_a_trend_may_be_over_photons():
-    rows = made_rows(lambda m, n: 0.01 * m, noise=1e-9)
-    by_modes = trends(rows, "n_modes", within="n_photons")
-    assert by_modes["n_photons"].tolist() == [1, 2]  # three photons have one size only
-    assert by_modes["difference"].tolist() == pytest.approx([0.04, 0.02], abs=1e-6)
-    by_photons = trends(rows, "n_photons", within="n_modes")
-    assert by_photons["difference"].tolist() == pytest.approx([0, 0], abs=1e-6)
 
 
 @pytest.mark.parametrize("study", ["few_shot", "paper"])

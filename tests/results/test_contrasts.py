@@ -11,7 +11,6 @@ from qllm_helpers.results.contrasts import (
     difference_tests,
     match_heads,
     pooled,
-    trends,
     verdict,
     verdict_lines,
 )
@@ -140,19 +139,6 @@ def test_a_pool_has_one_number_a_seed():
     pool, each = pooled(rows, {"b": pairs}).iloc[0], compare(rows, pairs)
     assert pool["difference"] == pytest.approx(each["difference"].mean())
     assert (pool["head"], pool["n_seeds"], pool["n_pairs"]) == ("b", 3, 2)
-
-
-def test_a_trend_is_the_fitted_change_over_the_range():
-    rows = pd.DataFrame(
-        {"n_photons": 1, "n_modes": m, "seed": s, "test_accuracy": 0.5 + 0.01 * s * m}
-        for m in (2, 4, 8)
-        for s in range(3)
-    )
-    line = trends(rows, "n_modes", within="n_photons").iloc[0]
-    assert (line["before"], line["after"], line["n_seeds"]) == (2, 8, 3)
-    assert line["difference"] == pytest.approx(0.06)
-    with pytest.raises(ValueError, match="no two values of n_modes"):
-        trends(rows[rows["n_modes"] == 2], "n_modes", within="n_photons")
 
 
 def test_differences_without_spread_have_sure_answers():

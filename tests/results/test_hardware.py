@@ -1,4 +1,4 @@
-"""The study of noise as sweeps, and the estimate of what a run costs."""
+"""The study of noise as sweeps."""
 
 import math
 from dataclasses import asdict
@@ -73,16 +73,6 @@ def test_sweeps_hold_everything_else_fixed(rows):
     assert free["n_seeds"].max() > 3
     with pytest.raises(ValueError, match="no rows of a sweep"):
         hardware.sweep(table, "g2", n_modes=5)
-
-
-def test_an_estimate_multiplies_out():
-    cost = hardware.estimate(100, 0.01, n_sentences=300)
-    assert cost["attempts"] == pytest.approx(3_000_000)
-    assert cost["seconds"] == pytest.approx(1 + 3)  # three million pulses a second, and phases
-    assert cost["euro_by_shot"] == pytest.approx(90 + 3)
-    assert cost["euro_by_hour"] == pytest.approx(1000 * 4 / 3600)
-    with pytest.raises(ValueError, match="the kept share"):
-        hardware.estimate(100, 0.0)
 
 
 def test_a_figure_has_a_line_a_circuit_and_leaves_infinity_out(rows):

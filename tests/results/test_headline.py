@@ -14,11 +14,9 @@ from qllm_helpers import cli, figures
 from qllm_helpers.results import verdicts
 from qllm_helpers.results.contrasts import VERDICTS
 from qllm_helpers.results.headline import (
-    PARTS,
     REFERENCE,
     CsvLink,
     headline_markdown,
-    headline_part,
     headline_table,
     published_table,
     verdict_groups,
@@ -108,15 +106,6 @@ def test_command_rewrites_the_block_and_the_figure(tmp_path, table):
 def test_readme_shows_the_shipped_rows(repository, table):
     text = Path(repository, "README.md").read_text(encoding="utf-8")
     assert BLOCK.search(text)[1] == headline_markdown(table), "run `qllm headline`"
-
-
-def test_every_part_shows_every_line(table):
-    for part in PARTS:
-        shown = headline_part(table, part)
-        assert shown.index.tolist() == table["label"].tolist()
-        assert not shown.isin(["nan", "<NA>"]).any(axis=None)
-    with pytest.raises(ValueError, match="part must be one of"):
-        headline_part(table, "everything")
 
 
 def test_verdict_groups_name_every_line_once(table):

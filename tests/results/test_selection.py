@@ -9,7 +9,6 @@ from qllm_helpers.results.selection import (
     reported_gain,
     residual_spread,
     residuals,
-    screen_curve,
     seeds_needed,
     select_best,
     selection_effect,
@@ -147,19 +146,3 @@ def test_residual_spread_is_the_noise_without_head_means_and_seed_effects():
         for k in range(200)
     ]
     assert np.mean(np.square(spreads)) == pytest.approx(1, rel=0.05)  # unbiased for few seeds too
-
-
-def test_screen_of_one_gains_nothing_and_of_many_what_a_simulation_gains():
-    sizes = {"accuracy": 0.9, "training_std": 0.005, "reported": 0.01}
-    table = screen_curve([1, 30], **sizes)
-    gains = ["validation", "chosen_on_validation", "chosen_on_test"]
-    assert table.loc[0, gains].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
-    draw = np.random.default_rng(0)
-    truth, more = (draw.normal(0, 0.005, (20_000, n)) for n in (30, 1))
-    validation = truth + draw.normal(0, standard_error(0.9, 77), truth.shape)
-    test = truth + draw.normal(0, standard_error(0.9, 9101), truth.shape)
-    chosen = np.take_along_axis(test, validation.argmax(1)[:, None], 1)
-    expected = [validation.max(1).mean(), chosen.mean(), test.max(1).mean()]
-    assert table.loc[1, gains].tolist() == pytest.approx(expected, abs=3e-4)
-    other = more[:, 0] + draw.normal(0, standard_error(0.9, 9101), 20_000)
-    assert table.loc[1, "share"] == pytest.approx((test.max(1) - other >= 0.01).mean(), abs=0.012)
