@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from qllm_helpers import count_parameters, fit_many
-from qllm_helpers.studies import registry
+from qllm_helpers.studies import grid as study_grid
 from qllm_helpers.studies.run import load_units, run_study
 from qllm_helpers.text import corpora, embeddings
 from qllm_helpers.text.corpora import Corpus, load_texts
@@ -32,7 +32,7 @@ def newcomer(tmp_path, monkeypatch):
     """What a newcomer has after typing in the guide: a module, and a folder with its grid."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry, "KNOWN", {})
+    monkeypatch.setattr(study_grid, "KNOWN", {})
     monkeypatch.delitem(sys.modules, "waves", raising=False)
     (grid,) = (block for block in blocks("toml") if "[waves]" in block)
     Path("waves.toml").write_text(grid, encoding="utf-8")

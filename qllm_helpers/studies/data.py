@@ -10,8 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from qllm_helpers.studies.grid import Unit
-from qllm_helpers.studies.registry import reads_texts
+from qllm_helpers.studies.grid import Unit, reads_texts
 from qllm_helpers.text import protocols
 from qllm_helpers.text.corpora import load_texts
 from qllm_helpers.text.embeddings import load_embeddings

@@ -14,8 +14,7 @@ from sklearn.base import clone
 
 from qllm_helpers.classifiers.replicated import ReplicatedClassifier, fit_many
 from qllm_helpers.studies.data import UnitData, unit_data
-from qllm_helpers.studies.grid import Unit
-from qllm_helpers.studies.registry import estimator_class
+from qllm_helpers.studies.grid import Unit, estimator_class
 
 #: Redraws of the first round, settings that go on, and redraws in all, by whether the body is
 #: tuned: a tuned body takes a minute for each redraw.

@@ -13,15 +13,15 @@ import tomllib
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from importlib import import_module
 from math import comb
 from pathlib import Path
 
 from qllm_helpers import checks
 from qllm_helpers.files import DATA_DIR, UnknownNameError, sha256
-from qllm_helpers.studies import registry
 from qllm_helpers.text.corpora import corpus
 
-#: Names that the book uses; some may not have been run yet.
+#: Names that the book uses.
 STUDY_NAMES = (
     *("few_shot", "paper", "photons", "qubits"),
     *("finetune", "multiclass", "sample_efficiency", "noise", "end_to_end"),
@@ -43,6 +43,62 @@ _WAYS = {"fine_tuned", "selection", "encoder"}
 _PART_FIELDS = {"dataset", "samples_per_class"} | _WAYS
 _STUDY_FIELDS = _PART_FIELDS | {"title", "protocol", "seeds", "heads", "parts"}
 _HEAD_FIELDS = {"label", "estimator", "fixed", "vary", "tune", "seeds", "seeds_apart"} | _WAYS
+
+
+#: Estimators that a grid can name, beside those made known and any address "package.module:Name".
+_HERE = "qllm_helpers.classifiers"
+_BUILT_IN = {
+    "LogisticRegression": "sklearn.linear_model",
+    "SVC": "sklearn.svm",
+    "MLPClassifier": f"{_HERE}.estimators",
+    "PhotonicClassifier": f"{_HERE}.estimators",
+    "QubitClassifier": f"{_HERE}.estimators",
+    "QuadraticFormClassifier": f"{_HERE}.estimators",
+    "NoisyPhotonicClassifier": f"{_HERE}.noisy",
+    "PhotonicKernelClassifier": f"{_HERE}.kernel",
+    "FourierClassifier": f"{_HERE}.kernel",
+    "EndToEndClassifier": f"{_HERE}.text",
+    "EndToEndLinear": f"{_HERE}.text",
+}
+#: scikit-learn's own classes do not say it.
+_FAMILIES = {"LogisticRegression": "linear", "SVC": "svc"}
+KNOWN: dict[str, type] = {}
+
+
+def register_estimator(name: str, kind: type) -> None:
+    """Make a class known under a name, in this process; ValueError if another one has it."""
+    if name in _BUILT_IN or KNOWN.setdefault(name, kind) is not kind:
+        raise ValueError(f"an estimator is registered as {name!r} already; choose another name")
+
+
+def estimator_class(name: str) -> type:
+    """The class of a name. Raises UnknownNameError if there is none, or it has no family."""
+    if name in KNOWN:
+        return KNOWN[name]
+    if name not in _BUILT_IN and ":" not in name:
+        known = ", ".join(sorted({*_BUILT_IN, *KNOWN}))
+        raise UnknownNameError(
+            f'unknown estimator {name!r}; known: {known}, and any address "package.module:Name"'
+        )
+    module, _, attribute = (name if ":" in name else f"{_BUILT_IN[name]}:{name}").partition(":")
+    try:
+        kind = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UnknownNameError(f"there is no estimator at {name!r}: {error}") from error
+    if not hasattr(kind, "family") and attribute not in _FAMILIES:
+        raise UnknownNameError(f"the class of {name!r} needs the attribute `family`, as 'mlp'")
+    return KNOWN.setdefault(name, kind)
+
+
+def family_of(name: str) -> str:
+    """Head family of the class of a name: a key of ``figures.FAMILY_STYLE``."""
+    kind = estimator_class(name)
+    return getattr(kind, "family", None) or _FAMILIES[kind.__name__]
+
+
+def reads_texts(name: str) -> bool:
+    """Whether ``fit(texts, y, X_val, y_val)`` of a class takes sentences, not their embeddings."""
+    return getattr(estimator_class(name), "reads_texts", False)
 
 
 def digest(value) -> str:
@@ -100,7 +156,7 @@ class Unit:
     @property
     def family(self) -> str:
         """Head family; a head with its quantum layer replaced is a twin."""
-        return "twin" if self.parameters.get("twin") else registry.family(self.estimator)
+        return "twin" if self.parameters.get("twin") else family_of(self.estimator)
 
     def specification(self, data_digest: str) -> dict:
         """Everything that the rows depend on, except the machine."""
@@ -183,7 +239,7 @@ def _settings(head: dict, selection: str, search: dict) -> tuple[dict, ...]:
 
 def _head_units(head: dict, common: dict, n_seeds: int | None, search: dict) -> list[Unit]:
     name = head["estimator"]
-    registry.require_known(name)
+    estimator_class(name)  # refuses unknown ones
     settings = _settings(head, common["selection"], search)
     shared = common | {"estimator": name, "settings": settings}
     units, seeds_of_units = [], _seeds(head, common, n_seeds)

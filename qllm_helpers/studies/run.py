@@ -18,11 +18,18 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from qllm_helpers.files import DataError, cache_dir, write_atomic
-from qllm_helpers.studies import registry
+from qllm_helpers.studies import grid
 from qllm_helpers.studies.data import corpus_part, data_digest, tune_body
 from qllm_helpers.studies.development import REDRAWS
-from qllm_helpers.studies.grid import PLACE, TOLERANCE, Unit, digest, load_units
-from qllm_helpers.studies.registry import estimator_class, reads_texts
+from qllm_helpers.studies.grid import (
+    PLACE,
+    TOLERANCE,
+    Unit,
+    digest,
+    estimator_class,
+    load_units,
+    reads_texts,
+)
 from qllm_helpers.studies.table import format_table, load_results, parse_table
 from qllm_helpers.studies.unit import git_revision, run_unit
 from qllm_helpers.text.encoders import DEFAULT_ENCODER
@@ -55,7 +62,7 @@ def write_unit(folder: Path, specification: dict, rows: list[dict]) -> None:
 
 def _work(name: Hashable, unit: Unit, kind: type) -> tuple[Hashable, list[dict]]:
     # a worker process starts with the built-in estimators only
-    registry.KNOWN.setdefault(unit.estimator, kind)
+    grid.KNOWN.setdefault(unit.estimator, kind)
     return name, run_unit(unit)
 
 

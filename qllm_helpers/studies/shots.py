@@ -15,8 +15,7 @@ from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.qubit import QubitHead
 from qllm_helpers.qubits.states import noisy_expectations, sampled_expectations
 from qllm_helpers.studies.data import one_thread, unit_data
-from qllm_helpers.studies.grid import load_units
-from qllm_helpers.studies.registry import estimator_class
+from qllm_helpers.studies.grid import estimator_class, load_units
 
 SEEDS = tuple(range(20))
 

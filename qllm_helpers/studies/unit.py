@@ -22,8 +22,7 @@ from qllm_helpers.heads import parameters as counting
 from qllm_helpers.studies import data as splits
 from qllm_helpers.studies.data import PARTS, UnitData, corpus_part, one_thread, unit_data
 from qllm_helpers.studies.development import choose
-from qllm_helpers.studies.grid import Unit
-from qllm_helpers.studies.registry import estimator_class, reads_texts
+from qllm_helpers.studies.grid import Unit, estimator_class, reads_texts
 from qllm_helpers.studies.table import to_text
 from qllm_helpers.text.encoders import resolve_precision
 

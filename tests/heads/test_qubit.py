@@ -11,8 +11,7 @@ from qllm_helpers.classifiers.estimators import QuadraticFormClassifier, QubitCl
 from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.base import select_replica
 from qllm_helpers.heads.qubit import PAPER_PARAMETERS, PAPER_READINGS, QuadraticFormHead, QubitHead
-from qllm_helpers.studies.grid import load_units
-from qllm_helpers.studies.registry import estimator_class
+from qllm_helpers.studies.grid import estimator_class, load_units
 
 SMALL = QubitClassifier(5, connectivity=1, n_layers=1, padding="zeros", epochs=8, lr=3e-2)
 SMALL_FORMS = QuadraticFormClassifier(n_forms=3, epochs=8, lr=3e-2)

@@ -25,8 +25,7 @@ from qllm_helpers.studies import table as study_table
 from qllm_helpers.studies import unit as study_run
 from qllm_helpers.studies.data import split_of, unit_data
 from qllm_helpers.studies.development import Tried, choose
-from qllm_helpers.studies.grid import digest
-from qllm_helpers.studies.registry import register_estimator
+from qllm_helpers.studies.grid import digest, register_estimator
 from qllm_helpers.studies.run import check_rows, load_units, run_study
 from qllm_helpers.studies.table import (
     export_table,
