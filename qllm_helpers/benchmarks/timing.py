@@ -89,19 +89,6 @@ def run_benchmark(
     return with_ratios(pd.DataFrame(rows), type(cases[0]))
 
 
-def saved_bytes(compute: Callable[[], torch.Tensor]) -> int:
-    """Bytes that torch keeps from a computation for its backward pass, each storage once."""
-    kept = []  # held, or an address could be given to the next one
-
-    def remember(tensor: torch.Tensor) -> torch.Tensor:
-        kept.append(tensor.untyped_storage())
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-        compute()
-    return sum({storage.data_ptr(): storage.nbytes() for storage in kept}.values())
-
-
 @njit(nogil=True, fastmath={"contract"})
 def _multiply_adds(values, factors, repeats):
     for _ in range(repeats):

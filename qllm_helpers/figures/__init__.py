@@ -7,13 +7,10 @@ from qllm_helpers.figures.circuits import circuit_drawing, mesh_figure, perceval
 from qllm_helpers.figures.primitives import (
     accuracy_by_parameters,
     beside,
-    confusion_panels,
     difference_forest,
     lines,
-    phase_response,
     seed_strip,
     selection_effect_histogram,
-    training_curves,
 )
 from qllm_helpers.figures.style import (
     COLORS,

@@ -101,37 +101,12 @@ def lines(
 ) -> Figure:
     """Means with intervals against a size or a setting, one line a head.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Columns `x`, `by`, `y` and, where there are intervals, ``low`` and ``high``: for example
-        from :func:`qllm_helpers.results.intervals.summarise`. With a column ``verdict`` (from
-        :func:`qllm_helpers.results.contrasts.compare`) differences that were not shown are hollow.
-    x, by, y : str
-        Columns of the horizontal axis, of the name of a line, of its height.
-    panel : str or None
-        Column whose values get a panel each, one under the other.
-    xlabel, ylabel : str
-        With units.
-    families : dict of str to str, optional
-        Line -> head family that gives its colour; default: the column ``family``, if all differ.
-    reference : DataFrame, optional
-        Rows with ``head``, ``mean``, ``low``, ``high``: a line with a band across every panel.
-    margin : float, optional
-        Half-width of a band around zero: differences that count as none.
-    marks : dict of str to float, optional
-        Name and value of `x`: an upright line.
-    log : str
-        Logarithmic axes: ``"x"``, ``"y"`` or ``"xy"``.
-    sharey : bool
-        One vertical range for all panels (not if that axis is logarithmic).
-    height : float
-        Inches of a panel.
-
-    Raises
-    ------
-    ValueError
-        If the table has no rows.
+    `table` has the columns `x`, `by`, `y`, with intervals ``low`` and ``high`` (``summarise``), and
+    perhaps ``verdict`` (``compare``): differences that were not shown are hollow. `panel`: a column
+    whose values get a panel of `height` inches each, in one vertical range if `sharey` and linear.
+    `families`: line -> head family, for colours (else the column). `reference`: ``head``, ``mean``,
+    ``low``, ``high``, a line with a band. `margin`: half a band around zero, in units of `y`.
+    `marks`: name -> `x` of an upright line. `log`: "x", "y" or "xy". No rows: ValueError.
     """
     if table.empty:
         raise ValueError("there is nothing to draw: the table has no rows")
@@ -175,16 +150,9 @@ def difference_forest(
 ) -> Figure:
     """Paired differences with 95 % intervals, one row a pair; hollow: no difference was shown.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From :func:`qllm_helpers.results.contrasts.compare`.
-    label : str
-        Name of a row, with columns in braces.
-    reference : str
-        What the differences are to, for the axis.
-    margin : float or None
-        Half-width (fraction) of a shaded band: differences that count as none.
+    `table` comes from :func:`qllm_helpers.results.contrasts.compare`; `label` names a row, with
+    columns in braces; `reference` names, on the axis, what the differences are to. `margin`:
+    half-width (fraction) of a shaded band, differences that count as none.
     """
     figure, axes = new_figure(0.3 * len(table) + 1.1)
     bars = errors(table, "difference")
@@ -204,14 +172,8 @@ def difference_forest(
 def seed_strip(rows: pd.DataFrame, *, value: str = "test_accuracy", lines: bool = False) -> Figure:
     """Every seed of every head as a dot, with the mean and its 95 % interval.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per fit.
-    value : str
-        Column to draw.
-    lines : bool
-        Join the dots of one seed, to show that seeds move all heads together.
+    `rows` has one row a fit, `value` is the column to draw. `lines` joins the dots of one seed, to
+    show that seeds move all heads together.
     """
     wide, table = paired_values(rows, value=value), summarise(rows, value=value)
     figure, axes = new_figure(0.42 * len(table) + 0.9)
@@ -247,25 +209,11 @@ def beside(
 ) -> Figure:
     """One row a head: what was reported, and what was measured in one or more ways.
 
-    Parameters
-    ----------
-    tables : dict of str to DataFrame
-        Name of a way of measuring, and its rows: `label`, ``mean``, ``low``, ``high`` and, if all
-        seeds shall be seen, ``lowest`` and ``highest`` (drawn as a pale bar), from
-        :func:`qllm_helpers.results.intervals.summarise`. The first table fixes the rows.
-    label : str
-        Column with the name of a row.
-    reported : str or None
-        Column of the first table, drawn as a ring (NaN: not reported).
-    reference : str or None
-        Row whose means are drawn as vertical lines.
-    joined : bool
-        Join the measurements of a row by a line.
-
-    Raises
-    ------
-    ValueError
-        If a table has no row of the reference.
+    `tables`: name of a way of measuring -> rows with `label` (the row's name), ``mean``, ``low``,
+    ``high`` and, for a pale bar over all seeds, ``lowest`` and ``highest``, all fractions, from
+    :func:`qllm_helpers.results.intervals.summarise`; the first fixes the rows. `reported`: its
+    column that is drawn as a ring (NaN: none). `reference`: the row whose means are drawn as
+    upright lines; ValueError if it is missing. `joined`: a line joins the measurements of a row.
     """
     first = next(iter(tables.values())).reset_index(drop=True)
     names, styles = list(first[label]), looks(first)
@@ -302,36 +250,6 @@ def _measurement(axes, table: pd.DataFrame, at: np.ndarray, styles, fill: dict) 
             axes.hlines(at[place], *ends, color=style.color, alpha=0.25, lw=5)
         look = style.look | {"capsize": 2.5} | fill
         axes.errorbar(row["mean"], at[place], xerr=bars[:, [place]], **look)
-
-
-@styled
-def training_curves(histories: pd.DataFrame | dict[str, pd.DataFrame]) -> Figure:
-    """Loss and validation accuracy over the epochs: mean of the replicas, and their range.
-
-    `histories` is the ``history_`` of a fitted estimator, or several by name.
-    """
-    histories = {"": histories} if isinstance(histories, pd.DataFrame) else histories
-    figure, panels = new_figure(4.8, rows=2, sharex=True)
-    columns = {
-        "train_loss": (panels[0], "-", "training"),
-        "validation_loss": (panels[0], "--", "validation"),
-        "validation_accuracy": (panels[1], "-", ""),
-    }
-    for color, (name, history) in zip(COLORS * len(histories), histories.items(), strict=False):
-        if not {"epoch", "train_loss"} <= set(history.columns):
-            raise ValueError("a history needs the columns epoch and train_loss")
-        for column, (axes, dashes, kind) in columns.items():
-            if column not in history.columns or history[column].isna().all():
-                continue
-            spread = history.groupby("epoch")[column].agg(["mean", "min", "max"])
-            label = " ".join(part for part in (name, kind) if part)
-            axes.plot(spread.index, spread["mean"], dashes, color=color, label=label)
-            ends = spread["min"], spread["max"]
-            axes.fill_between(spread.index, *ends, color=color, alpha=0.18, lw=0)
-    panels[0].set_ylabel("cross-entropy (nats)")
-    panels[1].set(xlabel="epoch", ylabel="validation accuracy\n(fraction)")
-    legend_above(figure, panels[0], columns=2)
-    return figure
 
 
 @styled
@@ -387,57 +305,4 @@ def selection_effect_histogram(
         axes.axvline(value, color=styles[place % 4].color, ls=line, lw=2, label=label)
     axes.set(xlabel="best head minus best reference (fraction)", ylabel="share of draws")
     legend_above(figure, axes, columns=1)
-    return figure
-
-
-@styled
-def confusion_panels(table: pd.DataFrame, heads: Mapping[str, str]) -> Figure:
-    """Confusion matrices of heads, in the colours of their families: shares of a line, per cent.
-
-    `table` is one corpus of :func:`qllm_helpers.studies.confusion.confusion_table`.
-    """
-    figure, axes = new_figure(3.3 * len(heads), rows=len(heads), squeeze=False)
-    for (head, family), ax in zip(heads.items(), axes[:, 0], strict=True):
-        part = table[table["head"] == head]
-        names = part["true"].drop_duplicates().tolist()
-        wide = part.pivot(index="true", columns="predicted", values="share").loc[names, names]
-        color = FAMILY_STYLE[family].color
-        for y, line in enumerate(wide.to_numpy()):
-            for x, share in enumerate(line):
-                # so pale that the number reads on a light and on a dark page
-                field = {"color": color, "alpha": 0.45 * share, "lw": 0}
-                ax.fill_between([x - 0.5, x + 0.5], y - 0.5, y + 0.5, **field)
-                weight = "bold" if x == y else "normal"
-                ax.text(x, y, f"{100 * share:.0f}", ha="center", va="center", weight=weight)
-        ax.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), title=head)
-        ax.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
-        ax.set_yticks(range(len(names)), names)
-        ax.grid(visible=False)
-        ax.set(xlabel="predicted class (per cent of the line)", ylabel="true class")
-    return figure
-
-
-def phase_response(phases: Sequence[float], responses: Mapping[str, np.ndarray]) -> Figure:
-    """Probabilities (n, N) against `phases` (n,) over one turn, and how strong each frequency is.
-
-    Above: the output that varies most; below: the largest Fourier coefficient of all outputs.
-    """
-    phases = np.asarray(phases, dtype=float)
-    if not np.allclose(phases, phases[0] + 2 * np.pi * np.arange(len(phases)) / len(phases)):
-        raise ValueError("phases must be equally spaced over one turn, without its end.")
-    figure, (above, below) = new_figure(5.2, rows=2)
-    colors = COLORS[:4]
-    for place, (name, values) in enumerate(responses.items()):
-        marker, style = SEQUENCE[place % len(SEQUENCE)]
-        look = {"color": colors[place % 4], "label": name}
-        most = values[:, np.ptp(values, axis=0).argmax()]
-        above.plot([*phases, phases[0] + 2 * np.pi], [*most, most[0]], style, **look)
-        strength = np.abs(np.fft.rfft(values, axis=0)).max(axis=1) / len(phases)
-        # Rounded: what vanishes is drawn as 0 on every machine.
-        drawn = strength[1:8].round(9)
-        below.plot(np.arange(1, 1 + len(drawn)), drawn, marker, ls=":", lw=1, **look)
-    above.set_xticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])
-    above.set(xlabel="phase (radians)", ylabel="probability")
-    below.set(xlabel="frequency (periods per turn)", ylabel="largest coefficient")
-    legend_above(figure, above, columns=3)
     return figure

@@ -28,31 +28,21 @@ class Noise:
 
     Parameters
     ----------
-    brightness : float
-        Probability that the source emits its photon, in [0, 1].
-    transmittance : float
-        Probability that a photon is not lost on its way, detectors included, in [0, 1]. Only the
-        product with the brightness counts, as in MerLin.
+    brightness, transmittance : float
+        Probabilities, in [0, 1], that the source emits its photon, and that the photon is not lost
+        on its way, detectors included. Only their product counts, as in MerLin.
     indistinguishability : float
         Overlap of two photons (the visibility of two-photon interference), in [0, 1].
     g2 : float
-        Second-order correlation at zero delay, in [0, 0.5]: how often a second photon comes along.
-        Second photons do not interfere (Perceval's ``g2_distinguishable=True``).
-    phase_error : float
-        Every phase shifter is off by a uniform draw from plus or minus this, radians: once in the
-        meshes, anew for every sentence in the data's phases (our choice).
-    phase_imprecision : float
-        Step to whose multiples phases are rounded, radians; 0 for none.
+        Second-order correlation at zero delay, in [0, 0.5]: how often a second photon comes along,
+        which does not interfere (Perceval's ``g2_distinguishable=True``).
+    phase_error, phase_imprecision : float
+        Radians: every phase is off by a uniform draw from plus or minus the first, once in the
+        meshes, anew a sentence in the data (our choice), and rounded to multiples of the second.
     detector : {"number", "threshold"}
         Detectors that count photons, or that only tell none from some.
     post_select : bool
-        Keep only the shots whose record is one of the head's outputs, that is, with all photons
-        there, and divide by their number. Otherwise divide by the number of all shots.
-
-    Raises
-    ------
-    ValueError
-        If a value is out of its range.
+        Divide by the shots whose record is an output of the head (all photons there), not by all.
     """
 
     brightness: float = 1.0

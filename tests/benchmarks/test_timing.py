@@ -1,15 +1,13 @@
-"""Ratios and bounds of known times; memory kept for the backward pass."""
+"""Ratios and bounds of known times."""
 
 from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from qllm_helpers.benchmarks.layer import Case, standard_cases
-from qllm_helpers.benchmarks.timing import saved_bytes, with_bounds, with_ratios
-from qllm_helpers.photons.kernels import fock_tables, product_of_forms, product_of_forms_reference
+from qllm_helpers.benchmarks.timing import with_bounds, with_ratios
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +64,3 @@ def test_bounds_of_our_circuits(steps):
     bounds = steps[["bound_launch", "bound_arithmetic", "bound_memory"]]
     assert (steps["bound"] == bounds.idxmax(axis=1).str.removeprefix("bound_")).all()
     np.testing.assert_allclose(steps["seconds"] / bounds.sum(axis=1), steps["over_bound"])
-
-
-def test_only_the_forms_are_kept_for_the_backward_pass():
-    tables = fock_tables(6, 3, False)
-    forms = torch.randn(8, 18, dtype=torch.complex64, requires_grad=True)
-    kept = saved_bytes(lambda: product_of_forms(forms, tables))
-    assert kept == forms.numel() * 8
-    indexed = saved_bytes(lambda: product_of_forms_reference(forms, tables))
-    assert indexed > 10 * kept

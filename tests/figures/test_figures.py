@@ -39,28 +39,12 @@ def rows():
     return pd.DataFrame(table)
 
 
-@pytest.fixture
-def history():
-    epochs = np.tile(np.arange(1, 11), 3)
-    columns = ("train_loss", "validation_loss", "validation_accuracy")
-    values = np.random.default_rng(0).random((3, 30))
-    return pd.DataFrame({"replica": np.repeat([0, 1, 2], 10), "epoch": epochs}).assign(
-        **dict(zip(columns, values, strict=True))
-    )
-
-
-def draw_all(rows, history):
+def draw_all(rows):
     noise = selection_effect(n_candidates=9, n_test=622, accuracy=0.78, n_draws=1000)
     photonic = rows[rows["n_modes"].notna()]
     sweep = summarise(photonic, by=["n_photons", "n_modes"]).drop(columns="family")
     means = summarise(rows)
     reported = means.assign(reported=[0.77, *[np.nan] * (len(means) - 1)])
-    turn = 2 * np.pi * np.arange(16) / 16
-    response = np.stack([np.cos(turn) ** 2, np.sin(turn) ** 2], axis=1)
-    confusion = pd.DataFrame(
-        [("MLP", t, p, 0.5) for t in ("no", "yes") for p in ("no", "yes")],
-        columns=["head", "true", "predicted", "share"],
-    )
     return {
         "lines": figures.lines(sweep, "n_modes", by="n_photons", reference=means[:1]),
         "panels": figures.lines(
@@ -72,10 +56,7 @@ def draw_all(rows, history):
         "strip": figures.seed_strip(rows, lines=True),
         "beside": figures.beside({"here": reported, "again": means}, reference="MLP"),
         "joined": figures.beside({"one": means, "two": means}, reported=None, joined=True),
-        "curves": figures.training_curves({"photonic": history, "MLP": history}),
         "noise": figures.selection_effect_histogram(noise, observed={"reported": 0.05}),
-        "phase": figures.phase_response(turn, {"one photon": response}),
-        "confusion": figures.confusion_panels(confusion, {"MLP": "mlp"}),
     }  # fmt: skip
 
 
@@ -103,9 +84,9 @@ def test_families_differ_in_colour_and_in_marker():
     assert len({style.marker for style in styles}) == len(styles)
 
 
-def test_every_figure_repeats_byte_for_byte(rows, history, tmp_path):
+def test_every_figure_repeats_byte_for_byte(rows, tmp_path):
     for attempt in ("first", "second"):
-        for name, figure in draw_all(rows, history).items():
+        for name, figure in draw_all(rows).items():
             figures.save(figure, tmp_path / f"{attempt}-{name}.svg")
     for first in tmp_path.glob("first-*.svg"):
         second = first.with_name(first.name.replace("first", "second"))
@@ -113,25 +94,25 @@ def test_every_figure_repeats_byte_for_byte(rows, history, tmp_path):
         assert b"<dc:date>" not in first.read_bytes()
 
 
-def test_every_figure_fits_a_phone_and_names_its_axes(rows, history):
-    for name, figure in draw_all(rows, history).items():
+def test_every_figure_fits_a_phone_and_names_its_axes(rows):
+    for name, figure in draw_all(rows).items():
         assert figure.get_figwidth() <= 6.4, name
         assert figure.axes[-1].get_xlabel(), name
         sizes = [text.get_fontsize() for axes in figure.axes for text in axes.get_xticklabels()]
         assert min(sizes) >= 10, name
 
 
-def test_accuracies_say_that_they_are_fractions(rows, history):
-    drawn = draw_all(rows, history)
+def test_accuracies_say_that_they_are_fractions(rows):
+    drawn = draw_all(rows)
     assert drawn["lines"].axes[0].get_ylabel() == "test accuracy (fraction)"
     for name in ("forest", "strip", "beside"):
         assert "(fraction)" in drawn[name].axes[0].get_xlabel()
 
 
-def test_no_text_is_black_even_without_the_style(rows, history):
+def test_no_text_is_black_even_without_the_style(rows):
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        drawn = draw_all(rows, history)
+        drawn = draw_all(rows)
     for name, figure in drawn.items():
         texts = figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_text())
         assert {to_hex(text.get_color()) for text in texts} == {figures.INK}, name
@@ -163,21 +144,10 @@ def test_panels_share_their_range_unless_told_otherwise():
         assert len({axes.get_ylim() for axes in drawn.axes}) == n_ranges
 
 
-def test_confusions_are_per_cent_of_the_true_class():
-    shares = [("h", true, said, 0.75 if true == said else 0.25) for true in "xy" for said in "xy"]
-    table = pd.DataFrame(shares, columns=["head", "true", "predicted", "share"])
-    axes = figures.confusion_panels(table, {"h": "photonic"}).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["75", "25", "25", "75"]
-
-
-def test_bad_tables_are_refused(rows, history):
+def test_bad_tables_are_refused(rows):
     with pytest.raises(ValueError, match="no rows"):
         figures.lines(rows[:0], "n_modes")
     with pytest.raises(ValueError, match="no row of the reference"):
         figures.beside({"here": summarise(rows)}, reported=None, reference="lost")
     with pytest.raises(ValueError, match="unknown head family 'magic'"):
         figures.seed_strip(rows.assign(family="magic"))
-    with pytest.raises(ValueError, match="columns epoch and train_loss"):
-        figures.training_curves(history.drop(columns="epoch"))
-    with pytest.raises(ValueError, match="equally spaced"):
-        figures.phase_response([0, 1, 1], {"one": np.zeros((3, 2))})

@@ -205,6 +205,21 @@ def test_kernel_equals_the_reference_and_its_numerical_derivative(unbunched):
         assert torch.allclose(mine, other, atol=1e-12)
 
 
+def test_only_the_forms_are_kept_for_the_backward_pass():
+    tables = fock_tables(6, 3, False)
+    forms = torch.randn(8, 18, dtype=torch.complex64, requires_grad=True)
+    n_bytes = {}
+    for product in (product_of_forms, product_of_forms_reference):
+        kept = []  # held, or an address could be given to the next one
+        hooks = torch.autograd.graph.saved_tensors_hooks
+        with hooks(lambda saved, kept=kept: kept.append(saved.untyped_storage()), lambda _: None):
+            product(forms, tables)
+        storages = {storage.data_ptr(): storage.nbytes() for storage in kept}
+        n_bytes[product] = sum(storages.values())
+    assert n_bytes[product_of_forms] == forms.numel() * 8
+    assert n_bytes[product_of_forms_reference] > 10 * n_bytes[product_of_forms]
+
+
 def test_mesh_is_unitary_and_its_derivative_right():
     phases = torch.rand(2, 16, dtype=torch.float64, requires_grad=True)
     unitary = mesh_unitary(phases, 4)
