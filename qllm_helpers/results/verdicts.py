@@ -33,13 +33,15 @@ _REQUIRED = ("claim", "question", "head", "reference", "study", "family")
 _DEFAULTS = {
     **{"dataset": "sst2", "bodies": ["frozen"], "encoders": ["all-mpnet-base-v2"]},
     **{"reference_study": None, "samples_per_class": None, "selection": "pool", "because": ""},
+    "reference_body": None,
     **{"margin": MARGIN, "margin_reason": "one point, our choice"},
 }
 _PLACE = ("dataset", "encoder", "fine_tuned", "selection", "samples_per_class")
 _NUMBERS = ("accuracy", "reference_accuracy", "difference", "low", "high", "low_90", "high_90")
 _NUMBERS += ("p", "p_corrected", "p_equivalence", "margin")
 _COLUMNS = (
-    *("claim", "question", "head", "reference", "body", "study", "reference_study", "protocol"),
+    *("claim", "question", "head", "reference", "body", "reference_body", "study"),
+    *("reference_study", "protocol"),
     *("dataset", "selection", "samples_per_class", *_NUMBERS, "verdict", "holds", "n_seeds"),
     *("n_sentences", "family", "margin_reason", "because"),
 )
@@ -53,7 +55,9 @@ def read_claims(path: Path = DATA_DIR / CLAIMS) -> list[dict]:
     rows = [row for claim in claims for row in _bodies(claim)]
     names, pairs = [claim["claim"] for claim in claims], set()
     for row in rows:
-        sides = frozenset({(row["study"], row["head"]), (row["reference_study"], row["reference"])})
+        bodies = (row["body"], row["reference_body"])
+        names_of = ((row["study"], row["head"]), (row["reference_study"], row["reference"]))
+        sides = frozenset(zip(names_of, bodies, strict=True))
         pair = (sides, *(row[name] for name in _PLACE))
         if pair in pairs or names.count(row["claim"]) > 1:
             raise ValueError(f"claim {row['claim']!r}, or its pair of heads, comes twice")
@@ -70,10 +74,13 @@ def _bodies(claim: dict) -> list[dict]:
     claim = _DEFAULTS | {"reference_study": claim["study"]} | claim
     checks.choice(f"question of {name}", claim["question"], ("better", "equivalent"))
     checks.real(f"margin of {name}", claim["margin"], open_below=True)
-    for body in claim["bodies"]:
+    other = claim.pop("reference_body")
+    for body in (*claim["bodies"], other or "frozen"):
         checks.choice(f"body of {name}", body, ("frozen", "tuned"))
     return [
-        claim | {"encoder": encoder, "fine_tuned": body == "tuned", "body": f"{encoder}, {body}"}
+        claim
+        | {"encoder": encoder, "fine_tuned": body == "tuned", "body": f"{encoder}, {body}"}
+        | {"reference_body": f"{encoder}, {other or body}"}
         for encoder, body in product(claim["encoders"], claim["bodies"])
     ]
 
@@ -132,6 +139,8 @@ def _judged(claim: dict, fits: dict[str, pd.DataFrame]) -> dict:
     wanted, sides = {name: claim[name] for name in _PLACE if claim[name] is not None}, []
     for study, head in (("study", "head"), ("reference_study", "reference")):
         rows = fits.get(claim[study], pd.DataFrame(columns=["head", *_PLACE]))
+        if head == "reference":
+            wanted["fine_tuned"] = claim["reference_body"].endswith("tuned")
         rows = having(rows, {"head": claim[head]} | wanted)
         if rows.empty:
             return {}
@@ -197,7 +206,7 @@ def load_verdicts() -> pd.DataFrame:
     -------
     DataFrame
         ``claim``; ``question`` (better, equivalent); ``head``, ``reference``; ``body``, as in
-        "all-mpnet-base-v2, frozen"; ``study``, ``reference_study``, ``protocol``, ``dataset``,
+        "all-mpnet-base-v2, frozen", and ``reference_body``, mostly the same; ``study``, ``reference_study``, ``protocol``, ``dataset``,
         ``selection``, ``samples_per_class``; ``accuracy``, ``reference_accuracy`` (means over seeds
         outside the development pool), ``difference`` (fractions); ``low``, ``high``, its 95 %
         interval over seeds and sentences; ``low_90``, ``high_90``, the 90 % one that belongs to two

@@ -17,13 +17,15 @@ from importlib import import_module
 from math import comb
 from pathlib import Path
 
+import numpy as np
+
 from qllm_helpers import checks
 from qllm_helpers.files import DATA_DIR, UnknownNameError, sha256
 from qllm_helpers.text.corpora import corpus
 
 #: Names that the book uses.
 STUDY_NAMES = (
-    *("few_shot", "paper", "photons", "qubits"),
+    *("few_shot", "paper", "photons", "qubits", "screen"),
     *("finetune", "multiclass", "sample_efficiency", "noise", "end_to_end"),
 )
 #: Raise it when a change of the code changes results: stored rows of older versions are ignored.
@@ -230,11 +232,18 @@ def _settings(head: dict, selection: str, search: dict) -> tuple[dict, ...]:
             f"no search {selection}.{name} for {head['label']!r}; known: {list(known)}"
         )
     grid = dict(known[name])
+    sample = grid.pop("sample", None)  # this many of all combinations, at random
     epochs = {"epochs": grid.pop("epochs")} if isinstance(grid.get("epochs"), list) else {}
     if epochs and selection == "validation":
         raise ValueError("on validation the best epoch is kept: give one number of epochs")
     fixed = {name: grid.pop(name) for name, value in [*grid.items()] if not isinstance(value, list)}
-    return tuple(one | fixed | epochs for one in _product(grid))
+    combinations = _product(grid)
+    if sample is not None:
+        most = len(combinations)
+        checks.integer(f"sample of the search {name!r}", sample, most=most)
+        order = np.random.default_rng(0).permutation(most)[:sample]
+        combinations = [combinations[one] for one in order]
+    return tuple(one | fixed | epochs for one in combinations)
 
 
 def _head_units(head: dict, common: dict, n_seeds: int | None, search: dict) -> list[Unit]:
