@@ -109,6 +109,20 @@ def test_statistics_are_recomputed_with_scipy(tmp_path):
     assert (row["verdict"], row["holds"]) == ("better", True)
 
 
+def test_reference_may_be_on_the_other_body_and_a_reported_difference_is_met(tmp_path):
+    frozen, tuned = fits("paper", a=0.85, b=0.85)["made"], fits("paper", a=0.88, b=0.88)["made"]
+    made = {"made": pd.concat([frozen, tuned.assign(fine_tuned=True)], ignore_index=True)}
+    bodies = ('bodies = ["tuned"]', 'reference_body = "frozen"')
+    gap = claim("a", "b", *bodies, name="gap")
+    met = claim("b", "b", *bodies, "shift = 0.03", question="equivalent", name="met")
+    missed = claim("b", "a", *bodies, "shift = 0.06", question="equivalent", name="missed")
+    table = verdicts.verdict_table(claims(tmp_path, gap, met, missed), made).set_index("claim")
+    assert table["verdict"].to_dict() == {"gap": "better", "met": "equivalent", "missed": "worse"}
+    assert set(table["reference_body"]) == {f"{ENCODER}, frozen"}
+    reached = table["accuracy"] - table["reference_accuracy"] - table["shift"]
+    assert table["difference"].to_list() == pytest.approx(reached.to_list())
+
+
 def test_equal_heads_are_equivalent_and_sure_of_it(tmp_path):
     made = fits(a=0.8)
     made["made"] = pd.concat([made["made"], made["made"].assign(head="b")], ignore_index=True)
