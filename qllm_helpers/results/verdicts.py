@@ -157,7 +157,7 @@ def _judged(claim: dict, fits: dict[str, pd.DataFrame]) -> dict:
         raise ValueError(f"{claim['claim']!r} has {seeds} of {SEEDS} seeds, and no `because`")
     means = {"accuracy": head, "reference_accuracy": reference}
     return {
-        **{name: side.mean(axis=1).mean() for name, side in means.items()},
+        **{name: side.astype(float).mean(axis=1).mean() for name, side in means.items()},
         **t_tests(mean - claim["shift"], error, seeds - 1, claim["margin"]),
         **{"n_seeds": seeds, "n_sentences": int((~np.isnan(gap)).any(axis=0).sum())},
         **rows.iloc[0][["protocol", "samples_per_class"]],
