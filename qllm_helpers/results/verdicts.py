@@ -115,7 +115,8 @@ def crossed(gap: np.ndarray) -> tuple[float, float]:
     means = (gap @ weights).astype(float) / (counted @ weights)  # sums are exact: whole numbers
     even, draw = np.full(n_seeds, 1 / n_seeds), np.random.default_rng(n_seeds)
     draws = (draw.multinomial(n_seeds, even, size=DRAWS).T * means).mean(axis=0)
-    return float((gap.sum(axis=1) / counted.sum(axis=1)).mean()), float(draws.std(ddof=1))
+    mean = (gap.sum(axis=1, dtype=float) / counted.sum(axis=1, dtype=float)).mean()
+    return float(mean), float(draws.std(ddof=1))
 
 
 @lru_cache(maxsize=16)
