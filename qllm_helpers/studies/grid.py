@@ -222,11 +222,13 @@ def _seeds(head: dict, common: dict, n_seeds: int | None) -> list[tuple[int, ...
     return [(seed,) for seed in seeds] if head.get("seeds_apart") else [seeds]
 
 
-def _settings(head: dict, selection: str, search: dict) -> tuple[dict, ...]:
+def _settings(head: dict, part: dict, search: dict) -> tuple[dict, ...]:
     """All settings of a head: a list of epochs stays one, since it is read off one training run."""
     if "tune" not in head:
         return ({},)
-    name, known = head["tune"], search.get(selection, {})
+    name, selection = head["tune"], part["selection"]
+    name = name.get(part["dataset"]) if isinstance(name, dict) else name
+    known = search.get(selection, {})
     if name not in known:
         raise ValueError(
             f"no search {selection}.{name} for {head['label']!r}; known: {list(known)}"
@@ -249,7 +251,7 @@ def _settings(head: dict, selection: str, search: dict) -> tuple[dict, ...]:
 def _head_units(head: dict, common: dict, n_seeds: int | None, search: dict) -> list[Unit]:
     name = head["estimator"]
     estimator_class(name)  # refuses unknown ones
-    settings = _settings(head, common["selection"], search)
+    settings = _settings(head, common, search)
     shared = common | {"estimator": name, "settings": settings}
     units, seeds_of_units = [], _seeds(head, common, n_seeds)
     for variant in (one for grid in head.get("vary", [{}]) for one in _product(grid)):
