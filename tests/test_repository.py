@@ -305,6 +305,11 @@ def test_notebook_outputs_are_committed_and_compared(path):
     assert stderr == []
 
 
+def test_one_training_loop_is_written_out_to_teach():
+    loops = [(path.stem, i) for path in NOTEBOOKS for i, c in cells(path) if ".step()" in c.source]
+    assert [name for name, _ in loops] == ["03_photonic_head"]
+
+
 def is_ignored(cell):
     """Whether nbval would not compare the output of a cell."""
     tags = set(cell.metadata.get("tags", []))
