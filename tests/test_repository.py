@@ -168,7 +168,7 @@ def test_rooms_import_one_way():
 
 
 def test_importing_the_library_is_light():
-    heavy = ["merlin", "perceval", "matplotlib", "sentence_transformers", "datasets"]
+    heavy = ["merlin", "perceval", "matplotlib", "altair", "sentence_transformers", "datasets"]
     code = f"import sys, qllm_helpers; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr

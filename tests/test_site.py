@@ -119,8 +119,8 @@ def chromium(site):
 class Tab:
     """One browser tab that stays open, with what the page in it asks for and complains about."""
 
-    def __init__(self, chromium):
-        self.context = chromium.new_context(offline=True)
+    def __init__(self, chromium, **options):
+        self.context = chromium.new_context(offline=True, **options)
         self.page, self.complaints, self.requests = self.context.new_page(), [], []
         self.page.on("console", lambda m: m.type == "error" and self.complaints.append(m.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -218,6 +218,48 @@ def test_explorer_answers_to_pointer_and_keyboard(site, tab):
     assert page.locator(f".{other.get_attribute('id')}").is_visible()
     assert not page.locator(".qllm-set-0").is_visible()
     assert tab.serious() == []
+
+
+DRAWN_ANEW = "old => old !== document.querySelector('.qllm-moving svg').innerHTML"
+MOVING = {
+    "03_photonic_head": ["angle θ (degrees)"],
+    "06_published_table": ["draw another seed"],
+    "07_where_the_gain_comes_from": ["heads tried, k", "draw again"],
+}
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_figure_moves_with_keyboard_and_touch(site, chromium, name):
+    tab = Tab(chromium, has_touch=True)
+    page = tab.visit((site / "notebooks" / f"{name}.html").as_uri())
+    tab.look(WIDTHS[0], THEMES[1])
+    drawing = page.locator(".qllm-moving svg")
+    drawing.wait_for()
+    assert page.locator(".qllm-moving img").count() == 0
+    assert page.locator(".qllm-moving .vega-embed").get_attribute("aria-label")
+    for slider in MOVING[name]:
+        handle, first = page.get_by_role("slider", name=slider), drawing.inner_html()
+        handle.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(DRAWN_ANEW, arg=first)
+        second, value = drawing.inner_html(), handle.input_value()
+        place = handle.bounding_box()
+        page.touchscreen.tap(place["x"] + 0.9 * place["width"], place["y"] + place["height"] / 2)
+        assert float(handle.input_value()) > float(value)
+        page.wait_for_function(DRAWN_ANEW, arg=second)
+    assert tab.serious() == []
+    tab.context.close()
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_figure_that_cannot_move_is_a_picture(site, chromium, name):
+    context = chromium.new_context(offline=True, java_script_enabled=False)
+    page = context.new_page()
+    page.goto((site / "notebooks" / f"{name}.html").as_uri())
+    picture = page.locator(".qllm-moving img")
+    assert picture.is_visible()
+    assert len(picture.get_attribute("alt")) > 50
+    context.close()
 
 
 def test_first_page_leads_to_the_introduction(site, chromium):

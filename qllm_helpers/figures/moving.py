@@ -19,6 +19,7 @@ _CONFIG = {
     "axis": {**_TEXT, **_LINES, "titleFontWeight": "normal", "labelLimit": 220},
     "legend": {**_TEXT, "orient": "top", "title": None, "symbolSize": 160},
     "text": {"color": INK, "fontSize": 14},
+    "mark": {"color": COLORS[0]},
     "range": {"category": list(COLORS)},
 }
 
