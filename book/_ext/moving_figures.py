@@ -19,8 +19,8 @@ for (const box of document.querySelectorAll(".qllm-moving")) {
 }
 """
 BOX = """<div class="qllm-moving"><script type="application/json">{spec}</script><div></div>
-<img src="data:image/png;base64,{picture}" alt="{alt}"></div>
-<script defer src="../_static/moving.js"></script>"""
+<img src="data:image/png;base64,{picture}" alt="{alt}"></div>"""
+SCRIPT = '<script defer src="../_static/moving.js"></script>'
 
 
 def write_box(data):
@@ -36,10 +36,11 @@ def put_boxes(app, docname, source):
     if not docname.startswith("notebooks/") or MIME not in source[0]:
         return
     notebook = json.loads(source[0])
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            if MIME in output.get("data", {}):
-                output["data"]["text/html"] = write_box(output["data"])
+    shown = [out["data"] for cell in notebook["cells"] for out in cell.get("outputs", [])
+             if MIME in out.get("data", {})]  # fmt: skip
+    for data in shown:
+        data["text/html"] = write_box(data)
+    shown[-1]["text/html"] += SCRIPT
     source[0] = json.dumps(notebook)
 
 
