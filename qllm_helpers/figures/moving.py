@@ -1,5 +1,6 @@
 """Figures to move: Vega-Lite charts, each with a picture for whoever cannot run them."""
 
+import sys
 from base64 import b64encode
 
 import altair as alt
@@ -28,7 +29,8 @@ class Moving:
     """An altair chart in the book's style; its description is what a screen reader says of it."""
 
     def __init__(self, chart: alt.TopLevelMixin):
-        self.spec = chart.properties(config=_CONFIG).to_dict()
+        self.chart = chart.properties(config=_CONFIG)
+        self.spec = self.chart.to_dict()
         if "description" not in self.spec:
             raise ValueError("say what the chart shows: chart.properties(description=...)")
 
@@ -38,4 +40,7 @@ class Moving:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         picture = b64encode(vl_convert.vegalite_to_png(self.spec, scale=2)).decode()
-        return {"text/plain": repr(self), MIME: self.spec, "image/png": picture}
+        bundle = {"text/plain": repr(self), MIME: self.spec, "image/png": picture}
+        if "google.colab" in sys.modules:  # which does not know the type, and is online anyway
+            bundle["text/html"] = self.chart.to_html()
+        return bundle

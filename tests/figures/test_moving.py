@@ -1,5 +1,6 @@
 """A figure to move shows itself everywhere: as a chart, as a picture, and in words."""
 
+import sys
 from base64 import b64decode
 
 import altair as alt
@@ -23,6 +24,12 @@ def test_bundle_has_chart_picture_and_words():
     assert b64decode(bundle["image/png"]).startswith(b"\x89PNG")
     again = Moving(chart().properties(description="Squares."))
     assert again._repr_mimebundle_() == bundle
+
+
+def test_colab_gets_a_page_of_its_own(monkeypatch):
+    monkeypatch.setitem(sys.modules, "google.colab", None)
+    bundle = Moving(chart().properties(description="Squares."))._repr_mimebundle_()
+    assert "vegaEmbed" in bundle["text/html"]
 
 
 def test_chart_without_words_is_refused():
