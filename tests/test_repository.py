@@ -168,7 +168,7 @@ def test_rooms_import_one_way():
 
 
 def test_importing_the_library_is_light():
-    heavy = ["merlin", "perceval", "matplotlib", "sentence_transformers", "datasets"]
+    heavy = ["merlin", "perceval", "matplotlib", "altair", "sentence_transformers", "datasets"]
     code = f"import sys, qllm_helpers; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
@@ -303,6 +303,11 @@ def test_notebook_outputs_are_committed_and_compared(path):
     assert ending == [], "nbval sees the value behind a final `;`: give it to `_ =` instead"
     stderr = [i for i, c in code for o in c.outputs if o.get("name") == "stderr"]
     assert stderr == []
+
+
+def test_one_training_loop_is_written_out_to_teach():
+    loops = [(path.stem, i) for path in NOTEBOOKS for i, c in cells(path) if ".step()" in c.source]
+    assert [name for name, _ in loops] == ["03_photonic_head"]
 
 
 def is_ignored(cell):

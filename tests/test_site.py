@@ -119,8 +119,8 @@ def chromium(site):
 class Tab:
     """One browser tab that stays open, with what the page in it asks for and complains about."""
 
-    def __init__(self, chromium):
-        self.context = chromium.new_context(offline=True)
+    def __init__(self, chromium, **options):
+        self.context = chromium.new_context(offline=True, **options)
         self.page, self.complaints, self.requests = self.context.new_page(), [], []
         self.page.on("console", lambda m: m.type == "error" and self.complaints.append(m.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -218,6 +218,62 @@ def test_explorer_answers_to_pointer_and_keyboard(site, tab):
     assert page.locator(f".{other.get_attribute('id')}").is_visible()
     assert not page.locator(".qllm-set-0").is_visible()
     assert tab.serious() == []
+
+
+# Pages with figures that move, and the sliders of each figure.
+MOVING = {
+    "03_photonic_head": [["angle θ (degrees)"], ["photons", "phase (degrees)"]],
+    "06_published_table": [["draw another seed"]],
+    "07_where_the_gain_comes_from": [["heads tried, k", "draw again"]],
+}
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_figures_move_with_keyboard_and_touch(site, chromium, name):
+    tab = Tab(chromium, has_touch=True)
+    page = tab.visit((site / "notebooks" / f"{name}.html").as_uri())
+    tab.look(WIDTHS[0], THEMES[1])
+    for n, sliders in enumerate(MOVING[name]):
+        figure = page.locator(".qllm-moving").nth(n)
+        figure.locator("svg").wait_for()
+        assert figure.locator("img").count() == 0
+        assert figure.locator(".vega-embed").get_attribute("aria-label")
+        for slider in sliders:
+            move_slider(page, figure, figure.get_by_role("slider", name=slider))
+    assert page.locator(".qllm-moving").count() == len(MOVING[name])
+    assert tab.serious() == []
+    tab.context.close()
+
+
+def move_slider(page, figure, slider):
+    """Move it by keys and by a finger; the drawing must follow each time."""
+    drawings, values = [], []
+    slider.focus()
+    for move in ("Home", "ArrowRight", "finger"):
+        if move == "finger":
+            place = slider.bounding_box()
+            middle = place["y"] + place["height"] / 2
+            page.touchscreen.tap(place["x"] + 0.98 * place["width"], middle)
+        else:
+            page.keyboard.press(move)
+        page.wait_for_timeout(SETTLED)
+        drawings.append(figure.locator("svg").inner_html())
+        values.append(float(slider.input_value()))
+    assert values == sorted(values)
+    assert len(set(values)) == len(set(drawings)) == 3
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_figure_that_cannot_move_is_a_picture(site, chromium, name):
+    context = chromium.new_context(offline=True, java_script_enabled=False)
+    page = context.new_page()
+    page.goto((site / "notebooks" / f"{name}.html").as_uri())
+    pictures = page.locator(".qllm-moving img").all()
+    assert len(pictures) == len(MOVING[name])
+    for picture in pictures:
+        assert picture.is_visible()
+        assert len(picture.get_attribute("alt")) > 50
+    context.close()
 
 
 def test_first_page_leads_to_the_introduction(site, chromium):

@@ -8,7 +8,8 @@ from sphinx import addnodes
 
 GLOSSARY = Path(__file__).resolve().parent.parent / "glossary.md"
 # Words that mean other things too are linked by hand, where they mean what the glossary says.
-BY_HAND = {"body", "encoder", "head", "logit", "phase", "shot", "split", "twin", "validation"}
+BY_HAND = {"body", "encoder", "head", "line", "logit", "phase", "point", "row", "shot", "split"}
+BY_HAND |= {"twin", "validation"}
 NOT_HERE = ("book/api/", "book/glossary", "book/references", "book/changelog", "book/contributing")
 # Inside of these a word is no running text.
 SKIPPED = (nodes.reference, nodes.title, nodes.literal, nodes.math, nodes.raw, nodes.caption)
