@@ -209,7 +209,8 @@ def load_verdicts() -> pd.DataFrame:
     -------
     DataFrame
         ``claim``; ``question`` (better, equivalent); ``head``, ``reference``; ``body``, as in
-        "all-mpnet-base-v2, frozen", and ``reference_body``, mostly the same; ``study``, ``reference_study``, ``protocol``, ``dataset``,
+        "all-mpnet-base-v2, frozen", and ``reference_body``, mostly the same; ``study``,
+        ``reference_study``, ``protocol``, ``dataset``,
         ``selection``, ``samples_per_class``; ``accuracy``, ``reference_accuracy`` (means over seeds
         outside the development pool), ``difference`` (fractions; less ``shift``, a difference that
         was reported, mostly 0); ``low``, ``high``, its 95 %
