@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -251,8 +252,8 @@ def _doubts(table, entrant: Entrant, place: dict, probe: dict | None) -> tuple[l
         found.append("The spread is too wide to conclude anything: not even a difference of zero "
                      f"would count as equivalent to {', '.join(names)}.")  # fmt: skip
     if entrant.identity is None:
-        found.append("It cannot be told what the head is made of, so nothing was kept: a stopped run "
-                     "starts anew. Put its code into a file.")  # fmt: skip
+        found.append("It cannot be told what the head is made of, so nothing was kept: a stopped "
+                     "run starts anew. Put its code into a file.")  # fmt: skip
     return found, bool(seen)
 
 
