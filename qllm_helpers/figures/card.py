@@ -2,21 +2,19 @@
 
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from matplotlib.figure import Figure
 
 from qllm_helpers.figures.primitives import seed_strip
 from qllm_helpers.figures.style import save
 from qllm_helpers.files import write_atomic
+from qllm_helpers.results.contrasts import NOT_RUN
 from qllm_helpers.results.judge import Card
 from qllm_helpers.studies.table import export_table
 from qllm_helpers.studies.unit import provenance
 
-_FOLDER = Path(__file__).parent
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(_FOLDER), autoescape=select_autoescape(["html"]), trim_blocks=True
-)
+_PAGES = FileSystemLoader(Path(__file__).parent)
+_PAGES = Environment(loader=_PAGES, autoescape=select_autoescape(["html"]), trim_blocks=True)
 
 
 def card_figure(card: Card) -> Figure:
@@ -25,16 +23,16 @@ def card_figure(card: Card) -> Figure:
     return seed_strip(card.fits, value="outside_accuracy", lines=True, margin=margin)
 
 
-def card_table(card: Card) -> pd.DataFrame:
-    """The verdicts as a report shows them: differences in points, accuracies as fractions."""
-    table = card.verdicts
-    points = (100 * table[["difference", "low", "high", "detectable"]]).round(2)
-    shown = table[["reference", "verdict"]].join(points)
-    accuracies = table[["accuracy", "reference_accuracy"]].round(4)
-    shown = shown.join(accuracies).assign(seeds=table["n_seeds"], parameters=table["n_parameters"])
-    titles = {"low": "from", "high": "to", "reference_accuracy": "accuracy of the reference"}
-    titles |= {"parameters": "parameters of the reference"}
-    return shown.rename(columns=titles).astype(object).where(shown.notna().to_numpy(), "")
+def _line(row: dict) -> list[str]:
+    """What a report shows of a verdict."""
+    if row["verdict"] == NOT_RUN:
+        return [row["reference"], NOT_RUN, *[""] * 6]
+    low, middle, high, seen = (
+        100 * row[name] for name in ("low", "difference", "high", "detectable")
+    )
+    shown = [row["reference"], row["verdict"], f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"]
+    shown += [f"{seen:.2f}", f"{row['accuracy']:.4f}", f"{row['reference_accuracy']:.4f}"]
+    return [*shown, str(row["n_seeds"]), str(row["n_parameters"])]
 
 
 def write_card(card: Card, folder) -> list[Path]:
@@ -46,11 +44,12 @@ def write_card(card: Card, folder) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save(card_figure(card), folder / "card.svg")
-    about = {"card": card, "table": card_table(card), "versions": provenance()}
+    lines = [_line(row) for row in card.verdicts.to_dict("records")]
+    about = {"card": card, "versions": provenance(), "lines": lines}
+    about["notes"] = _PAGES.get_template("card_notes.md").render(about).splitlines()
     about["drawing"] = (folder / "card.svg").read_text(encoding="utf-8").partition("<svg")[2]
     for name in ("card.md", "card.html"):
-        text = _TEMPLATES.get_template(name).render(about)
-        write_atomic(folder / name, text.encode())
+        write_atomic(folder / name, _PAGES.get_template(name).render(about).encode())
     verdicts = card.verdicts.to_csv(index=False, float_format="%.9g", lineterminator="\n")
     write_atomic(folder / "verdicts.csv", verdicts.encode())
     export_table("judge", card.rows, folder / "rows.csv")

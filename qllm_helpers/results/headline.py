@@ -93,7 +93,7 @@ def _measured(line: dict, encoder: str) -> dict:
     claim = named | {"reference": REFERENCE, "study": line["study"], "body": body}
     verdicts = having(load_verdicts(), claim)
     if line["ours"] == REFERENCE or verdicts.empty:
-        return known | {"verdict": "reference"}
+        return known | {"verdict": "reference" if line["ours"] == REFERENCE else "no claim"}
     return known | verdicts.rename(columns=_LIMITS)[_TESTED].iloc[0].to_dict()
 
 

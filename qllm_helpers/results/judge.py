@@ -18,8 +18,9 @@ from qllm_helpers import checks
 from qllm_helpers.results.contrasts import LEVEL, MARGIN, NOT_RUN, verdict
 from qllm_helpers.results.intervals import having
 from qllm_helpers.results.verdicts import SEEDS, expand, shipped_fits, verdict_table
-from qllm_helpers.studies.grid import load_units
-from qllm_helpers.studies.own import EXCHANGED, Entrant, find_data, find_head, find_place
+from qllm_helpers.studies.data import study_split
+from qllm_helpers.studies.grid import PROTOCOLS, load_units
+from qllm_helpers.studies.own import find_data, find_head
 from qllm_helpers.studies.run import run_study
 from qllm_helpers.studies.table import with_predictions
 from qllm_helpers.text.embeddings import load_embeddings
@@ -33,11 +34,12 @@ REFERENCES = ("LogisticRegression, C = 1", "SVC RBF, C = 1", "8 modes, 2 photons
 LINEAR, LINEAR_MAPS, NEAR = "NN[0]", r"NN\[0\]|linear map of rank \d+|.*photons?, linear", 2.0
 #: Share of runs that would have seen the difference that a card calls detectable.
 POWER = 0.8
+_FROZEN = {"fine_tuned": False, "selection": "pool"}
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a head was found to be; printed, one sentence and the warnings.
+    """What a head was found to be; printed, one sentence and the objections.
 
     Attributes
     ----------
@@ -45,16 +47,18 @@ class Card:
         Its label, and where its class stands.
     verdicts : DataFrame
         One row a reference, with the columns of :func:`load_verdicts`, ``n_parameters`` of the
-        reference, and ``detectable``: the difference (fraction) that would have been seen with
-        80 % power.
+        reference, and ``detectable``, the difference (fraction) seen with 80 % power.
     fits : DataFrame
         Rows of the first reference, the head and the others, with ``predictions``.
     rows : list of dict
         What this run computed, as studies keep it.
-    warnings, failures, notes : list of str
-        What a referee would object to; seeds that gave no row; how the comparison was made.
-    doubt : bool
-        Whether the head may have seen the test sentences.
+    seen : list of str
+        Why the head seems to know the test sentences; empty: it does not.
+    objections : list of str
+        All that a referee would object to, and seeds that gave no row.
+    taught, known, guess : float
+        Share of the test sentences of seed 0 on which the head is right after training on right
+        and on wrong labels, and share of the commonest label.
     """
 
     head: str
@@ -62,10 +66,11 @@ class Card:
     verdicts: pd.DataFrame
     fits: pd.DataFrame
     rows: list[dict]
-    warnings: list[str]
-    failures: list[str]
-    notes: list[str]
-    doubt: bool
+    seen: list[str]
+    objections: list[str]
+    taught: float
+    known: float
+    guess: float
 
     @property
     def sentence(self) -> str:
@@ -73,11 +78,10 @@ class Card:
         first, *others = self.verdicts.to_dict("records")
         said = f"against {first['reference']}: {verdict(first)}"
         said += "".join(f"; against {row['reference']}: {row['verdict']}" for row in others)
-        return "Has it seen these sentences? " * self.doubt + f"{self.head} {said}."
+        return "Has it seen these sentences? " * bool(self.seen) + f"{self.head} {said}."
 
     def __str__(self) -> str:
-        more = [f"! {line}" for line in (*self.warnings, *self.failures)]
-        return "\n".join([self.sentence, *more])
+        return "\n! ".join([self.sentence, *self.objections])
 
 
 def judge(
@@ -98,9 +102,9 @@ def judge(
 ) -> Card:
     """Is a head of your own better than the references of this book?
 
-    It is fitted on the splits of the studies, and compared with their rows by their tests: paired
-    seeds crossed with sentences, corrected by Holm over the card. A stopped run goes on where it
-    was; ``joblib.parallel_config`` puts it on a cluster. ``figures.write_card`` writes a report.
+    It is fitted on the splits of the studies, and compared with their rows by their tests, which
+    Holm corrects over the card. A stopped run goes on where it was; ``joblib.parallel_config`` puts
+    it on a cluster. ``figures.write_card`` writes a report.
 
     Parameters
     ----------
@@ -137,51 +141,51 @@ def judge(
         If the head, the data or an option cannot be used, before any fit.
     """
     checks.real("margin", margin, open_below=True)
-    entrant = find_head(head)
+    entrant, failed = find_head(head), []
     name = name or type(entrant.head).__name__
     if name in REFERENCES or re.fullmatch(LINEAR_MAPS, name):
         raise ValueError(f"a reference is called {name!r} already: give the head another name")
     dataset, encoder, doubles = find_data(X, y, dataset, encoder)
-    place = find_place(dataset, encoder, protocol, samples_per_class, seeds)
-    failed, options = [], {"n_jobs": n_jobs, "store": store, "progress": progress}
-    rows = _own_rows(entrant, place, name, options | {"failures": failed})
+    place = _place(dataset, encoder, protocol, samples_per_class, seeds)
+    options = {"n_jobs": n_jobs, "progress": progress, "failures": failed}
+    with TemporaryDirectory() as folder:  # without an identity, a kept row might be another head's
+        kept = Path(folder) if entrant.identity is None else store
+        rows = run_study(entrant.units(place, name), store=kept, **options)
     own = with_predictions("judge", [row for row in rows if row["head"] == name])
-    probe = next((row for row in rows if row["head"] == name + EXCHANGED), None)
-    known, more = _references(place, own["n_parameters"].median(), options | {"failures": failed})
-    table = _verdicts(place, own, known, name, margin)
-    warnings, doubt = _doubts(table, entrant, place, probe)
-    if doubles:
-        warnings.append(f"{doubles} samples that occur more than once were left out.")
-    first = known["head"] == REFERENCES[0]
+    known, more = _references(place, own["n_parameters"].median(), options | {"store": store})
+    table, first = _verdicts(place, own, known, name, margin), known["head"] == REFERENCES[0]
+    scores = {(row["head"], row["seed"]): row["outside_accuracy"] for row in rows}
+    taught, wrong = (scores.get((one, 0), math.nan) for one in (name, name + EXCHANGED))
+    share = np.bincount(load_embeddings(dataset, encoder).y)
+    answers = {"taught": taught, "known": wrong, "guess": float(share.max() / share.sum())}
+    seen = _seen(table, **answers)
+    objections = _objections(table, seen, entrant.identity, place["seeds"], doubles)
     return Card(
         **{"head": name, "address": entrant.address, "verdicts": table, "rows": [*rows, *more]},
-        **{"fits": pd.concat([known[first], own, known[~first]]), "failures": _reasons(failed)},
-        **{"warnings": warnings, "doubt": doubt, "notes": _notes(own, probe, place, not more)},
+        **{"fits": pd.concat([known[first], own, known[~first]]), "seen": seen, **answers},
+        objections=[*objections, *_failures(failed)],
     )
 
 
-def _own_rows(entrant: Entrant, place: dict, name: str, options: dict) -> list[dict]:
-    """Rows of the head, and one of it after it was taught wrong labels."""
-    failed = options["failures"]
-    with TemporaryDirectory() as folder:
-        if entrant.identity is None:  # a kept row might be another head's
-            options = options | {"store": Path(folder)}
-        rows = run_study(entrant.units(place, name), **options)
-        # seeds that are fitted in one run fail in one; alone, most may succeed
-        together = [unit for unit, _ in failed if len(unit.seeds) > 1]
-        if together:
-            failed[:] = [pair for pair in failed if pair[0] not in together]
-            apart = [replace(unit, seeds=(seed,)) for unit in together for seed in unit.seeds]
-            rows += run_study(apart, **options)
-    return rows
+def _place(dataset, encoder, protocol, samples_per_class, seeds) -> dict:
+    """The fields of a unit that say what it is fitted on, after every split was drawn once."""
+    checks.choice("protocol", protocol, PROTOCOLS)
+    seeds = tuple(range(checks.integer("seeds", seeds, 2)))
+    if samples_per_class is None:  # as the studies: a quarter of the rarest label is left over
+        rarest = np.bincount(load_embeddings(dataset, encoder).y).min()
+        samples_per_class = min(PROTOCOLS[protocol], 2 ** int(np.log2(0.75 * rarest)))
+    for seed in seeds:
+        study_split(dataset, encoder, protocol, samples_per_class, seed)
+    place = {"dataset": dataset, "encoder": encoder, "protocol": protocol, "seeds": seeds}
+    return place | {"samples_per_class": samples_per_class} | _FROZEN
 
 
 def _references(place: dict, size: float, options: dict) -> tuple[pd.DataFrame, list[dict]]:
     """Rows of the references with predictions, and those of them that were computed now."""
     study = place["protocol"]
-    every = having(shipped_fits({study})[study], {"fine_tuned": False, "selection": "pool"})
-    wanted = {name: place[name] for name in ("dataset", "encoder", "samples_per_class")}
-    here = having(every, wanted)
+    every = having(shipped_fits({study})[study], _FROZEN)
+    same = ("dataset", "encoder", "samples_per_class")
+    here = having(every, {name: place[name] for name in same})
     if set(place["seeds"]) <= set(here["seed"]):
         names = [*REFERENCES, *_nearest(here, size)]
         return here[here["head"].isin(names) & here["seed"].isin(place["seeds"])], []
@@ -234,72 +238,42 @@ def _detectable(row: pd.Series, n_tests: int) -> float:
     return effect * math.sqrt(n_seeds) * error
 
 
-def _doubts(table, entrant: Entrant, place: dict, probe: dict | None) -> tuple[list[str], bool]:
-    """What a referee would object to, and whether the test sentences may have been seen."""
-    found, seen, n_seeds = [], [], len(place["seeds"])
-    own, best = table["accuracy"].max(), table["reference_accuracy"].max()
+def _seen(table: pd.DataFrame, taught: float, known: float, guess: float) -> list[str]:
+    """Signs that a head knows the test sentences: far too good, or right in spite of its labels."""
+    found, own, best = [], table["accuracy"].max(), table["reference_accuracy"].max()
     if 1 - own < (1 - best) / 3 and own - best > 0.05:
-        seen.append(f"its accuracy is {own:.3f}, and that of the best reference {best:.3f}")
-    if probe and probe["outside_accuracy"] > _guess(place) + max(0.05, 2 / probe["n_test"] ** 0.5):
-        share = f"{probe['outside_accuracy']:.3f}"
-        seen.append(f"taught wrong labels, it still gives the right ones: accuracy {share}")
-    if seen:
-        found.append(f"Has it seen these sentences? {'; '.join(seen)}. Do not trust the verdict.")
-    if n_seeds < SEEDS:
-        found.append(f"{n_seeds} seeds are fewer than {SEEDS}: with others it may be otherwise.")
+        found.append(f"Its accuracy is {own:.3f}, and that of the best reference {best:.3f}.")
+    # a head that follows its labels cannot be right on one sentence in both ways
+    if known > guess + 0.05 and known + taught > 1.05:
+        found.append(f"Taught wrong labels, it still gives the right ones: accuracy {known:.3f}.")
+    return found
+
+
+def _objections(table, seen, identity, seeds, doubles) -> list[str]:
+    """What a referee would object to."""
+    found = [f"Has it seen these sentences? {line} Do not trust the verdict." for line in seen]
+    if len(seeds) < SEEDS:
+        found.append(f"{len(seeds)} seeds are fewer than {SEEDS}: others may say otherwise.")
     wide = (table["high_90"] - table["low_90"]) / 2 >= table["margin"]
     if names := list(table["reference"][wide & (table["verdict"] == "inconclusive")]):
-        found.append("The spread is too wide to conclude anything: not even a difference of zero "
-                     f"would count as equivalent to {', '.join(names)}.")  # fmt: skip
-    if entrant.identity is None:
-        found.append("It cannot be told what the head is made of, so nothing was kept: a stopped "
-                     "run starts anew. Put its code into a file.")  # fmt: skip
-    return found, bool(seen)
+        why = "not even a difference of zero would count as equivalent to"
+        found.append(f"The spread is too wide to conclude anything: {why} {', '.join(names)}.")
+    if len(table) == len(REFERENCES):
+        found.append("No linear map of about its size is among the references.")
+    if identity is None:
+        why = "what the head is made of cannot be told; put its code into a file"
+        found.append(f"Nothing was kept, so that a stopped run starts anew: {why}.")
+    if doubles:
+        found.append(f"{doubles} samples that occur more than once were left out.")
+    return found
 
 
-def _guess(place: dict) -> float:
-    """Accuracy of always saying the commonest label."""
-    y = load_embeddings(place["dataset"], place["encoder"]).y
-    return float(np.bincount(y).max() / len(y))
-
-
-def _reasons(failed: list) -> list[str]:
-    """One line for every reason, with the heads and the seeds that it stopped."""
-    found: dict[tuple, list[int]] = {}
+def _failures(failed: list) -> list[str]:
+    """One line for every reason, with the head and the seeds that it stopped."""
+    found: dict[tuple, list] = {}
     for unit, reason in failed:
         found.setdefault((unit.head, reason), []).extend(unit.seeds)
     return [
-        f"{head}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}: {reason}"
+        f"{head} has no row of seed {', '.join(map(str, sorted(seeds)))}: {reason}"
         for (head, reason), seeds in found.items()
-    ]
-
-
-def _notes(own: pd.DataFrame, probe: dict | None, place: dict, shipped: bool) -> list[str]:
-    """How the comparison was made, and what nobody can know from here."""
-    found = [
-        "Every seed fits a fresh copy of the head. It gets the training sentences of its split "
-        "with their labels, and then the test sentences without: no test label leaves the judge."
-    ]
-    if len(own):
-        row = own.iloc[0]
-        size = "not known" if pd.isna(row["n_parameters"]) else f"{row['n_parameters']:,}"
-        found.append(f"{row['n_train']:,} sentences train, {row['n_test']:,} test; parameters of "
-                     f"the head: {size}.")  # fmt: skip
-    if probe:
-        found.append(
-            "What a head knows from elsewhere it also knows after training on wrong labels. Taught "
-            f"each label in place of another, it is right on {probe['outside_accuracy']:.1%} of "
-            f"the test sentences (seed {probe['seed']}); always saying the commonest label, "
-            f"{_guess(place):.1%}. A head that hides what it knows would pass."
-        )
-    return [
-        *found,
-        "Settings were taken as given: none was chosen in this run. If they were chosen before on "
-        "sentences that test here, the verdict is too kind, and nobody can see it from here.",
-        "The references are rows of the book."
-        if shipped
-        else "The references were fitted in this run, with settings that the book chose on SST-2.",
-        "Intervals (95 %) hold the draw of seeds and of test sentences; p-values are corrected by "
-        "Holm over the card. The detectable difference is what a two-sided t-test over the seeds, "
-        "with the interval's standard error and Holm's strictest level, sees in 80 % of runs.",
     ]

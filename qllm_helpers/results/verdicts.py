@@ -209,7 +209,8 @@ def load_verdicts() -> pd.DataFrame:
         ``claim``; ``question`` (better, equivalent); ``head``, ``reference``; ``body``, as in
         "all-mpnet-base-v2, frozen", and ``reference_body``, mostly the same; ``study``,
         ``reference_study``, ``protocol``, ``dataset``, ``selection``, ``samples_per_class``;
-        ``accuracy``, ``reference_accuracy`` (means over seeds outside the development pool), ``difference`` (fractions); ``low``, ``high``, its 95 %
+        ``accuracy``, ``reference_accuracy`` (means over seeds outside the development pool),
+        ``difference`` (fractions); ``low``, ``high``, its 95 %
         interval over seeds and sentences; ``low_90``, ``high_90``, the 90 % one that belongs to two
         one-sided tests; ``p`` (two-sided), ``p_corrected``, ``p_equivalence``, both corrected by
         Holm over the ``family``; ``margin``, ``margin_reason``; ``verdict`` (better, worse,
