@@ -20,7 +20,7 @@ from qllm_helpers.results.intervals import having
 from qllm_helpers.results.verdicts import SEEDS, expand, shipped_fits, verdict_table
 from qllm_helpers.studies.data import study_split
 from qllm_helpers.studies.grid import PROTOCOLS, load_units
-from qllm_helpers.studies.own import find_data, find_head
+from qllm_helpers.studies.own import EXCHANGED, find_data, find_head
 from qllm_helpers.studies.run import run_study
 from qllm_helpers.studies.table import with_predictions
 from qllm_helpers.text.embeddings import load_embeddings
