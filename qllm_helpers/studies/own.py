@@ -156,12 +156,12 @@ def _code(values: list) -> dict[str, str]:
         name = getattr(value, "__name__" if isinstance(value, ModuleType) else "__module__", None)
         if not isinstance(name, str) or name in found:
             continue
-        module, top = sys.modules[name], name.partition(".")[0]
+        module, top = sys.modules.get(name), name.partition(".")[0]
         file = getattr(module, "__file__", None)
         if name == "__main__" and file is None:
             raise LookupError("what is defined in a notebook or at a prompt has no file")
         if file is None or top == "qllm_helpers" or _INSTALLED & {*Path(file).parents}:
-            found[name] = str(getattr(sys.modules[top], "__version__", ""))
+            found[name] = str(getattr(sys.modules.get(top), "__version__", ""))
         else:
             found[name] = sha256(Path(file))
             waiting += vars(module).values()
