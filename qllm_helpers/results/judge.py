@@ -145,6 +145,8 @@ def judge(
     name = name or type(entrant.head).__name__
     if name in REFERENCES or re.fullmatch(LINEAR_MAPS, name):
         raise ValueError(f"a reference is called {name!r} already: give the head another name")
+    checks.choice("protocol", protocol, PROTOCOLS)
+    seeds = tuple(range(checks.integer("seeds", seeds, 2)))
     dataset, encoder, doubles = find_data(X, y, dataset, encoder)
     place = _place(dataset, encoder, protocol, samples_per_class, seeds)
     options = {"n_jobs": n_jobs, "progress": progress, "failures": failed}
@@ -159,7 +161,7 @@ def judge(
     share = np.bincount(load_embeddings(dataset, encoder).y)
     answers = {"taught": taught, "known": wrong, "guess": float(share.max() / share.sum())}
     seen = _seen(table, **answers)
-    objections = _objections(table, seen, entrant.identity, place["seeds"], doubles)
+    objections = _objections(table, seen, entrant.identity, seeds, doubles)
     return Card(
         **{"head": name, "address": entrant.address, "verdicts": table, "rows": [*rows, *more]},
         **{"fits": pd.concat([known[first], own, known[~first]]), "seen": seen, **answers},
@@ -169,8 +171,6 @@ def judge(
 
 def _place(dataset, encoder, protocol, samples_per_class, seeds) -> dict:
     """The fields of a unit that say what it is fitted on, after every split was drawn once."""
-    checks.choice("protocol", protocol, PROTOCOLS)
-    seeds = tuple(range(checks.integer("seeds", seeds, 2)))
     if samples_per_class is None:  # as the studies: a quarter of the rarest label is left over
         rarest = np.bincount(load_embeddings(dataset, encoder).y).min()
         samples_per_class = min(PROTOCOLS[protocol], 2 ** int(np.log2(0.75 * rarest)))
