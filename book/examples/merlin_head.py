@@ -1,4 +1,4 @@
-"""A linear map to four phases, a MerLin circuit, a linear map to the labels: plain PyTorch."""
+"""A linear map to three phases, a MerLin circuit, a linear map to the labels: plain PyTorch."""
 
 import merlin
 import torch
@@ -15,10 +15,10 @@ class MerlinHead(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y):
         X, y = torch.as_tensor(X), torch.as_tensor(y)
-        circuit = merlin.QuantumLayer.simple(input_size=4)
+        circuit = merlin.QuantumLayer.simple(input_size=3)
         width = circuit.output_size
         self.network_ = nn.Sequential(
-            nn.Linear(X.shape[1], 4), circuit, nn.Linear(width, int(y.max()) + 1)
+            nn.Linear(X.shape[1], 3), circuit, nn.Linear(width, int(y.max()) + 1)
         )
         optimiser = torch.optim.Adam(self.network_.parameters(), lr=self.lr)
         for _ in range(self.epochs):
