@@ -20,7 +20,7 @@ from qllm_helpers.results.intervals import having
 from qllm_helpers.results.verdicts import SEEDS, expand, shipped_fits, verdict_table
 from qllm_helpers.studies.data import study_split
 from qllm_helpers.studies.grid import PROTOCOLS, load_units
-from qllm_helpers.studies.own import EXCHANGED, find_data, find_head
+from qllm_helpers.studies.own import EXCHANGED, Entrant, find_data, find_head
 from qllm_helpers.studies.run import run_study
 from qllm_helpers.studies.table import with_predictions
 from qllm_helpers.text.embeddings import load_embeddings
@@ -141,7 +141,7 @@ def judge(
         If the head, the data or an option cannot be used, before any fit.
     """
     checks.real("margin", margin, open_below=True)
-    entrant, failed = find_head(head), []
+    entrant = find_head(head)
     name = name or type(entrant.head).__name__
     if name in REFERENCES or re.fullmatch(LINEAR_MAPS, name):
         raise ValueError(f"a reference is called {name!r} already: give the head another name")
@@ -149,23 +149,29 @@ def judge(
     seeds = tuple(range(checks.integer("seeds", seeds, 2)))
     dataset, encoder, doubles = find_data(X, y, dataset, encoder)
     place = _place(dataset, encoder, protocol, samples_per_class, seeds)
-    options = {"n_jobs": n_jobs, "progress": progress, "failures": failed}
+    options = {"n_jobs": n_jobs, "progress": progress, "store": store, "failures": []}
+    card = _card(entrant, name, place, margin, options)
+    extra = [f"{doubles} samples that occur more than once were left out."] if doubles else []
+    return replace(card, objections=[*card.objections, *extra, *_failures(options["failures"])])
+
+
+def _card(entrant: Entrant, name: str, place: dict, margin: float, options: dict) -> Card:
+    """Rows, verdicts and doubts, without what is left out."""
     with TemporaryDirectory() as folder:  # without an identity, a kept row might be another head's
-        kept = Path(folder) if entrant.identity is None else store
-        rows = run_study(entrant.units(place, name), store=kept, **options)
+        kept = {"store": Path(folder)} if entrant.identity is None else {}
+        rows = run_study(entrant.units(place, name), **options | kept)
     own = with_predictions("judge", [row for row in rows if row["head"] == name])
-    known, more = _references(place, own["n_parameters"].median(), options | {"store": store})
+    known, more = _references(place, own["n_parameters"].median(), options)
     table, first = _verdicts(place, own, known, name, margin), known["head"] == REFERENCES[0]
     scores = {(row["head"], row["seed"]): row["outside_accuracy"] for row in rows}
     taught, wrong = (scores.get((one, 0), math.nan) for one in (name, name + EXCHANGED))
-    share = np.bincount(load_embeddings(dataset, encoder).y)
+    share = np.bincount(load_embeddings(place["dataset"], place["encoder"]).y)
     answers = {"taught": taught, "known": wrong, "guess": float(share.max() / share.sum())}
     seen = _seen(table, **answers)
-    objections = _objections(table, seen, entrant.identity, seeds, doubles)
     return Card(
         **{"head": name, "address": entrant.address, "verdicts": table, "rows": [*rows, *more]},
         **{"fits": pd.concat([known[first], own, known[~first]]), "seen": seen, **answers},
-        objections=[*objections, *_failures(failed)],
+        objections=_objections(table, seen, entrant.identity, len(place["seeds"])),
     )
 
 
@@ -249,11 +255,11 @@ def _seen(table: pd.DataFrame, taught: float, known: float, guess: float) -> lis
     return found
 
 
-def _objections(table, seen, identity, seeds, doubles) -> list[str]:
+def _objections(table, seen, identity, n_seeds) -> list[str]:
     """What a referee would object to."""
     found = [f"Has it seen these sentences? {line} Do not trust the verdict." for line in seen]
-    if len(seeds) < SEEDS:
-        found.append(f"{len(seeds)} seeds are fewer than {SEEDS}: others may say otherwise.")
+    if n_seeds < SEEDS:
+        found.append(f"{n_seeds} seeds are fewer than {SEEDS}: others may say otherwise.")
     wide = (table["high_90"] - table["low_90"]) / 2 >= table["margin"]
     if names := list(table["reference"][wide & (table["verdict"] == "inconclusive")]):
         why = "not even a difference of zero would count as equivalent to"
@@ -263,8 +269,6 @@ def _objections(table, seen, identity, seeds, doubles) -> list[str]:
     if identity is None:
         why = "what the head is made of cannot be told; put its code into a file"
         found.append(f"Nothing was kept, so that a stopped run starts anew: {why}.")
-    if doubles:
-        found.append(f"{doubles} samples that occur more than once were left out.")
     return found
 
 
