@@ -22,6 +22,7 @@ _HOME = {
     "count_parameters": "heads.parameters",
     "load_results": "studies.table",
     "load_verdicts": "results.verdicts",
+    "judge": "results.judge",
     "save_head": "classifiers.saved",
     "load_head": "classifiers.saved",
 }

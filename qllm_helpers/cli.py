@@ -118,6 +118,36 @@ def _beside(name: str, encoder: str, rows: list[dict]) -> str:
     return f"{shown}\n\n{verdict_lines(both, '{claim} ({body})')}"
 
 
+@main.command()
+@click.argument("head", metavar="MODULE:NAME")
+@click.option("--dataset", default="sst2", help="sst2, sst5, trec, or a CSV file: text, label.")
+@click.option("--protocol", default="paper", help="paper or few_shot.")
+@click.option("--body", default=DEFAULT_ENCODER, help="Which encoder.")
+@click.option("--samples", type=int, help="Sentences of each label.  [default: as the studies]")
+@click.option("--seeds", default=20, help="Number of seeds.")
+@click.option("--margin", default=0.01, help="Largest difference that counts as none.")
+@click.option("--name", help="What to call the head.  [default: its class]")
+@click.option("--jobs", default=-1, show_default="all cores", help="Processes.")
+@_output("the report", "judged-NAME, here")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def judge(head, body, samples, jobs, output, quiet, **options) -> None:
+    """Is a head of your own better than the references of the book?
+
+    MODULE:NAME is a class or function, as sklearn.naive_bayes:GaussianNB; modules of this folder
+    are found. Finished seeds are kept, so an interrupted run goes on where it was.
+    """
+    from qllm_helpers.figures import write_card
+    from qllm_helpers.results.judge import judge
+
+    sys.path.insert(0, os.getcwd())
+    options |= {"encoder": body, "samples_per_class": samples, "n_jobs": jobs}
+    card = judge(head, **options, progress=not quiet)
+    click.echo(card)
+    folder = output or Path(f"judged-{card.head}")
+    write_card(card, folder)
+    click.echo(f"The report is {folder / 'card.html'}")
+
+
 def _check(name: str, units: list, count: int, *, draw: int, **options) -> None:
     """Compute some shipped rows again, and exit with 1 if one differs."""
     from qllm_helpers.studies.run import check_rows

@@ -15,6 +15,7 @@ import yaml
 
 import qllm_helpers
 from qllm_helpers import load_results
+from qllm_helpers.results.intervals import having
 from qllm_helpers.studies.grid import STUDY_NAMES, load_units
 from qllm_helpers.studies.table import VERSIONS, shipped_table
 from qllm_helpers.text.encoders import DEFAULT_ENCODER
@@ -123,6 +124,26 @@ def describe_verdicts():
     }
 
 
+def describe_heads():
+    """Return a table of our heads and one of those handed in, each against one reference."""
+    where = {"reference": "LogisticRegression, C = 1", "dataset": "sst2", "protocol": "paper"}
+    where |= {"body": f"{DEFAULT_ENCODER}, frozen", "selection": "pool"}
+    found = {"book_heads": [qllm_helpers.load_verdicts()], "reader_heads": []}
+    for path in sorted((ROOT / "book" / "heads").glob("*/verdicts.csv")):
+        found["reader_heads"].append(pd.read_csv(path))
+    pages, titles = {}, ("head", "points, 95 % interval", "verdict", "seeds")
+    for name, tables in found.items():
+        lines = []
+        for row in (row for table in tables for row in having(table, where).to_dict("records")):
+            if pd.notna(row["difference"]):
+                gap, low, high = (100 * row[part] for part in ("difference", "low", "high"))
+                shown = f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]"
+                lines.append((row["head"], shown, row["verdict"], int(row["n_seeds"])))
+        lines = list(dict.fromkeys(lines))
+        pages[name] = write_table(lines, titles) if lines else "None was handed in so far."
+    return pages
+
+
 def describe_results():
     """Return the headline table, what it lacks, and the explorer."""
     from qllm_helpers.figures.explorer import mode_photon_explorer
@@ -187,6 +208,7 @@ def add_substitutions(app, config):
         **describe_studies(results),
         **describe_results(),
         **describe_verdicts(),
+        **describe_heads(),
         "public_names": describe_public_names(),
         "execution_times": describe_execution(),
         "bibtex": describe_citation(config),

@@ -3,6 +3,7 @@
 The colour and the marker of a head family (:data:`FAMILY_STYLE`) are the same everywhere.
 """
 
+from qllm_helpers.figures.card import card_figure, write_card
 from qllm_helpers.figures.circuits import circuit_drawing, mesh_figure, perceval_svg
 from qllm_helpers.figures.primitives import (
     accuracy_by_parameters,

@@ -169,15 +169,25 @@ def difference_forest(
 
 
 @styled
-def seed_strip(rows: pd.DataFrame, *, value: str = "test_accuracy", lines: bool = False) -> Figure:
+def seed_strip(
+    rows: pd.DataFrame,
+    *,
+    value: str = "test_accuracy",
+    lines: bool = False,
+    margin: float | None = None,
+) -> Figure:
     """Every seed of every head as a dot, with the mean and its 95 % interval.
 
     `rows` has one row a fit, `value` is the column to draw. `lines` joins the dots of one seed, to
-    show that seeds move all heads together.
+    show that seeds move all heads together. `margin`: half-width (fraction) of a shaded band around
+    the mean of the first head.
     """
     wide, table = paired_values(rows, value=value), summarise(rows, value=value)
     figure, axes = new_figure(0.42 * len(table) + 0.9)
     places, bars = np.arange(len(table)), errors(table)
+    if margin is not None:
+        middle = table["mean"].iloc[0]
+        axes.axvspan(middle - margin, middle + margin, color=INK, alpha=0.15, lw=0)
     if lines:
         axes.plot(wide.to_numpy().T, places + 0.16, color=INK, alpha=0.25, lw=0.7)
     for place, (row, style) in enumerate(zip(table.to_dict("records"), looks(table), strict=True)):

@@ -40,11 +40,13 @@ FAMILY_STYLE = {
     "photonic": FamilyStyle("photonic", "#dd6010", "D"),
     "qubit": FamilyStyle("qubit", "#b560a8", "P"),
     "twin": FamilyStyle("classical twin", "#a8800a", "X"),
+    "own": FamilyStyle("your own", "#d64a6a", "*"),
 }
 
 #: What a column of rows is called on an axis.
 AXIS = {
     "test_accuracy": "test accuracy (fraction)",
+    "outside_accuracy": "test accuracy outside the pool (fraction)",
     "validation_accuracy": "validation accuracy (fraction)",
     "macro_f1": "macro F1 (fraction)",
     "n_parameters": "parameters, as printed (nominal)",

@@ -52,7 +52,7 @@ _TYPES |= dict.fromkeys(_NUMBERS, float) | {"holds": "boolean", "because": str}
 def read_claims(path: Path = DATA_DIR / CLAIMS) -> list[dict]:
     """A dict for each body of each claim; ValueError for unknown fields and for duplicates."""
     claims = tomllib.loads(path.read_text(encoding="utf-8")).get("claims", [])
-    rows = [row for claim in claims for row in _bodies(claim)]
+    rows = [row for claim in claims for row in expand(claim)]
     names, pairs = [claim["claim"] for claim in claims], set()
     for row in rows:
         bodies = (row["body"], row["reference_body"])
@@ -65,7 +65,8 @@ def read_claims(path: Path = DATA_DIR / CLAIMS) -> list[dict]:
     return rows
 
 
-def _bodies(claim: dict) -> list[dict]:
+def expand(claim: dict) -> list[dict]:
+    """A claim with its defaults, once for each body; ValueError if it cannot be judged."""
     name = f"claim {claim.get('claim')!r}"
     for field in claim:
         checks.choice(f"a field of {name}", field, (*_REQUIRED, *_DEFAULTS))
@@ -210,10 +211,9 @@ def load_verdicts() -> pd.DataFrame:
     DataFrame
         ``claim``; ``question`` (better, equivalent); ``head``, ``reference``; ``body``, as in
         "all-mpnet-base-v2, frozen", and ``reference_body``, mostly the same; ``study``,
-        ``reference_study``, ``protocol``, ``dataset``,
-        ``selection``, ``samples_per_class``; ``accuracy``, ``reference_accuracy`` (means over seeds
-        outside the development pool), ``difference`` (fractions; less ``shift``, a difference that
-        was reported, mostly 0); ``low``, ``high``, its 95 %
+        ``reference_study``, ``protocol``, ``dataset``, ``selection``, ``samples_per_class``;
+        ``accuracy``, ``reference_accuracy`` (means over seeds outside the development pool),
+        ``difference`` (fractions; less ``shift``, a reported one, mostly 0); ``low``, ``high``, its 95 %
         interval over seeds and sentences; ``low_90``, ``high_90``, the 90 % one that belongs to two
         one-sided tests; ``p`` (two-sided), ``p_corrected``, ``p_equivalence``, both corrected by
         Holm over the ``family``; ``margin``, ``margin_reason``; ``verdict`` (better, worse,

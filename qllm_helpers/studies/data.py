@@ -20,10 +20,14 @@ PARTS = ("train", "validation", "test")
 _PART = ("dataset", "encoder", "protocol", "samples_per_class")
 
 
+#: Loaded once a process; nobody changes the arrays.
+_loaded = lru_cache(maxsize=2)(load_embeddings)
+
+
 @lru_cache(maxsize=4)
 def data_digest(dataset: str, encoder: str) -> str:
     """First 16 hexadecimal digits of the SHA-256 of embeddings, labels and official splits."""
-    data = load_embeddings(dataset, encoder)
+    data = _loaded(dataset, encoder)
     digest = hashlib.sha256()
     for array in (data.X.astype("<f4"), data.y.astype("<i8"), data.split.astype("S10")):
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -35,7 +39,7 @@ def study_split(
     dataset: str, encoder: str, protocol: str, samples_per_class: int, seed: int, pool: bool = False
 ) -> Split:
     """The split of a row, the same for every head; or redraw number `seed` of the `pool`."""
-    data = load_embeddings(dataset, encoder)
+    data = _loaded(dataset, encoder)
     if pool:
         return protocols.pool_split(data.y, data.split, protocol, seed, samples_per_class)
     if protocol == "paper":
@@ -55,7 +59,7 @@ def corpus_part(unit: Unit) -> tuple:
 
 def outside_pool(dataset: str, encoder: str, protocol: str) -> np.ndarray:
     """Which sentences of a corpus decide verdicts, boolean (n,): those outside the pool."""
-    return ~protocols.development_pool(load_embeddings(dataset, encoder).split, protocol)
+    return ~protocols.development_pool(_loaded(dataset, encoder).split, protocol)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def one_thread() -> Iterator[None]:
 
 def unit_data(unit: Unit, *, pool: bool = False) -> UnitData:
     """Embeddings (or sentences), labels and one split per seed, or per redraw of the `pool`."""
-    data = load_embeddings(unit.dataset, unit.encoder)
+    data = _loaded(unit.dataset, unit.encoder)
     splits = [study_split(*corpus_part(unit), seed, pool) for seed in unit.seeds]
     if reads_texts(unit.estimator):
         return UnitData(np.array(load_texts(unit.dataset).texts, dtype=object), data.y, splits)

@@ -82,14 +82,19 @@ def estimator_class(name: str) -> type:
         raise UnknownNameError(
             f'unknown estimator {name!r}; known: {known}, and any address "package.module:Name"'
         )
-    module, _, attribute = (name if ":" in name else f"{_BUILT_IN[name]}:{name}").partition(":")
-    try:
-        kind = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UnknownNameError(f"there is no estimator at {name!r}: {error}") from error
-    if not hasattr(kind, "family") and attribute not in _FAMILIES:
+    kind = load_address(name if ":" in name else f"{_BUILT_IN[name]}:{name}")
+    if not hasattr(kind, "family") and kind.__name__ not in _FAMILIES:
         raise UnknownNameError(f"the class of {name!r} needs the attribute `family`, as 'mlp'")
     return KNOWN.setdefault(name, kind)
+
+
+def load_address(address: str):
+    """What stands at "package.module:Name"; UnknownNameError if nothing does."""
+    module, _, attribute = address.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnknownNameError(f"there is no estimator at {address!r}: {error}") from error
 
 
 def family_of(name: str) -> str:

@@ -60,16 +60,24 @@ def write_unit(folder: Path, specification: dict, rows: list[dict]) -> None:
         write_atomic(path, json.dumps(content, sort_keys=True).encode())
 
 
-def _work(name: Hashable, unit: Unit, kind: type) -> tuple[Hashable, list[dict]]:
+def _work(name: Hashable, unit: Unit, kind: type, tolerant: bool) -> tuple:
     # a worker process starts with the built-in estimators only
     grid.KNOWN.setdefault(unit.estimator, kind)
-    return name, run_unit(unit)
+    try:
+        return name, run_unit(unit)
+    except Exception as error:
+        if not tolerant:
+            raise
+        return name, f"{type(error).__name__}: {error}"
 
 
-def _results(units: dict[Hashable, Unit], n_jobs: int | None) -> Iterator[tuple]:
-    """Name and rows of every unit as they are finished, largest units first."""
+def _results(units: dict[Hashable, Unit], n_jobs: int | None, tolerant=False) -> Iterator[tuple]:
+    """Name and rows of every unit as they are finished, or why it failed; largest units first."""
     order = sorted(units.items(), key=lambda item: -item[1].cost())
-    jobs = [delayed(_work)(name, unit, estimator_class(unit.estimator)) for name, unit in order]
+    jobs = [
+        delayed(_work)(name, unit, estimator_class(unit.estimator), tolerant)
+        for name, unit in order
+    ]
     if jobs:
         options = {"return_as": "generator_unordered", "pre_dispatch": "n_jobs"}
         yield from Parallel(n_jobs=n_jobs, **options)(jobs)
@@ -103,6 +111,7 @@ def run_study(
     n_jobs: int | None = None,
     store: Path | None = None,
     progress: bool = False,
+    failures: list | None = None,
 ) -> list[dict]:
     """Compute what is missing, and return all rows.
 
@@ -116,6 +125,9 @@ def run_study(
         Folder of finished units, one file each; None for ``units`` in the cache folder.
     progress : bool
         Show a bar with the remaining time.
+    failures : list or None
+        Takes a pair for every unit that raises, the unit and the reason; the others go on, and the
+        next run tries it again. None: the first error ends the run.
 
     Returns
     -------
@@ -145,17 +157,20 @@ def run_study(
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left",
         disable=not progress,
     ) as bar:
-        for key, rows in _results(missing, n_jobs):
+        for key, rows in _results(missing, n_jobs, failures is not None):
             unit = by_key[key]
+            bar.update(unit.cost())
+            if isinstance(rows, str):
+                failures.append((unit, rows))
+                continue
             rows = [row | {"git_revision": revision} for row in rows]
             write_unit(folder, unit.specification(rows[0]["data_digest"]), rows)
             # what counts is what was stored, also when another process was first
             kept[key] = read_unit(folder, key)
-            bar.update(unit.cost())
     return [
         row | {"study": unit.study, "head": unit.head}
         for key, unit in zip(keys, units, strict=True)
-        for row in kept[key]
+        for row in kept[key] or ()
     ]
 
 

@@ -15,6 +15,9 @@ from qllm_helpers.text import corpora, encoders
 from qllm_helpers.text.corpora import NEUTRAL, SPLIT_NAMES, Texts, corpus
 from qllm_helpers.text.encoders import DEFAULT_ENCODER, PINNED, encode, shared_encoder, short_name
 
+#: How the names of a reader's own data begin; what follows is their digest.
+OWN = "own-"
+
 
 @dataclass(frozen=True)
 class Embeddings:
@@ -48,6 +51,10 @@ def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
     UnknownNameError, DataError
         For an unknown corpus; for a damaged file, or an encoder that cannot be loaded.
     """
+    if name.startswith(OWN):
+        arrays = files.cached_arrays("embeddings", name, _lost)
+        labels = tuple(str(label) for label in np.unique(arrays["y"]))
+        return Embeddings(arrays["X"], arrays["y"], np.full(len(arrays["y"]), "train"), labels)
     known = corpus(name)
     encoder = short_name(encoder)
     stored = _stored(name)
@@ -65,6 +72,18 @@ def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
         kept = y != NEUTRAL
         X, y, code = X[kept], (y[kept] > NEUTRAL).astype(np.int64), code[kept]
     return Embeddings(X, y, np.array(SPLIT_NAMES)[code], known.label_names)
+
+
+def keep_own(X: np.ndarray, y: np.ndarray) -> str:
+    """Keep a reader's vectors (n, d) and labels (n,) in the cache; the name they are loaded by."""
+    arrays = {"X": X.astype("<f4"), "y": y.astype("<i8")}
+    name = OWN + files.sha256(b"".join(array.tobytes() for array in arrays.values()))[:16]
+    files.cached_arrays("embeddings", name, lambda: arrays)
+    return name
+
+
+def _lost() -> dict:
+    raise DataError("these data are not in the cache folder any more: give them again")
 
 
 def shipped_file(name: str, encoder: str = DEFAULT_ENCODER) -> str:
