@@ -213,8 +213,8 @@ def load_verdicts() -> pd.DataFrame:
         "all-mpnet-base-v2, frozen", and ``reference_body``, mostly the same; ``study``,
         ``reference_study``, ``protocol``, ``dataset``, ``selection``, ``samples_per_class``;
         ``accuracy``, ``reference_accuracy`` (means over seeds outside the development pool),
-        ``difference`` (fractions; less ``shift``, a reported one, mostly 0); ``low``, ``high``, its 95 %
-        interval over seeds and sentences; ``low_90``, ``high_90``, the 90 % one that belongs to two
+        ``difference`` (fractions; less ``shift``, a reported one, mostly 0); ``low``, ``high``, its
+        95 % interval over seeds and sentences; ``low_90``, ``high_90``, that of 90 %, for the two
         one-sided tests; ``p`` (two-sided), ``p_corrected``, ``p_equivalence``, both corrected by
         Holm over the ``family``; ``margin``, ``margin_reason``; ``verdict`` (better, worse,
         equivalent, inconclusive, not run); ``holds``, whether it is what the question asks for;

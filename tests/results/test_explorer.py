@@ -111,9 +111,8 @@ def test_a_search_leaves_the_words_of_the_drawing_alone(sets):
 
 
 def test_kinds_of_photons_and_numbers_of_classes_are_sets_too():
-    old = {"encoder": "all-MiniLM-L6-v2", "selection": "validation"}
-    rows = {name: study_rows(name) for name in ("few_shot", "paper", "photons")}
-    rows |= {name: study_rows(name, **old) for name in ("finetune", "multiclass")}
+    names = ("few_shot", "paper", "photons", "finetune", "multiclass")
+    rows = {name: study_rows(name) for name in names}
     sets = explorer_rows(rows)
     table = explorer_table(sets)
     assert list(table["set"].unique()) == list(sets) and len(sets) == 8
