@@ -297,7 +297,8 @@ def test_no_two_places_give_one_pair_two_verdicts(repository):
     known = {VERDICT_LINE.search(verdict(row)).groups() for _, row in table.iterrows()
              if row["verdict"] != NOT_RUN}  # fmt: skip
     pages = [*repository.glob("notebooks/*.ipynb"), *repository.glob("book/*.md")]
-    pages = [page for page in pages if not page.name.startswith(BEFORE_THE_TABLE)]
+    judged = "your_own_head"  # heads that are no claims of the book
+    pages = [page for page in pages if not page.name.startswith((*BEFORE_THE_TABLE, judged))]
     for page in [*pages, repository / "README.md"]:
         text = page.read_text(encoding="utf-8")
         for printed in VERDICT_LINE.findall(text):
