@@ -58,7 +58,7 @@ def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
     known = corpus(name)
     encoder = short_name(encoder)
     stored = _stored(name)
-    if encoder in PINNED:
+    if shipped_file(stored, encoder) in files.read_manifest():
         arrays = _shipped(stored, encoder)
     else:
         about = _description(stored, encoder)["description"] + encoders.body_identity(encoder)

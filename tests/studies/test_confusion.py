@@ -12,7 +12,7 @@ from qllm_helpers.studies.grid import load_units
 from qllm_helpers.studies.table import load_measurements, load_results
 from qllm_helpers.text.embeddings import load_embeddings
 
-ENCODER = "all-MiniLM-L6-v2"
+ENCODER = "all-mpnet-base-v2"
 
 
 @pytest.fixture
