@@ -374,15 +374,24 @@ def test_the_report_has_the_verdict_and_can_be_read_alone(tmp_path):
 def test_the_command_judges_a_file_of_the_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    Path("my_heads.py").write_text(
+    Path("judged_heads.py").write_text(
         "from sklearn.naive_bayes import GaussianNB\n\nclass Mine(GaussianNB):\n    pass\n"
     )
-    words = ["judge", "my_heads:Mine", "--seeds", "2", "--jobs", "1", "--body", "all-MiniLM-L6-v2"]
+    words = [
+        "judge",
+        "judged_heads:Mine",
+        "--seeds",
+        "2",
+        "--jobs",
+        "1",
+        "--body",
+        "all-MiniLM-L6-v2",
+    ]
     found = CliRunner().invoke(main, [*words, "--quiet"])
     assert found.exit_code == 0, found.output
     assert found.stdout.startswith("Mine against LogisticRegression, C = 1: ")
     assert Path("judged-Mine", "card.html").is_file()
-    for wrong, message in (("my_heads:Yours", "Yours"), ("nothing:Mine", "nothing")):
+    for wrong, message in (("judged_heads:Yours", "Yours"), ("nothing:Mine", "nothing")):
         found = CliRunner().invoke(main, ["judge", wrong])
         assert found.exit_code == 1 and message in found.stderr
         assert found.stderr.count("\n") == 1 and found.stdout == ""
