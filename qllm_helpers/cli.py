@@ -230,15 +230,6 @@ def qubit_noise(output: Path | None) -> None:
 
 
 @main.command()
-@_output("confusion.csv")
-def confusion(output: Path | None) -> None:
-    """Count which class is taken for which in the predictions of the study multiclass."""
-    from qllm_helpers.studies.confusion import confusion_table
-
-    _write({"confusion": confusion_table()}, output)
-
-
-@main.command()
 @click.option("--write", is_flag=True, help="Replace the shipped table of verdicts.")
 def verdicts(write: bool) -> None:
     """Judge every claim of the book anew from the shipped rows and predictions (a minute)."""

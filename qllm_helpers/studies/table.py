@@ -47,7 +47,6 @@ TABLES = {
     "benchmark_qubits": "qllm bench",
     "landscape": "qllm landscape",
     "qubit_noise": "qllm qubit-noise",
-    "confusion": "qllm confusion",
 }
 
 

@@ -25,7 +25,7 @@ from qllm_helpers.studies import table as study_table
 from qllm_helpers.studies import unit as study_run
 from qllm_helpers.studies.data import split_of, unit_data
 from qllm_helpers.studies.development import Tried, choose
-from qllm_helpers.studies.grid import digest, register_estimator
+from qllm_helpers.studies.grid import STUDY_NAMES, digest, register_estimator
 from qllm_helpers.studies.run import check_rows, load_units, run_study
 from qllm_helpers.studies.table import (
     export_table,
@@ -630,6 +630,17 @@ def test_shipped_predictions_are_those_of_the_rows(rows, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="left as it is"):
         export_table("toy", rows, path)
     assert predictions.read_bytes() == b"my notes"
+
+
+SHIPPED = [name for name in STUDY_NAMES if study_table.predictions_file(name).is_file()]
+
+
+@pytest.mark.parametrize("study", SHIPPED)
+def test_shipped_predictions_give_the_shipped_accuracies(study):
+    rows = load_results(study).assign(said=load_predictions(study))
+    for _, row in rows.sample(12, random_state=0).iterrows():
+        right = row["said"] == load_embeddings(row["dataset"], row["encoder"]).y[split_of(row).test]
+        assert right.mean() == pytest.approx(row["test_accuracy"], abs=1e-6)
 
 
 def test_predictions_of_other_rows_are_refused(rows, tmp_path, monkeypatch):
