@@ -99,6 +99,15 @@ def describe_studies(results):
     }
 
 
+def write_gap(row):
+    """Return a difference with its 95 % interval in points; nothing where it is not known."""
+    if pd.isna(row["difference"]):
+        return ""
+    gap, low, high = (f"{100 * row[name]:+.2f}" for name in ("difference", "low", "high"))
+    met = row["shift"]
+    return f"{gap} [{low}, {high}]" + (f" beside {100 * met:+.2f}" if met else "")
+
+
 def describe_verdicts():
     """Return a table of claims and verdicts for each family, and how many of each there are."""
     from qllm_helpers.results.contrasts import NOT_RUN, VERDICTS
@@ -108,11 +117,8 @@ def describe_verdicts():
     for family, rows in table.groupby("family", sort=False):
         lines = []
         for row in rows.to_dict("records"):
-            known = row["verdict"] != NOT_RUN
-            low, gap, high = (f"{100 * row[name]:+.2f}" for name in ("low", "difference", "high"))
-            shown = f"{gap} [{low}, {high}]" if known else ""
-            seeds = row["n_seeds"] if known else ""
-            lines.append((row["claim"], row["body"], shown, row["verdict"], seeds))
+            seeds = "" if row["verdict"] == NOT_RUN else row["n_seeds"]
+            lines.append((row["claim"], row["body"], write_gap(row), row["verdict"], seeds))
         parts.append(f"### {family[0].upper()}{family[1:]}\n\n{write_table(lines, titles)}")
     counts = table["verdict"].value_counts().reindex([*VERDICTS, NOT_RUN], fill_value=0)
     short = table[table["because"] != ""].drop_duplicates("claim")
@@ -135,9 +141,7 @@ def describe_heads():
     for name, tables in found.items():
         lines = []
         for row in (row for table in tables for row in having(table, where).to_dict("records")):
-            if pd.notna(row["difference"]):
-                gap, low, high = (100 * row[part] for part in ("difference", "low", "high"))
-                shown = f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]"
+            if shown := write_gap(row):
                 lines.append((row["head"], shown, row["verdict"], int(row["n_seeds"])))
         lines = list(dict.fromkeys(lines))
         pages[name] = write_table(lines, titles) if lines else "None was handed in so far."
