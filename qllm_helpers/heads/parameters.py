@@ -231,6 +231,7 @@ def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
 
 def _as_double(module: nn.Module, X) -> tuple[nn.Module, Tensor]:
     """A float64 CPU copy of the module (of its first replica) in evaluation mode, and float64 X."""
+    module = module.ideal() if hasattr(module, "ideal") else module  # noise has no parameters
     module = expand_replica(module, 0, 1) if isinstance(module, Head) else copy.deepcopy(module)
     X = torch.as_tensor(np.asarray(X, dtype=np.float64))
     if X.ndim != 2 or len(X) == 0 or not bool(torch.isfinite(X).all()):

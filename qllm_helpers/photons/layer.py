@@ -141,13 +141,13 @@ class PhotonicLayer(nn.Module):
         """Probabilities (R, B, N) of the outputs in `basis` from phases (R, B, m), radians."""
         self._check_phases(phases)
         if phases.device.type != "cpu":
-            return self._reference_probabilities(phases)
+            return self.reference(phases)
         circuit = self._tables, self._photon_modes, self._weights.to(phases.dtype).numpy()
         kind = self.distinguishable, self.space == "unbunched"
         return output_probabilities(phases, self.left, self.right, *circuit, *kind)
 
-    def _reference_probabilities(self, phases: torch.Tensor) -> torch.Tensor:
-        """Compute `forward` by torch's own operations, on any device."""
+    def reference(self, phases: torch.Tensor) -> torch.Tensor:
+        """What `forward` computes, by torch's own operations, on any device; slower."""
         columns = self.transfer(phases)
         if self.distinguishable:
             each = torch.view_as_real(columns).square().sum(-1)
