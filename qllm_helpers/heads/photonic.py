@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from qllm_helpers import checks
 from qllm_helpers.heads.base import DrawingModule, Head, ReplicaLinear, fill, select_replica
 from qllm_helpers.photons.layer import PhotonicLayer
-from qllm_helpers.photons.merlin import processor_probabilities, to_merlin
+from qllm_helpers.photons.merlin import to_merlin
 from qllm_helpers.photons.noise import Noise, draw_features, perturb, recorded
 
 #: The twins, and what takes the place of the photonic layer.
@@ -359,7 +359,7 @@ class MerlinHead(Head):
     def logits_on(self, processor, X: Tensor, n_shots: int) -> Tensor:
         """Logits (B, C) of embeddings (B, d): of each one, `n_shots` on a `MerlinProcessor`."""
         phases = self._phases(X.unsqueeze(0))
-        seen = processor_probabilities(self.quantum.eval(), phases, processor, n_shots)
+        seen = processor.forward(self.quantum.eval(), phases, nsample=int(n_shots))
         return self._logits(seen.to(phases.dtype))[0]
 
     def take_replicas(self, indices: Sequence[int]) -> None:
