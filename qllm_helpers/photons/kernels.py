@@ -153,24 +153,47 @@ def lower_levels(forms, tables, amplitudes, gradients, form_gradients):
                 conjugate_multiply_add(form[i], gradients[row], gradients[parent])
 
 
+def compiled_product(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
+    """`product_of_forms` on the CPU and without derivatives."""
+    # Memory from torch: NumPy's alignment varies, and with it the rounding of later products.
+    output = torch.empty(len(forms), len(tables.states), dtype=forms.dtype)
+    # Samples come as pairs of real columns, which are the halves of a block's complex rows.
+    pairs = (torch.view_as_real(one.contiguous()).flatten(1).numpy() for one in (forms, output))
+    columns, results = pairs
+    rows = np.empty((columns.shape[1], LANES), columns.dtype)
+    amplitudes = np.empty((tables.level_start[-1], 2 * LANES), columns.dtype)
+    outputs = amplitudes[tables.level_start[-2] :].reshape(-1, LANES)
+    for first in range(0, len(columns), LANES):
+        load_rows(columns, first, rows)
+        raise_levels(rows.reshape(-1, 2 * LANES), tables[1:], amplitudes)
+        store_rows(outputs, first, results)
+    return output
+
+
+def add_photon(values: torch.Tensor, form: torch.Tensor, tables: FockTables, photon: int):
+    """One step of the recursion: (..., N_k) and a form (..., m) to (..., N_{k+1}), k = `photon`."""
+    before, first, last = tables.level_start[photon : photon + 3].tolist()
+    starts = tables.pair_start[first : last + 1].astype(np.int64)
+    pairs = slice(starts[0], starts[-1])
+    # from the last pair to the first: of a state's parents the first one is added first
+    rows, modes, parents = (
+        torch.from_numpy(np.flip(one).astype(np.int64)).to(values.device)
+        for one in (
+            np.repeat(np.arange(last - first), np.diff(starts)),
+            tables.pair_mode[pairs],
+            tables.pair_parent[pairs] - before,
+        )
+    )
+    terms = values[..., parents] * form[..., modes]
+    return terms.new_zeros(*terms.shape[:-1], last - first).index_add(-1, rows, terms)
+
+
 def product_of_forms(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
     """Coefficients (S, N) of prod_k (sum_i u[i, k] z_i), from complex `forms[s, k * m + i]`.
 
     By indexed additions: on any device, with any number of derivatives, slower than the kernels.
     """
-    level_start, pair_start = tables.level_start.tolist(), tables.pair_start
-    rows, modes, parents = (
-        torch.as_tensor(indices.astype(np.int64), device=forms.device)
-        for indices in (np.repeat(np.arange(len(pair_start) - 1), np.diff(pair_start)), *tables[3:])
-    )
-    n_photons = len(level_start) - 2
-    n_modes = forms.shape[1] // n_photons
-    amplitudes = torch.ones_like(forms[:, :1])
-    for photon in range(n_photons):
-        before, first, last = level_start[photon : photon + 3]
-        pairs = slice(pair_start[first], pair_start[last])
-        columns = photon * n_modes + modes[pairs]
-        terms = forms[:, columns] * amplitudes[:, parents[pairs] - before]
-        zeros = forms.new_zeros(len(forms), last - first)
-        amplitudes = zeros.index_add(1, rows[pairs] - first, terms)
-    return amplitudes
+    coefficients = torch.ones_like(forms[:, :1])
+    for photon, form in enumerate(forms.tensor_split(len(tables.level_start) - 2, dim=1)):
+        coefficients = add_photon(coefficients, form, tables, photon)
+    return coefficients

@@ -13,7 +13,12 @@ from torch import nn
 
 from qllm_helpers import checks
 from qllm_helpers.photons.interferometer import mesh_unitary, output_probabilities
-from qllm_helpers.photons.kernels import bunching_factors, fock_tables, product_of_forms
+from qllm_helpers.photons.kernels import (
+    bunching_factors,
+    compiled_product,
+    fock_tables,
+    product_of_forms,
+)
 from qllm_helpers.photons.merlin import read_merlin, to_merlin
 
 # A question about free memory costs as much as a small forward pass: only larger outputs ask it.
@@ -127,7 +132,9 @@ class PhotonicLayer(nn.Module):
 
     def _coefficients(self, columns: torch.Tensor) -> torch.Tensor:
         R, B, n, m = columns.shape
-        return product_of_forms(columns.reshape(R * B, n * m), self._tables).view(R, B, -1)
+        fast = columns.device.type == "cpu" and not columns.requires_grad
+        product = compiled_product if fast else product_of_forms
+        return product(columns.reshape(R * B, n * m), self._tables).view(R, B, -1)
 
     def amplitudes(self, phases: torch.Tensor) -> torch.Tensor:
         """Amplitudes (R, B, N) from phases (R, B, m), radians; not renormalised when unbunched."""
