@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from qllm_helpers.heads.base import Head, ReplicaLinear, expand_replica
-from qllm_helpers.heads.photonic import ClassicalTwin, SubsetEncoder
+from qllm_helpers.heads.photonic import ClassicalTwin, NoisyPhotonicHead, SubsetEncoder
 from qllm_helpers.photons.layer import PhotonicLayer
 
 PARTS = ("encoder", "quantum", "readout")
@@ -190,7 +190,7 @@ def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
 
 def _as_double(module: nn.Module, X) -> tuple[nn.Module, Tensor]:
     """A float64 CPU copy of the module (of its first replica) in evaluation mode, and float64 X."""
-    module = module.ideal() if hasattr(module, "ideal") else module  # noise has no parameters
+    module = module.ideal() if isinstance(module, NoisyPhotonicHead) else module
     module = expand_replica(module, 0, 1) if isinstance(module, Head) else copy.deepcopy(module)
     X = torch.as_tensor(np.asarray(X, dtype=np.float64))
     if X.ndim != 2 or len(X) == 0 or not bool(torch.isfinite(X).all()):

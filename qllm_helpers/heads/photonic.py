@@ -17,7 +17,7 @@ from qllm_helpers import checks
 from qllm_helpers.heads.base import DrawingModule, Head, ReplicaLinear, fill, select_replica
 from qllm_helpers.photons.layer import PhotonicLayer
 from qllm_helpers.photons.merlin import to_merlin
-from qllm_helpers.photons.noise import Noise, draw_features, perturb, recorded
+from qllm_helpers.photons.noise import Noise, divided, draw_features, perturb, recorded
 
 #: The twins, and what takes the place of the photonic layer.
 TWINS = {
@@ -340,10 +340,7 @@ class MerlinHead(Head):
         """Map embeddings (1, B, d) to logits (1, B, C)."""
         probabilities = self.quantum(self._phases(X))
         if self._places is not None:
-            probabilities = probabilities[:, self._places]
-            if self._post_select:
-                total = probabilities.sum(-1, keepdim=True)
-                probabilities = probabilities / total.clamp_min(torch.finfo(total.dtype).tiny)
+            probabilities = divided(probabilities[:, self._places], self._post_select)
         return self._logits(probabilities)
 
     @torch.no_grad()

@@ -166,7 +166,7 @@ def draw_features(
 
     Zero is read where no shot is kept; the gradient is that of infinitely many (our choice).
     """
-    exact = _divided(probabilities, post_select)
+    exact = divided(probabilities, post_select)
     if n_shots is None:
         return exact
     chances = probabilities.detach().double().clamp_min(0)
@@ -175,10 +175,11 @@ def draw_features(
     chances = (chances / chances.sum(-1, keepdim=True)).numpy()
     draws = [one.multinomial(n_shots, p) for one, p in zip(generators, chances, strict=True)]
     counts = torch.from_numpy(np.stack(draws))[..., :-1].double() / n_shots
-    return exact + (_divided(counts, post_select).to(exact.dtype) - exact).detach()
+    return exact + (divided(counts, post_select).to(exact.dtype) - exact).detach()
 
 
-def _divided(values: Tensor, post_select: bool) -> Tensor:
+def divided(values: Tensor, post_select: bool) -> Tensor:
+    """Values (..., N) by their sum, where that is not zero, if `post_select`."""
     if not post_select:
         return values
     total = values.sum(-1, keepdim=True)
