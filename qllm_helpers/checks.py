@@ -9,6 +9,9 @@ from numbers import Integral, Real
 
 import psutil
 
+# A question about free memory costs as much as a small forward pass: only larger sizes ask it.
+_UNASKED = 2**26
+
 
 def integer(name: str, value, least: int = 1, most: int | None = None) -> int:
     """`value` as an int between `least` and `most`; True and 2.0 are none. Raises ValueError."""
@@ -44,6 +47,8 @@ def memory(what: str, n_bytes: float) -> None:
     `what` names it with its size ("the 68,923,264,410 Fock states of ..."), `n_bytes` is a lower
     estimate. Raises MemoryError with the memory that is needed and the memory that is free.
     """
+    if n_bytes <= _UNASKED:
+        return
     free = psutil.virtual_memory().available
     if n_bytes > free:
         raise MemoryError(

@@ -283,8 +283,7 @@ def predict(sentences, data, modes, photons, seed, epochs, head, save, file, as_
 
     Without --head, a photonic head is trained on shipped embeddings, which takes seconds.
     """
-    from qllm_helpers.classifiers.labelling import label_sentences
-    from qllm_helpers.classifiers.saved import load_head, save_head
+    from qllm_helpers.classifiers.saved import label_sentences, load_head, save_head
 
     texts = [*sentences, *filter(None, map(str.strip, file or ()))]
     if not texts and save is None:
@@ -303,7 +302,7 @@ def predict(sentences, data, modes, photons, seed, epochs, head, save, file, as_
 
 def _trained(data: str, options: dict):
     """Train a head, and say how far to trust it."""
-    from qllm_helpers.classifiers.labelling import train_head
+    from qllm_helpers.classifiers.saved import train_head
 
     trained = train_head(data, **options)
     click.echo(

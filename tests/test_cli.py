@@ -5,8 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from qllm_helpers.classifiers.labelling import label_sentences, train_head
-from qllm_helpers.classifiers.saved import save_head
+from qllm_helpers.classifiers.saved import label_sentences, save_head, train_head
 from qllm_helpers.cli import main
 
 REVIEWS = ["a warm, witty and wonderful film", "a dull, empty and stupid waste of time"]

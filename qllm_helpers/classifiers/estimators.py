@@ -4,7 +4,7 @@ from dataclasses import field
 
 from qllm_helpers import checks
 from qllm_helpers.classifiers.replicated import ReplicatedClassifier
-from qllm_helpers.heads.base import Head, MLPHead
+from qllm_helpers.heads.base import Head, MLPHead, select_replica
 from qllm_helpers.heads.qubit import TWINS, QuadraticFormHead, QubitHead, QubitOptions
 
 
@@ -87,6 +87,49 @@ class PhotonicClassifier(ReplicatedClassifier):
         """Options of the head."""
         shared = ReplicatedClassifier.__dataclass_fields__
         return self._parameters(PhotonicClassifier.__dataclass_fields__.keys() - shared.keys())
+
+
+class NoisyPhotonicClassifier(PhotonicClassifier):
+    """A photonic head that predicts with imperfections and shots, whatever it was trained with.
+
+    Unless ``noise_in_training``, the weights are those of a `PhotonicClassifier` with the same
+    seed, bit for bit; with it, training (with the gradient of infinitely many shots) and validation
+    see the noise. Errors and shots come from `random_state`: predicting twice gives the same.
+    Parameters are those of `PhotonicClassifier` and `qllm_helpers.photons.noise.Noise`, and
+    `n_shots`, the attempts for every sentence; None for infinitely many.
+    """
+
+    brightness: float = 1.0
+    transmittance: float = 1.0
+    indistinguishability: float = 1.0
+    g2: float = 0.0
+    phase_error: float = 0.0
+    phase_imprecision: float = 0.0
+    detector: str = "number"
+    post_select: bool = True
+    n_shots: int | None = None
+    noise_in_training: bool = False
+
+    def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
+        from qllm_helpers.heads.photonic import NoisyPhotonicHead
+        from qllm_helpers.photons.noise import Noise
+
+        noise = Noise(**self._parameters(Noise.__dataclass_fields__))
+        options = {"noise": noise, "n_shots": self.n_shots} | self._circuit()
+        head = NoisyPhotonicHead(n_features, n_classes, n_replicas=n_replicas, **options)
+        head.quantum.active = self.noise_in_training
+        return head
+
+    def _set_fitted(self, head, classes, result, r: int = 0) -> None:
+        super()._set_fitted(head, classes, result, r)
+        head.quantum.active = True
+
+    def ideal(self) -> PhotonicClassifier:
+        """The fitted classifier with the same weights on a perfect machine."""
+        twin = PhotonicClassifier(**self._parameters(PhotonicClassifier._get_param_names()))
+        twin.__dict__.update({k: v for k, v in self.__dict__.items() if k.endswith("_")})
+        twin.module_ = select_replica(self.module_, 0).ideal()
+        return twin
 
 
 class _EvenClassifier(ReplicatedClassifier):
@@ -186,5 +229,4 @@ class QuadraticFormClassifier(_EvenClassifier):
     n_inputs: int | None = None
 
     def _build_head(self, n_features: int, n_classes: int, n_replicas: int) -> Head:
-
         return QuadraticFormHead(n_features, n_classes, self.n_forms, self.n_inputs, n_replicas)

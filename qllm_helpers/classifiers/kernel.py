@@ -13,10 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from qllm_helpers import checks
+from qllm_helpers.classifiers.replicated import number_labels
 from qllm_helpers.heads.parameters import ParameterCount, count_parameters
 from qllm_helpers.photons.layer import PhotonicLayer
 
@@ -43,27 +43,21 @@ class PhotonicKernelClassifier(ClassifierMixin, BaseEstimator):
         layer = PhotonicLayer(self.n_modes, self.n_photons).double()
         checks.real("scale", self.scale, open_below=True)
         X, y = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(y)
-        self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y has one class only ({self.classes_[0]!r}); need at least two.")
+        self.classes_, *_ = number_labels(y, None, None)
         seed = int(check_random_state(self.random_state).randint(2**31))
         layer.reset_parameters([torch.Generator().manual_seed(seed)])
         components = min(self.n_modes, *X.shape)
-        self.pca_ = PCA(n_components=components, svd_solver="full").fit(X)
+        self.pca_ = PCA(n_components=components, whiten=True, svd_solver="full").fit(X)
         self.layer_ = layer
         self._states = self._encode(X)
-        self.svc_ = SVC(kernel="precomputed", C=self.C)
-        self.svc_.fit(self._overlaps(self._states), y)
+        self.svc_ = SVC(kernel="precomputed", C=self.C).fit(self._overlaps(self._states), y)
         return self
 
     @torch.no_grad()
     def _encode(self, X: np.ndarray) -> np.ndarray:
         """Amplitudes (n, N) of the samples' states; modes without a component get phase 0."""
-        deviations = np.sqrt(self.pca_.explained_variance_)
         phases = np.zeros((len(X), self.layer_.n_modes))
-        reduced = self.pca_.transform(X) / np.maximum(deviations, np.finfo(float).tiny ** 0.5)
-        phases[:, : reduced.shape[1]] = self.scale * reduced
+        phases[:, : self.pca_.n_components_] = self.scale * self.pca_.transform(X)
         return self.layer_.amplitudes(torch.from_numpy(phases)[None])[0].numpy()
 
     def _overlaps(self, states: np.ndarray) -> np.ndarray:
@@ -75,14 +69,9 @@ class PhotonicKernelClassifier(ClassifierMixin, BaseEstimator):
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return self._overlaps(self._encode(X))
 
-    def decision_function(self, X) -> np.ndarray:
-        """The SVC's decision values, as in `sklearn.svm.SVC`."""
-        overlaps = self.kernel(X)  # refuses before `svc_` is asked for
-        return self.svc_.decision_function(overlaps)
-
     def predict(self, X) -> np.ndarray:
         """Class labels, shape (k,)."""
-        overlaps = self.kernel(X)
+        overlaps = self.kernel(X)  # refuses before `svc_` is asked for
         return self.svc_.predict(overlaps)
 
     def count_parameters(self, X) -> ParameterCount:

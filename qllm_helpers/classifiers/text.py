@@ -1,20 +1,119 @@
-"""Training the language model together with the head behind it: gradients through the photons."""
+"""A language model trained together with the head behind it: gradients through the photons.
+
+A sample is one number, the position of a sentence among those that the body has read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY
+from functools import partial
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
 from qllm_helpers import checks
 from qllm_helpers.classifiers.replicated import TrainedClassifier, number_labels
+from qllm_helpers.heads.base import Head
 from qllm_helpers.heads.parameters import ParameterCount, count_parameters
-from qllm_helpers.heads.text import BODIES, Body, TextHead, make_head
+from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.text.encoders import DEFAULT_ENCODER, load_encoder
 from qllm_helpers.text.tuning import isolated_randomness
 from qllm_helpers.training.loop import TrainingOptions, compute_logits, train
+
+#: How much of the language model is trained: everything, low-rank adapters, or nothing.
+BODIES = ("whole", "low_rank", "frozen")
+_CHUNK = 64  # sentences in one pass without gradients, of about the same length
+
+
+class Body(nn.Module):
+    """A sentence transformer as the first part of a head: positions (1, B, 1) to (1, B, d).
+
+    The `model` is changed: its weights are trained, or it gets adapters (Hu et al. 2021).
+    """
+
+    def __init__(self, model, trained: str = "whole", rank: int = 8) -> None:
+        super().__init__()
+        checks.choice("body", trained, BODIES)
+        if trained == "low_rank":
+            rank = checks.integer("rank", rank)
+            from peft import LoraConfig
+
+            # with this scale the product of factors is added as it is (our choice)
+            options = {"lora_alpha": rank, "lora_dropout": 0.0}
+            # MPNet has short names for the maps of queries and values
+            short = any(name.endswith(".attn.q") for name, _ in model.named_modules())
+            maps = ["q", "v"] if short else ["query", "value"]
+            model.add_adapter(LoraConfig(r=rank, target_modules=maps, **options))
+        else:
+            for name, parameter in model.named_parameters():
+                # the pooler behind the last layer is left over from pre-training: nothing reads it
+                parameter.requires_grad_(trained == "whole" and ".pooler." not in name)
+        self.model = model
+        self.sentences: list[dict[str, list[int]]] = []
+
+    def read(self, texts: Sequence[str]) -> Tensor:
+        """Tokenise n sentences; return their positions (n, 1), which from now on mean these."""
+        tokens = self.model.preprocess(list(texts))
+        # by the mask, since some tokenisers fill up on the left
+        masks = tokens["attention_mask"].bool()
+        fields = {name: rows for name, rows in tokens.items() if isinstance(rows, Tensor)}
+        self.rest = {name: value for name, value in tokens.items() if name not in fields}
+        self.sentences = [
+            {name: rows[i, mask] for name, rows in fields.items()} for i, mask in enumerate(masks)
+        ]
+        return torch.arange(len(masks), dtype=torch.float32)[:, None]
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Embeddings (1, B, d) of the sentences at positions (1, B, 1)."""
+        index = positions.flatten().long().tolist()
+        if torch.is_grad_enabled() and self.training:
+            return self._encode(index)[None]
+        # of one length together: little padding, and less memory
+        order = sorted(range(len(index)), key=lambda i: -len(self.sentences[index[i]]["input_ids"]))
+        parts = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
+        vectors = torch.cat([self._encode([index[i] for i in part]) for part in parts])
+        return vectors[torch.tensor(order).argsort()][None]
+
+    def _encode(self, index: list[int]) -> Tensor:
+        rows = [self.sentences[i] for i in index]
+        pad = partial(nn.utils.rnn.pad_sequence, batch_first=True)
+        # the token that fills up is behind the mask: any number will do
+        padded = {name: pad([row[name] for row in rows]) for name in rows[0]}
+        return self.model(padded | self.rest)["sentence_embedding"]
+
+
+class TextHead(Head):
+    """A body, with its learning rate in units of the head's, and the parts of a head (R = 1)."""
+
+    def __init__(self, body: Body, head: Head, lr_ratio: float) -> None:
+        super().__init__(1, head.n_classes)
+        self.lr_ratio = lr_ratio
+        self.encoder = nn.Sequential(body, head.encoder)
+        self.quantum, self.readout = head.quantum, head.readout
+
+    @property
+    def body(self) -> Body:
+        """The language model."""
+        return self.encoder[0]
+
+    def reset_parameters(self, seeds: Sequence[int]) -> None:
+        """Refused: fresh random weights would destroy the language model."""
+        raise TypeError("a TextHead starts from the weights that it was made of.")
+
+    def take_replicas(self, indices: Sequence[int]) -> None:
+        """Refused: weights of the language model have no replica dimension."""
+        raise ValueError("a TextHead is one head and not a stack: copy it with copy.deepcopy.")
+
+    def parameter_groups(self, parameters: list[Tensor], lr: float) -> list[dict]:
+        """The body's parameters with a learning rate of their own."""
+        inside = {id(parameter) for parameter in self.body.parameters()}
+        own = [parameter for parameter in parameters if id(parameter) not in inside]
+        rest = [parameter for parameter in parameters if id(parameter) in inside]
+        groups = [{"params": own, "lr": lr}, {"params": rest, "lr": lr * self.lr_ratio}]
+        return [group for group in groups if group["params"]]
 
 
 class EndToEndClassifier(TrainedClassifier):
@@ -23,16 +122,16 @@ class EndToEndClassifier(TrainedClassifier):
     First the head is trained (`head_epochs`, `lr`) on the embeddings of the body as it is, then
     both together (`epochs`, `lr_together`, `lr_body`): a random head would pull the body about
     (Kumar et al. 2022, arXiv 2202.10054; the numbers are ours). The head is photonic or its
-    `twin`; without modes and photons it is a linear map. The `body` is trained as a ``"whole"``,
-    by ``"low_rank"`` adapters of rank `rank`, or stays ``"frozen"``. ``module_`` is a TextHead.
+    `twin`. The `body` is trained as a ``"whole"``, by ``"low_rank"`` adapters of rank `rank`, or
+    stays ``"frozen"``. ``module_`` is a TextHead.
     """
 
     family = "photonic"
     reads_texts = True
 
     _: KW_ONLY
-    n_modes: int | None = 8
-    n_photons: int | None = 2
+    n_modes: int = 8
+    n_photons: int = 2
     twin: str | None = None
     body: str = "whole"
     rank: int = 8
@@ -57,7 +156,7 @@ class EndToEndClassifier(TrainedClassifier):
         with isolated_randomness(seeds[0]):
             model = load_encoder(self.encoder)
             sizes = self._parameters(("n_modes", "n_photons", "twin"))
-            head = make_head(model.get_embedding_dimension(), len(classes), **sizes)
+            head = PhotonicHead(model.get_embedding_dimension(), len(classes), **sizes)
             body = Body(model, self.body, self.rank)
             positions = body.read(texts)
             body.eval()
@@ -95,16 +194,6 @@ class EndToEndClassifier(TrainedClassifier):
         Live and effective ones would need every logit's derivative by every weight of the body.
         """
         return count_parameters(self.module_)
-
-
-class EndToEndLinear(EndToEndClassifier):
-    """The same with a linear map from the embedding to the logits instead of a photonic head."""
-
-    family = "linear"
-
-    _: KW_ONLY
-    n_modes: int | None = None
-    n_photons: int | None = None
 
 
 def _sentences(name: str, texts, y=None) -> list[str]:

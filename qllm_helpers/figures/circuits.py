@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from qllm_helpers.figures.style import FAMILY_STYLE, INK, legend_above, new_figure, styled
 from qllm_helpers.photons.interferometer import mesh_layout
-from qllm_helpers.qubits.circuits import Circuit
+from qllm_helpers.qubits.states import Circuit
 
 if TYPE_CHECKING:
     from IPython.display import SVG

@@ -166,10 +166,6 @@ class ReplicaLinear(nn.Module):
             return torch.baddbmm(self.bias, X, self.weight)
         return product if self.bias is None else product + self.bias
 
-    def extra_repr(self) -> str:
-        sizes = f"n_replicas={self.n_replicas}, n_in={self.n_in}, n_out={self.n_out}"
-        return f"{sizes}, bias={self.bias is not None}"
-
 
 class DrawingModule(nn.Module):
     """Draws while it computes, replica r from a stream of its own; in a copy they start anew."""

@@ -1,8 +1,7 @@
 """How many parameters a head has, how many act on data, and how many independent ones there are."""
 
 import copy
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
@@ -16,7 +15,7 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from qllm_helpers.heads.base import Head, ReplicaLinear, expand_replica
-from qllm_helpers.heads.photonic import ClassicalTwin, SubsetEncoder
+from qllm_helpers.heads.photonic import ClassicalTwin, NoisyPhotonicHead, SubsetEncoder
 from qllm_helpers.photons.layer import PhotonicLayer
 
 PARTS = ("encoder", "quantum", "readout")
@@ -87,23 +86,8 @@ def jacobians(module: nn.Module, X: Tensor) -> Iterator[Tensor]:
         yield torch.stack(rows)
 
 
-def _largest(module: nn.Module, X: Tensor) -> Tensor:
-    """Largest gradient of any logit of any sample, of every trainable number."""
-    return reduce(torch.maximum, (jac.abs().amax((0, 1)) for jac in jacobians(module, X)))
-
-
-def _unit_columns(matrix: Tensor) -> Tensor:
-    """Columns scaled to one length: that changes no rank, and lets weak features count."""
-    return nn.functional.normalize(matrix, dim=0, eps=torch.finfo(matrix.dtype).tiny)
-
-
 def _gaussian(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-def _mixed(matrix: Tensor) -> Tensor:
-    """Columns mixed at random: at the rank, R's diagonal drops to rounding (Demmel et al. 2007)."""
-    return matrix @ _gaussian(matrix.shape[1], matrix.shape[1])
 
 
 def matrix_rank(matrix: Tensor, tolerance: float = _RANK_TOLERANCE) -> int:
@@ -111,18 +95,17 @@ def matrix_rank(matrix: Tensor, tolerance: float = _RANK_TOLERANCE) -> int:
     if matrix.numel() == 0:
         return 0
     # Unscaled features that are nearly zero would sink genuine directions into the rounding.
-    scaled = _unit_columns(matrix)
-    if min(scaled.shape) <= _SMALL:
-        values = _singular_values(scaled)
-    else:  # at a fifth of the time
-        values = torch.linalg.qr(_mixed(scaled), mode="r").R.diagonal().abs()
+    scaled = nn.functional.normalize(matrix, dim=0, eps=torch.finfo(matrix.dtype).tiny)
+    rows, columns = scaled.shape
+    if min(rows, columns) <= _SMALL:
+        tall = rows > columns
+        values = torch.linalg.svdvals(torch.linalg.qr(scaled, mode="r").R if tall else scaled)
+    else:
+        # At a fifth of the time: with columns mixed at random, R's diagonal drops to rounding at
+        # the rank (Demmel et al. 2007).
+        mixed = scaled @ _gaussian(columns, columns)
+        values = torch.linalg.qr(mixed, mode="r").R.diagonal().abs()
     return int((values > tolerance * values.max()).sum())
-
-
-def _singular_values(matrix: Tensor) -> Tensor:
-    if matrix.shape[0] > matrix.shape[1]:
-        matrix = torch.linalg.qr(matrix, mode="r").R
-    return torch.linalg.svdvals(matrix)
 
 
 def dimensions(X: Tensor) -> int:
@@ -130,13 +113,20 @@ def dimensions(X: Tensor) -> int:
     return matrix_rank(torch.cat([X, torch.ones(len(X), 1, dtype=X.dtype)], 1))
 
 
-def ranks_on_data(module: nn.Module, X: Tensor, live: dict[str, np.ndarray]) -> dict[str, int]:
+def ranks_on_data(
+    module: nn.Module,
+    X: Tensor,
+    live: dict[str, np.ndarray],
+    tolerance: float = _RANK_TOLERANCE,
+    parts: Sequence[str] = PARTS,
+) -> dict[str, int]:
     """Rank of the Jacobian of a float64 module on `X` (n, d), in total and of each part."""
     keep = torch.from_numpy(np.concatenate([mask.reshape(-1) for mask in live.values()]))
-    part_of = np.repeat([name.split(".")[0] for name in live], [m.sum() for m in live.values()])
+    names = np.repeat(list(live), [mask.sum() for mask in live.values()])
     jacobian = torch.cat([chunk[..., keep].flatten(0, 1) for chunk in jacobians(module, X)])
-    ranks = {part: matrix_rank(jacobian[:, torch.from_numpy(part_of == part)]) for part in PARTS}
-    return {"total": matrix_rank(jacobian)} | ranks
+    columns = {part: torch.from_numpy(np.char.startswith(names, part)) for part in parts}
+    ranks = {part: matrix_rank(jacobian[:, own], tolerance) for part, own in columns.items()}
+    return {"total": matrix_rank(jacobian, tolerance)} | ranks
 
 
 def _input_map(module: nn.Module) -> ReplicaLinear | None:
@@ -175,20 +165,7 @@ def _spread_copy(head: Head, n_inputs: int) -> Head:
         if isinstance(layer, ClassicalTwin):
             for matrix in (layer.first.data, layer.second.data):
                 matrix.copy_(torch.linalg.qr(matrix.normal_(generator=generator)).Q)
-    copy.readout.requires_grad_(False)
     return copy
-
-
-def _readout_basis(features: Tensor) -> Tensor:
-    """Orthonormal basis of the span of the features and one."""
-    centred = features - features.mean(0)
-    lengths = centred.norm(dim=0)
-    constant = lengths <= _GENERIC_TOLERANCE * features.norm(dim=0)
-    centred = centred / lengths.masked_fill(constant, math.inf)
-    spanning = torch.cat([centred, torch.full_like(centred[:, :1], len(centred) ** -0.5)], 1)
-    Q, R = torch.linalg.qr(_mixed(spanning))
-    sizes = R.diagonal().abs()
-    return Q[:, : int((sizes > _GENERIC_TOLERANCE * sizes.max()).sum())]
 
 
 def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
@@ -198,39 +175,22 @@ def generic_ranks(head: Head, n_dimensions: int) -> dict[str, int]:
     """
     # The head reads x only through h numbers a(x) = W x + b. Gradients for W are g_j(a) x_i, and
     # directions of x that a(x) does not contain multiply functions of a alone; so each of them
-    # adds the rank of (g_1, ..., g_h), and only the h inputs a need to be looked at.
+    # adds the rank of (g_1, ..., g_h), those for b, and only the h inputs a need to be looked at.
     n_inputs = max(1, min(_input_map(head).n_out, n_dimensions - 1))
     head = _spread_copy(head, n_inputs)
-    probes = _gaussian(_PROBES, n_inputs)
-    largest = _largest(head, probes)
-    features = head.features(probes[None]).detach()
-    live = largest > _LIVE_TOLERANCE * max(largest.max(), features.abs().max())
+    offsets = next(name for name, p in head.named_parameters() if p is _input_map(head).bias)
+    live = live_parameters(head, _gaussian(_PROBES, n_inputs))
+    number = sum(int(live[name].sum()) for name in live if not name.startswith("readout"))
     # rows of two classes may be multiples of each other, so every class alone has enough
-    X = _gaussian(head.readout.n_in + int(live.sum()) + 32, n_inputs)
-    columns = torch.cat(list(jacobians(head, X)), 1)[:, :, live]
-    weights = trainable(head)
-    names = np.repeat(list(weights), [p.numel() for p in weights.values()])[live.numpy()]
-
-    def rank(start: str, end: str = "") -> int:
-        mask = np.array([name.startswith(start) and name.endswith(end) for name in names], bool)
-        return matrix_rank(columns[:, :, torch.from_numpy(mask)].flatten(0, 1), _GENERIC_TOLERANCE)
-
-    # Columns of the last linear map are the features it reads, once for each class; the others
-    # are projected on the complement of their span, twice because the first leaves rounding.
-    basis = _readout_basis(head.features(X[None])[0].detach())
-    rest = _unit_columns(columns.flatten(0, 1)).reshape(columns.shape)
-    for _ in range(2):
-        rest = rest - basis @ (basis.mT @ rest)
-    # columns had length one: a column that was inside the span must not be scaled up again
-    beside = int((_singular_values(rest.flatten(0, 1)) > _GENERIC_TOLERANCE).sum())
-    further = (n_dimensions - 1 - n_inputs) * rank("encoder", "bias")
-    ranks = {"encoder": further + rank("encoder"), "quantum": rank("quantum")}
-    ranks["readout"] = head.n_classes * basis.shape[1]
-    return {"total": further + ranks["readout"] + beside} | ranks
+    X = _gaussian(head.readout.n_in + number + 32, n_inputs)
+    ranks = ranks_on_data(head, X, live, _GENERIC_TOLERANCE, (*PARTS, offsets))
+    further = (n_dimensions - 1 - n_inputs) * ranks.pop(offsets)
+    return ranks | {name: ranks[name] + further for name in ("total", "encoder")}
 
 
 def _as_double(module: nn.Module, X) -> tuple[nn.Module, Tensor]:
     """A float64 CPU copy of the module (of its first replica) in evaluation mode, and float64 X."""
+    module = module.ideal() if isinstance(module, NoisyPhotonicHead) else module
     module = expand_replica(module, 0, 1) if isinstance(module, Head) else copy.deepcopy(module)
     X = torch.as_tensor(np.asarray(X, dtype=np.float64))
     if X.ndim != 2 or len(X) == 0 or not bool(torch.isfinite(X).all()):
@@ -243,7 +203,7 @@ def _as_double(module: nn.Module, X) -> tuple[nn.Module, Tensor]:
 def live_parameters(module: nn.Module, X) -> dict[str, np.ndarray]:
     """Masks by name: which numbers of a module or first replica have a gradient on some of X."""
     module, X = _as_double(module, X)
-    largest = _largest(module, X)
+    largest = reduce(torch.maximum, (part.abs().amax((0, 1)) for part in jacobians(module, X)))
     threshold = _LIVE_TOLERANCE * float(largest.max())
     weights, first = trainable(module), int(isinstance(module, Head))
     peaks = largest.split([weight.numel() for weight in weights.values()])

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from qllm_helpers import checks
 from qllm_helpers.heads.base import DrawingModule, Head, ReplicaLinear, fill, select_replica
 from qllm_helpers.photons.layer import PhotonicLayer
-from qllm_helpers.photons.merlin import processor_probabilities, to_merlin
-from qllm_helpers.photons.noise import Noise, draw_features, perturb, recorded
+from qllm_helpers.photons.merlin import to_merlin
+from qllm_helpers.photons.noise import Noise, divided, draw_features, perturb, recorded
 
 #: The twins, and what takes the place of the photonic layer.
 TWINS = {
@@ -28,8 +28,6 @@ TWINS = {
     "linear": "a linear map (two square factors) of the phases",
     "identity": "the phases themselves: the head is a linear map of rank m",
 }
-#: Standard deviation of phases (radians) above which a head cannot learn.
-WRAPPED = 2 * math.pi
 # Streams of random numbers of one seed: the chip's own errors, and everything drawn for a sentence.
 _CHIP, _SENTENCES = 2, 3
 
@@ -153,17 +151,17 @@ class PhotonicHead(Head):
         checks.choice("twin", twin, TWINS)
         if hidden_dim is not None and encoding == "dense":
             raise ValueError("hidden_dim belongs to encoding='subset'; leave it None for 'dense'.")
-        staged = _staged(n_encoders, encoding == "dense" and twin is None, readout)
         circuit = {"n_modes": n_modes, "n_photons": n_photons, "space": space}
         circuit |= {"input_state": input_state, "n_replicas": self.n_replicas}
         # The encoder first: circuits take longer to find out that they are too large.
-        width = n_modes if encoding == "subset" else n_modes * (n_encoders or 1)
+        width = n_modes * (1 if n_encoders is None else checks.integer("n_encoders", n_encoders))
         kind = SubsetEncoder if encoding == "subset" else ReplicaLinear
         hidden = () if hidden_dim is None else (hidden_dim,)
         encoder = kind(self.n_replicas, self.n_features, width, *hidden)
-        self.quantum, n_outputs = _quantum_part(circuit, twin, readout, n_encoders)
+        plain = (encoding, twin, readout) == ("dense", None, "probabilities")
+        self.quantum, n_outputs = _quantum_part(circuit, twin, readout, n_encoders, plain)
         self.encoder = encoder
-        sized = readout == "probabilities" and not staged
+        sized = readout == "probabilities" and n_encoders is None
         self.scales = _scales(phase_scale, output_scale, n_outputs if sized else 1.0)
         self.readout = ReplicaLinear(self.n_replicas, n_outputs, self.n_classes)
         self.reset_parameters(range(self.n_replicas))
@@ -176,22 +174,13 @@ class PhotonicHead(Head):
         sample = torch.as_tensor(np.asarray(X), dtype=self.readout.weight.dtype)[..., :256, :]
         phases = self.encoder(sample.expand(self.n_replicas, *sample.shape[-2:]))
         spread = float(self.scales["encoder"] * phases.std())
-        if spread > WRAPPED:
+        if spread > 2 * math.pi:  # a head cannot learn
             warnings.warn(
                 f"phases spread over {spread:,.0f} radians at the start, so that they wrap around: "
                 "standardise the features (sklearn.preprocessing.StandardScaler) or lower "
                 "phase_scale.",
                 stacklevel=2,
             )
-
-
-def _staged(n_encoders: int | None, plain: bool, readout: str) -> bool:
-    if n_encoders is None:
-        return False
-    checks.integer("n_encoders", n_encoders)
-    if not plain or readout != "probabilities":
-        raise ValueError("n_encoders needs encoding='dense' and the default readout and twin.")
-    return True
 
 
 def _scales(phase_scale: float, output_scale: float | None, size: float) -> dict[str, float]:
@@ -203,9 +192,11 @@ def _scales(phase_scale: float, output_scale: float | None, size: float) -> dict
     }
 
 
-def _quantum_part(layer_options: dict, twin, readout, n_encoders) -> tuple[nn.Module | None, int]:
+def _quantum_part(layer_options: dict, twin, readout, n_encoders, plain: bool) -> tuple:
     """The photonic layer or what stands for it (None for "identity"), and its number of outputs."""
     if n_encoders is not None:
+        if not plain:
+            raise ValueError("n_encoders needs encoding='dense' and the default readout and twin.")
         stages = TwoStage(layer_options, n_encoders)
         return stages, stages.n_outputs
     layer = PhotonicLayer(**layer_options, distinguishable=twin == "distinguishable")
@@ -349,17 +340,14 @@ class MerlinHead(Head):
         """Map embeddings (1, B, d) to logits (1, B, C)."""
         probabilities = self.quantum(self._phases(X))
         if self._places is not None:
-            probabilities = probabilities[:, self._places]
-            if self._post_select:
-                total = probabilities.sum(-1, keepdim=True)
-                probabilities = probabilities / total.clamp_min(torch.finfo(total.dtype).tiny)
+            probabilities = divided(probabilities[:, self._places], self._post_select)
         return self._logits(probabilities)
 
     @torch.no_grad()
     def logits_on(self, processor, X: Tensor, n_shots: int) -> Tensor:
         """Logits (B, C) of embeddings (B, d): of each one, `n_shots` on a `MerlinProcessor`."""
         phases = self._phases(X.unsqueeze(0))
-        seen = processor_probabilities(self.quantum.eval(), phases, processor, n_shots)
+        seen = processor.forward(self.quantum.eval(), phases, nsample=int(n_shots))
         return self._logits(seen.to(phases.dtype))[0]
 
     def take_replicas(self, indices: Sequence[int]) -> None:

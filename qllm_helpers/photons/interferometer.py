@@ -375,17 +375,18 @@ class _Probabilities(torch.autograd.Function):
         waves = torch.stack([phases.detach().cos(), phases.detach().sin()], dim=1)
         output = phases.new_empty(*phases.shape[:2], len(weights))
         _forward(waves.numpy(), *(one.numpy() for one in planes), *options, output.numpy())
-        context.kept = waves, turns, planes, options
+        context.save_for_backward(waves, turns, *planes)
+        context.options = options
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient):
-        waves, turns, planes, options = context.kept
+        waves, turns, *planes = context.saved_tensors
         slopes = gradient.detach().contiguous().numpy()
         results = [torch.empty_like(one) for one in (waves[:, 0], *planes)]
         arrays, targets = ([one.numpy() for one in part] for part in ([waves, *planes], results))
-        _backward(*arrays, *options, slopes, tuple(targets))
+        _backward(*arrays, *context.options, slopes, tuple(targets))
         mesh = [_slopes(*one) for one in zip(turns, planes, results[1:], strict=True)]
         return results[0], *(one.to(gradient.dtype) for one in mesh), *[None] * 5
 

@@ -153,80 +153,47 @@ def lower_levels(forms, tables, amplitudes, gradients, form_gradients):
                 conjugate_multiply_add(form[i], gradients[row], gradients[parent])
 
 
-# Complex samples come as pairs of real columns, which are the halves of a block's complex rows.
-@jit
-def _product_forward(forms, tables, output):
-    rows = np.empty((forms.shape[1], LANES), forms.dtype)
-    amplitudes = np.empty((tables[0][-1], 2 * LANES), forms.dtype)
-    for first in range(0, forms.shape[0], LANES):
-        load_rows(forms, first, rows)
-        raise_levels(rows.reshape(-1, 2 * LANES), tables, amplitudes)
-        store_rows(amplitudes[tables[0][-2] :].reshape(-1, LANES), first, output)
+def compiled_product(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
+    """`product_of_forms` on the CPU and without derivatives."""
+    # Memory from torch: NumPy's alignment varies, and with it the rounding of later products.
+    output = torch.empty(len(forms), len(tables.states), dtype=forms.dtype)
+    # Samples come as pairs of real columns, which are the halves of a block's complex rows.
+    pairs = (torch.view_as_real(one.contiguous()).flatten(1).numpy() for one in (forms, output))
+    columns, results = pairs
+    rows = np.empty((columns.shape[1], LANES), columns.dtype)
+    amplitudes = np.empty((tables.level_start[-1], 2 * LANES), columns.dtype)
+    outputs = amplitudes[tables.level_start[-2] :].reshape(-1, LANES)
+    for first in range(0, len(columns), LANES):
+        load_rows(columns, first, rows)
+        raise_levels(rows.reshape(-1, 2 * LANES), tables[1:], amplitudes)
+        store_rows(outputs, first, results)
+    return output
 
 
-@jit
-def _product_backward(forms, tables, output_gradient, form_gradient):
-    halves = np.empty((forms.shape[1], LANES), forms.dtype)
-    rows = halves.reshape(-1, 2 * LANES)
-    row_gradients = np.empty_like(rows)
-    amplitudes = np.empty((tables[0][-1], 2 * LANES), forms.dtype)
-    gradients = np.empty_like(amplitudes)
-    for first in range(0, forms.shape[0], LANES):
-        load_rows(forms, first, halves)
-        raise_levels(rows, tables, amplitudes)
-        load_rows(output_gradient, first, gradients[tables[0][-2] :].reshape(-1, LANES))
-        lower_levels(rows, tables, amplitudes, gradients, row_gradients)
-        store_rows(row_gradients.reshape(-1, LANES), first, form_gradient)
-
-
-def _real_columns(tensor: torch.Tensor) -> np.ndarray:
-    """Complex (S, K) as real (S, 2 K), real and imaginary parts in turn."""
-    values = tensor.detach().resolve_conj().contiguous().numpy()
-    return values.view(values.real.dtype)
-
-
-class _ProductOfForms(torch.autograd.Function):
-    @staticmethod
-    def forward(context, forms, tables):
-        context.save_for_backward(forms)
-        context.tables = tables
-        # Memory from torch: NumPy's alignment varies, and with it the rounding of later products.
-        output = torch.empty(len(forms), len(tables.states), dtype=forms.dtype)
-        _product_forward(_real_columns(forms), tables[1:], _real_columns(output))
-        return output
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(context, output_gradient):
-        (forms,) = context.saved_tensors
-        gradient = torch.empty(forms.shape, dtype=forms.dtype)
-        columns = [_real_columns(one) for one in (forms, output_gradient, gradient)]
-        _product_backward(columns[0], context.tables[1:], *columns[1:])
-        return gradient, None
+def add_photon(values: torch.Tensor, form: torch.Tensor, tables: FockTables, photon: int):
+    """One step of the recursion: (..., N_k) and a form (..., m) to (..., N_{k+1}), k = `photon`."""
+    before, first, last = tables.level_start[photon : photon + 3].tolist()
+    starts = tables.pair_start[first : last + 1].astype(np.int64)
+    pairs = slice(starts[0], starts[-1])
+    # from the last pair to the first: of a state's parents the first one is added first
+    rows, modes, parents = (
+        torch.from_numpy(np.flip(one).astype(np.int64)).to(values.device)
+        for one in (
+            np.repeat(np.arange(last - first), np.diff(starts)),
+            tables.pair_mode[pairs],
+            tables.pair_parent[pairs] - before,
+        )
+    )
+    terms = values[..., parents] * form[..., modes]
+    return terms.new_zeros(*terms.shape[:-1], last - first).index_add(-1, rows, terms)
 
 
 def product_of_forms(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
-    """Coefficients (S, N) of prod_k (sum_i u[i, k] z_i), from complex `forms[s, k * m + i]`."""
-    if forms.device.type == "cpu":
-        return _ProductOfForms.apply(forms, tables)
-    return product_of_forms_reference(forms, tables)
+    """Coefficients (S, N) of prod_k (sum_i u[i, k] z_i), from complex `forms[s, k * m + i]`.
 
-
-def product_of_forms_reference(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
-    """`product_of_forms` by indexed additions: any device, any number of derivatives, slower."""
-    level_start, pair_start = tables.level_start.tolist(), tables.pair_start
-    rows, modes, parents = (
-        torch.as_tensor(indices.astype(np.int64), device=forms.device)
-        for indices in (np.repeat(np.arange(len(pair_start) - 1), np.diff(pair_start)), *tables[3:])
-    )
-    n_photons = len(level_start) - 2
-    n_modes = forms.shape[1] // n_photons
-    amplitudes = torch.ones_like(forms[:, :1])
-    for photon in range(n_photons):
-        before, first, last = level_start[photon : photon + 3]
-        pairs = slice(pair_start[first], pair_start[last])
-        columns = photon * n_modes + modes[pairs]
-        terms = forms[:, columns] * amplitudes[:, parents[pairs] - before]
-        zeros = forms.new_zeros(len(forms), last - first)
-        amplitudes = zeros.index_add(1, rows[pairs] - first, terms)
-    return amplitudes
+    By indexed additions: on any device, with any number of derivatives, slower than the kernels.
+    """
+    coefficients = torch.ones_like(forms[:, :1])
+    for photon, form in enumerate(forms.tensor_split(len(tables.level_start) - 2, dim=1)):
+        coefficients = add_photon(coefficients, form, tables, photon)
+    return coefficients

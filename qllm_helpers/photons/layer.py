@@ -13,11 +13,13 @@ from torch import nn
 
 from qllm_helpers import checks
 from qllm_helpers.photons.interferometer import mesh_unitary, output_probabilities
-from qllm_helpers.photons.kernels import bunching_factors, fock_tables, product_of_forms
+from qllm_helpers.photons.kernels import (
+    bunching_factors,
+    compiled_product,
+    fock_tables,
+    product_of_forms,
+)
 from qllm_helpers.photons.merlin import read_merlin, to_merlin
-
-# A question about free memory costs as much as a small forward pass: only larger outputs ask it.
-_UNASKED_BYTES = 2**26
 
 
 def default_input_state(n_modes: int, n_photons: int) -> tuple[int, ...]:
@@ -122,12 +124,14 @@ class PhotonicLayer(nn.Module):
         if phases.dtype != self.left.dtype:
             raise ValueError(f"phases are {phases.dtype}, the layer is {self.left.dtype}.")
         B, n_bytes = phases.shape[1], R * phases.shape[1] * N * phases.element_size()
-        if phases.device.type == "cpu" and n_bytes > _UNASKED_BYTES:
+        if phases.device.type == "cpu":
             checks.memory(f"probabilities of {N:,} Fock states for {R} x {B:,} samples", n_bytes)
 
     def _coefficients(self, columns: torch.Tensor) -> torch.Tensor:
         R, B, n, m = columns.shape
-        return product_of_forms(columns.reshape(R * B, n * m), self._tables).view(R, B, -1)
+        fast = columns.device.type == "cpu" and not columns.requires_grad
+        product = compiled_product if fast else product_of_forms
+        return product(columns.reshape(R * B, n * m), self._tables).view(R, B, -1)
 
     def amplitudes(self, phases: torch.Tensor) -> torch.Tensor:
         """Amplitudes (R, B, N) from phases (R, B, m), radians; not renormalised when unbunched."""
@@ -141,13 +145,13 @@ class PhotonicLayer(nn.Module):
         """Probabilities (R, B, N) of the outputs in `basis` from phases (R, B, m), radians."""
         self._check_phases(phases)
         if phases.device.type != "cpu":
-            return self._reference_probabilities(phases)
+            return self.reference(phases)
         circuit = self._tables, self._photon_modes, self._weights.to(phases.dtype).numpy()
         kind = self.distinguishable, self.space == "unbunched"
         return output_probabilities(phases, self.left, self.right, *circuit, *kind)
 
-    def _reference_probabilities(self, phases: torch.Tensor) -> torch.Tensor:
-        """Compute `forward` by torch's own operations, on any device."""
+    def reference(self, phases: torch.Tensor) -> torch.Tensor:
+        """What `forward` computes, by torch's own operations, on any device; slower."""
         columns = self.transfer(phases)
         if self.distinguishable:
             each = torch.view_as_real(columns).square().sum(-1)

@@ -159,9 +159,3 @@ def open_processor(
         processor, known = pcvl.Processor("CliffordClifford2017", n_modes, noise=model), {}
     processor.min_detected_photons_filter(n_photons)
     return merlin.MerlinProcessor(processor=processor, **known)
-
-
-@torch.no_grad()
-def processor_probabilities(layer, phases: torch.Tensor, processor, n_shots: int) -> torch.Tensor:
-    """Frequencies (B, N) in `n_shots` kept shots of a `QuantumLayer`, of phases (B, m), radians."""
-    return processor.forward(layer, phases.detach(), nsample=int(n_shots)).detach()

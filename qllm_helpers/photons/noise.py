@@ -16,7 +16,7 @@ from torch import Tensor
 
 from qllm_helpers import checks
 from qllm_helpers.photons.interferometer import output_probabilities
-from qllm_helpers.photons.kernels import bunching_factors, fock_tables
+from qllm_helpers.photons.kernels import add_photon, bunching_factors, fock_tables
 from qllm_helpers.photons.layer import PhotonicLayer
 
 Generators = Sequence[np.random.Generator]
@@ -67,22 +67,10 @@ class Noise:
         return self.brightness * self.transmittance
 
 
-@lru_cache(maxsize=64)
-def _children(n_modes: int, n_photons: int) -> Tensor:
-    """Index of the state with one photon more, int64 (N, m), for every state and mode."""
-    states = fock_tables(n_modes, n_photons, False).states
-    larger = fock_tables(n_modes, n_photons + 1, False).states
-    row = {tuple(state): index for index, state in enumerate(larger.tolist())}
-    one_more = states[:, None, :] + np.eye(n_modes, dtype=np.int64)
-    return torch.tensor([[row[tuple(s)] for s in mode] for mode in one_more.tolist()])
-
-
 def _add_photon(probabilities: Tensor, n_photons: int, single: Tensor) -> Tensor:
     """Probabilities (..., N) of n photons and those of another one, (..., m), that is alone."""
-    index = _children(single.shape[-1], n_photons)
-    joint = (probabilities.unsqueeze(-1) * single.unsqueeze(-2)).flatten(-2)
-    empty = joint.new_zeros(*joint.shape[:-1], int(index.max()) + 1)
-    return empty.index_add(-1, index.flatten().to(joint.device), joint)
+    tables = fock_tables(single.shape[-1], n_photons + 1, False)
+    return add_photon(probabilities, single, tables, n_photons)
 
 
 def _interfering(layer: PhotonicLayer, phases: Tensor, meshes, modes: Sequence[int]) -> Tensor:
@@ -178,7 +166,7 @@ def draw_features(
 
     Zero is read where no shot is kept; the gradient is that of infinitely many (our choice).
     """
-    exact = _divided(probabilities, post_select)
+    exact = divided(probabilities, post_select)
     if n_shots is None:
         return exact
     chances = probabilities.detach().double().clamp_min(0)
@@ -187,10 +175,11 @@ def draw_features(
     chances = (chances / chances.sum(-1, keepdim=True)).numpy()
     draws = [one.multinomial(n_shots, p) for one, p in zip(generators, chances, strict=True)]
     counts = torch.from_numpy(np.stack(draws))[..., :-1].double() / n_shots
-    return exact + (_divided(counts, post_select).to(exact.dtype) - exact).detach()
+    return exact + (divided(counts, post_select).to(exact.dtype) - exact).detach()
 
 
-def _divided(values: Tensor, post_select: bool) -> Tensor:
+def divided(values: Tensor, post_select: bool) -> Tensor:
+    """Values (..., N) by their sum, where that is not zero, if `post_select`."""
     if not post_select:
         return values
     total = values.sum(-1, keepdim=True)

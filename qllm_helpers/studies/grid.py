@@ -56,11 +56,10 @@ _BUILT_IN = {
     "PhotonicClassifier": f"{_HERE}.estimators",
     "QubitClassifier": f"{_HERE}.estimators",
     "QuadraticFormClassifier": f"{_HERE}.estimators",
-    "NoisyPhotonicClassifier": f"{_HERE}.noisy",
+    "NoisyPhotonicClassifier": f"{_HERE}.estimators",
     "PhotonicKernelClassifier": f"{_HERE}.kernel",
     "FourierClassifier": f"{_HERE}.kernel",
     "EndToEndClassifier": f"{_HERE}.text",
-    "EndToEndLinear": f"{_HERE}.text",
 }
 #: scikit-learn's own classes do not say it.
 _FAMILIES = {"LogisticRegression": "linear", "SVC": "svc"}

@@ -14,8 +14,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from qllm_helpers.classifiers.estimators import MLPClassifier, PhotonicClassifier, QubitClassifier
-from qllm_helpers.classifiers.noisy import NoisyPhotonicClassifier
+from qllm_helpers.classifiers.estimators import (
+    MLPClassifier,
+    NoisyPhotonicClassifier,
+    PhotonicClassifier,
+    QubitClassifier,
+)
 from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.qubit import QubitOptions
 from qllm_helpers.photons.noise import Noise

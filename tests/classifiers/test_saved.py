@@ -11,8 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from qllm_helpers import MLPClassifier, PhotonicClassifier, QubitClassifier
 from qllm_helpers.classifiers import saved as saved_heads
-from qllm_helpers.classifiers.estimators import QuadraticFormClassifier
-from qllm_helpers.classifiers.noisy import NoisyPhotonicClassifier
+from qllm_helpers.classifiers.estimators import NoisyPhotonicClassifier, QuadraticFormClassifier
 from qllm_helpers.classifiers.saved import FORMAT, load_head, save_head
 from qllm_helpers.files import DataError, data_path
 from qllm_helpers.text.embeddings import shipped_file

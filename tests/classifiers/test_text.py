@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from qllm_helpers.classifiers.text import EndToEndClassifier, EndToEndLinear
+from qllm_helpers.classifiers.text import Body, EndToEndClassifier, TextHead
 from qllm_helpers.heads.base import select_replica
-from qllm_helpers.heads.text import Body, TextHead, make_head
+from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.studies.grid import load_units
 from qllm_helpers.text.encoders import MINILM, MPNET, encode, load_encoder
 from qllm_helpers.text.tuning import isolated_randomness
@@ -56,7 +56,7 @@ def test_body_gives_the_embeddings_of_the_encoder(body):
 
 
 def test_gradient_of_a_body_weight_is_the_difference_quotient(body):
-    head = make_head(384, 2, n_modes=4, n_photons=2, twin=None)
+    head = PhotonicHead(384, 2, 4, 2)
     whole = TextHead(body, head, 1.0).double().eval()
     rows = body.read(TEXTS)[None].double()
     labels = torch.from_numpy(LABELS)
@@ -107,7 +107,7 @@ def test_photonic_head_and_linear_twin_have_as_many_parameters():
         counts = []
         for twin in (None, "linear"):
             body = Body(load_encoder(MINILM), trained)
-            head = make_head(384, 2, n_modes=8, n_photons=2, twin=twin)
+            head = PhotonicHead(384, 2, 8, 2, twin=twin)
             fit = EndToEndClassifier()
             fit.module_ = TextHead(body, head, 1.0)
             counts.append(fit.count_parameters().nominal)
@@ -131,7 +131,7 @@ def test_same_seed_same_bits_and_other_seed_others():
 
 
 def test_best_epoch_is_kept_and_described():
-    fit = EndToEndClassifier(body="low_rank", n_modes=None, n_photons=None, head_epochs=4, epochs=3)
+    fit = EndToEndClassifier(body="low_rank", n_modes=4, head_epochs=4, epochs=3)
     fit.fit(TEXTS, LABELS, TEXTS[1::3], LABELS[1::3])
     best = fit.history_.set_index("epoch").loc[fit.best_epoch_]
     assert best["validation_accuracy"] == fit.history_["validation_accuracy"].max()
@@ -141,7 +141,7 @@ def test_best_epoch_is_kept_and_described():
 
 def test_class_names_are_kept():
     names = np.array(["bad", "good"])[LABELS]
-    fit = EndToEndClassifier(body="frozen", n_modes=None, n_photons=None, head_epochs=40)
+    fit = EndToEndClassifier(body="frozen", twin="linear", head_epochs=40)
     assert fit.fit(TEXTS, names).score(TEXTS, names) == 1.0
 
 
@@ -162,7 +162,7 @@ def test_class_names_are_kept():
         ({"lr_body": 0.0}, "lr_body must be .* not 0.0"),
         ({"epochs": 0}, "epochs"),
         ({"head_epochs": True}, "epochs must be .* not True"),
-        ({"n_modes": None}, "without modes"),
+        ({"n_modes": None}, "n_modes must be a whole number"),
         ({"n_photons": 9, "n_modes": 0}, "n_modes"),
         ({"random_state": None}, "random_state must be"),
     ],
@@ -176,14 +176,14 @@ def test_bad_input_is_refused_before_any_training(changes, message, monkeypatch)
 
 
 def test_a_text_head_never_forgets_its_language_model(body):
-    head = TextHead(body, make_head(384, 2, n_modes=4, n_photons=1, twin=None), 0.1)
+    head = TextHead(body, PhotonicHead(384, 2, 4, 1), 0.1)
     with pytest.raises(TypeError, match="starts from the weights"):
         head.reset_parameters([0])
 
 
 def test_copies_by_replica_refuse_a_text_head(body):
     """They would keep the first row of every matrix of the language model."""
-    head = TextHead(body, make_head(384, 2, n_modes=4, n_photons=1, twin=None), 0.1)
+    head = TextHead(body, PhotonicHead(384, 2, 4, 1), 0.1)
     with pytest.raises(ValueError, match="copy it with copy.deepcopy"):
         select_replica(head, 0)
 
@@ -211,6 +211,6 @@ def test_the_dropout_of_the_body_comes_from_the_seed(body):
 
 def test_every_seed_of_the_study_is_a_unit_of_its_own():
     units = load_units("end_to_end")
-    known = {one.__name__: one for one in (EndToEndClassifier, EndToEndLinear)}
-    assert all(known[unit.estimator].reads_texts and len(unit.seeds) == 1 for unit in units)
+    assert EndToEndClassifier.reads_texts and {len(unit.seeds) for unit in units} == {1}
+    assert {unit.estimator for unit in units} == {"EndToEndClassifier"}
     assert {unit.family for unit in units} == {"photonic", "twin"}

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qllm_helpers.photons.interferometer import mesh_unitary
-from qllm_helpers.photons.kernels import fock_tables, product_of_forms, product_of_forms_reference
 from qllm_helpers.photons.layer import PhotonicLayer, default_input_state
 from qllm_helpers.photons.merlin import perceval_circuit
 
@@ -189,35 +188,21 @@ def test_phases_after_the_last_splitters_are_dead_and_the_encoding_is_periodic()
     assert torch.allclose(layer(phases + 2 * math.pi), probabilities)
 
 
-@pytest.mark.parametrize("unbunched", [False, True])
-def test_kernel_equals_the_reference_and_its_numerical_derivative(unbunched):
-    tables = fock_tables(4, 3, unbunched)
-    generator = torch.Generator().manual_seed(0)
-    forms = torch.randn(19, 12, dtype=torch.complex128, generator=generator, requires_grad=True)
-    ours, reference = product_of_forms(forms, tables), product_of_forms_reference(forms, tables)
-    assert torch.allclose(ours, reference, atol=1e-13)
-    direction = torch.randn(ours.shape, dtype=torch.complex128, generator=generator)
-    for mine, other in zip(
-        torch.autograd.grad(ours, forms, direction),
-        torch.autograd.grad(reference, forms, direction),
-        strict=True,
-    ):
-        assert torch.allclose(mine, other, atol=1e-12)
-
-
-def test_only_the_forms_are_kept_for_the_backward_pass():
-    tables = fock_tables(6, 3, False)
-    forms = torch.randn(8, 18, dtype=torch.complex64, requires_grad=True)
+def test_no_amplitude_is_kept_for_the_backward_pass():
     n_bytes = {}
-    for product in (product_of_forms, product_of_forms_reference):
+    for n_photons, name in itertools.product((1, 4), ("forward", "reference")):
+        layer = PhotonicLayer(6, n_photons)
         kept = []  # held, or an address could be given to the next one
         hooks = torch.autograd.graph.saved_tensors_hooks
         with hooks(lambda saved, kept=kept: kept.append(saved.untyped_storage()), lambda _: None):
-            product(forms, tables)
+            getattr(layer, name)(torch.zeros(1, 32, 6))
         storages = {storage.data_ptr(): storage.nbytes() for storage in kept}
-        n_bytes[product] = sum(storages.values())
-    assert n_bytes[product_of_forms] == forms.numel() * 8
-    assert n_bytes[product_of_forms_reference] > 10 * n_bytes[product_of_forms]
+        n_bytes[n_photons, name] = sum(storages.values())
+    # cosines and sines of all phases, in single and double precision, and columns of the meshes
+    phases, columns = 2 * 32 * 6 * 4 + 2 * 2 * 36 * 8, 2 * 6 * 8
+    assert n_bytes[1, "forward"] == phases + (1 + 6) * columns
+    assert n_bytes[4, "forward"] == phases + (4 + 6) * columns
+    assert n_bytes[4, "reference"] > 10 * n_bytes[4, "forward"]
 
 
 def test_mesh_is_unitary_and_its_derivative_right():
@@ -311,7 +296,7 @@ def test_compiled_pass_equals_torchs_own_operations(space, distinguishable, n_sa
     inputs = (phases.requires_grad_(), layer.left, layer.right)
     slopes = torch.randn(2, n_samples, layer.n_outputs, generator=generator, dtype=torch.float64)
     results = []
-    for compute in (layer.forward, layer._reference_probabilities):
+    for compute in (layer.forward, layer.reference):
         output = compute(phases)
         results.append((output, *torch.autograd.grad((output * slopes).sum(), inputs)))
     for compiled, reference in zip(*results, strict=True):

@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from qllm_helpers.qubits.circuits import encoder_circuit, reuploading_circuit
-from qllm_helpers.qubits.states import noisy_expectations, run_circuit, sampled_expectations
+from qllm_helpers.qubits.states import (
+    encoder_circuit,
+    noisy_expectations,
+    reuploading_circuit,
+    run_circuit,
+    sampled_expectations,
+)
 
 
 def drawn(seed=0):

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from qllm_helpers.heads.qubit import QubitHead
 from qllm_helpers.qubits import states as qubits_states
-from qllm_helpers.qubits.circuits import Circuit, ansatz, encoder_circuit, reuploading_circuit
 from qllm_helpers.qubits.states import (
+    Circuit,
     ReuploadingCircuit,
     SimulatedEncoder,
+    ansatz,
+    encoder_circuit,
     expectations_of,
     final_state,
+    reuploading_circuit,
     run_circuit,
 )
 

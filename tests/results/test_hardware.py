@@ -8,14 +8,8 @@ import pandas as pd
 import pytest
 
 from qllm_helpers import figures
-from qllm_helpers.photons.machines import (
-    ASCELLA,
-    PUBLISHED,
-    all_alike,
-    mesh_deviation,
-    phase_error_for,
-)
 from qllm_helpers.results import hardware
+from qllm_helpers.results.hardware import ASCELLA, PUBLISHED, mesh_deviation, phase_error_for
 from qllm_helpers.studies.run import load_units
 
 
@@ -122,11 +116,6 @@ def test_the_phase_error_of_a_machine_reproduces_what_was_published():
 def test_a_deviation_is_what_the_formula_of_one_interferometer_says():
     # sin(phase / 2) squared leaves by one output: off by |sin(phase)| / 2 times the error
     assert mesh_deviation(0.01, 2)["distance"] == pytest.approx(0.01 / (2 * math.pi), rel=0.05)
-
-
-def test_photons_that_are_all_alike():
-    assert all_alike(2, 0.9) == pytest.approx(0.9)
-    assert all_alike(3, 0.81) == pytest.approx(0.9**3)
 
 
 def test_a_mark_is_a_line_with_a_name(rows):
