@@ -20,7 +20,6 @@ from tqdm.auto import tqdm
 from qllm_helpers.files import DataError, cache_dir, write_atomic
 from qllm_helpers.studies import grid
 from qllm_helpers.studies.data import corpus_part, data_digest, tune_body
-from qllm_helpers.studies.development import REDRAWS
 from qllm_helpers.studies.grid import (
     PLACE,
     TOLERANCE,
@@ -31,7 +30,7 @@ from qllm_helpers.studies.grid import (
     reads_texts,
 )
 from qllm_helpers.studies.table import format_table, load_results, parse_table
-from qllm_helpers.studies.unit import git_revision, run_unit
+from qllm_helpers.studies.unit import REDRAWS, git_revision, run_unit
 from qllm_helpers.text.encoders import DEFAULT_ENCODER
 
 

@@ -24,7 +24,6 @@ from qllm_helpers.studies import run as study
 from qllm_helpers.studies import table as study_table
 from qllm_helpers.studies import unit as study_run
 from qllm_helpers.studies.data import split_of, unit_data
-from qllm_helpers.studies.development import Tried, choose
 from qllm_helpers.studies.grid import digest, register_estimator
 from qllm_helpers.studies.run import check_rows, load_units, run_study
 from qllm_helpers.studies.table import (
@@ -37,7 +36,7 @@ from qllm_helpers.studies.table import (
     parse_table,
     unpack,
 )
-from qllm_helpers.studies.unit import Candidate, select
+from qllm_helpers.studies.unit import Candidate, Tried, choose, select
 from qllm_helpers.text.embeddings import load_embeddings
 
 Count = namedtuple("Count", "total")
@@ -450,7 +449,7 @@ def test_a_setting_with_a_broken_fit_is_not_the_best():
     lucky[3, 1] = 0.5  # one fit at chance
     tried = [Tried({"lr": lr}, [1, 2], a, 0.5) for lr, a in ((1, steady), (2, lucky))]
     assert [one.merits.max() for one in tried] == pytest.approx([0.8, 0.9])
-    assert tried[1].chosen() == {"lr": 2, "epochs": 1}
+    assert tried[1].row()["setting"] == {"lr": 2, "epochs": 1}
     lucky[2, 0] = 0.5
     assert Tried({}, [1, 2], lucky, 0.5).row()["broken"]
 
