@@ -54,15 +54,18 @@ def _described(values, margin: float) -> dict:
     return tests | {"std": std, "n_seeds": n_seeds}
 
 
-def word(row: pd.Series) -> str:
-    """The verdict: inside the margin is equivalent, however small a difference is seen."""
-    if pd.isna(row["difference"]):
-        return NOT_RUN
-    if row["p_equivalence"] < LEVEL:
-        return "equivalent"
-    if row["p_corrected"] < LEVEL:
-        return "better" if row["difference"] > 0 else "worse"
-    return "inconclusive"
+def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """Tests of one family, corrected by Holm, with a ``verdict``; no difference: nothing is run.
+
+    Inside the margin is equivalent, however small a difference is seen.
+    """
+    run, table = table["p"].notna(), table.assign(p_corrected=table["p"])
+    for name in ("p_corrected", "p_equivalence") if run.any() else ():
+        table.loc[run, name] = multipletests(table.loc[run, name], method="holm")[1]
+    seen = np.where(table["difference"] > 0, "better", "worse")
+    seen = np.where(table["p_corrected"] < LEVEL, seen, "inconclusive")
+    words = np.where(table["p_equivalence"] < LEVEL, "equivalent", seen)
+    return table.assign(verdict=np.where(run, words, NOT_RUN))
 
 
 def difference_tests(
@@ -80,10 +83,7 @@ def difference_tests(
     if not margin > 0:
         raise ValueError(f"margin must be a positive fraction, not {margin}")
     table = pd.DataFrame([_described(values, margin) for values in groups.values()])
-    table = table.rename(columns={"p": "p_value"})
-    for name, corrected in (("p_value", "p_corrected"), ("p_equivalence", "p_equivalence")):
-        table[corrected] = multipletests(table[name], method="holm")[1]
-    table["verdict"] = table.apply(word, axis=1)
+    table = with_verdicts(table).rename(columns={"p": "p_value"})
     keys = [key if isinstance(key, tuple) else (key,) for key in groups]
     return pd.DataFrame(keys, columns=list(names)).join(table[list(_TESTED)])
 
@@ -152,38 +152,6 @@ def compare(
     keys = by if len(by) > 1 else by[0]
     first = rows.drop_duplicates(by).set_index(keys)["family"].to_dict()
     return table.assign(family=[first.get(head) for head in table["head"]])
-
-
-def pooled(rows: pd.DataFrame, groups: dict[str, list[tuple]], *, by="head") -> pd.DataFrame:
-    """:func:`difference_tests` of differences averaged over the pairs of a group, ``n_pairs``.
-
-    One number a seed is tested: pairs of one seed are not independent observations.
-    """
-    options = {"by": as_list(by), "within": [], "value": "test_accuracy"}
-    means = {
-        name: pd.concat(_differences(rows, pairs, **options), axis=1).dropna().mean(axis=1)
-        for name, pairs in groups.items()
-    }
-    return difference_tests(means).assign(n_pairs=[len(pairs) for pairs in groups.values()])
-
-
-def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str, str]]:
-    """Pairs of heads of two kinds with equal modes and photons (for a linear map: modes)."""
-    size = ["n_modes"] if "linear map" in (kind, reference) else ["n_modes", "n_photons"]
-    heads = rows.drop_duplicates("head")[["head", "kind", "n_modes", "n_photons"]]
-    left, right = (heads[heads["kind"] == name] for name in (kind, reference))
-    right = right.dropna(subset=size)
-    if right.duplicated(size).any():
-        raise ValueError(f"several heads of kind {reference!r} have the same size: filter the rows")
-    both = left.merge(right, on=size, suffixes=("", "_reference"))
-    if both.empty:
-        known = sorted(heads["kind"].unique())
-        raise ValueError(
-            f"no head of kind {kind!r} has a {reference!r} of its size; kinds: {known}"
-        )
-    order = [name for name in ("n_modes", "n_photons", "n_photons_reference") if name in both]
-    both = both.sort_values(order, kind="stable")
-    return list(zip(both["head"], both["head_reference"], strict=True))
 
 
 def verdict(row: pd.Series) -> str:

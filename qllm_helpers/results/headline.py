@@ -7,10 +7,8 @@ figures came with a spread. Which of our heads stands beside a line is data too.
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from textwrap import fill
 
 import pandas as pd
@@ -154,23 +152,6 @@ def verdict_groups(table: pd.DataFrame) -> str:
         for word, names in named.items()
         if len(names)
     )
-
-
-@dataclass(frozen=True)
-class CsvLink:
-    """A table as a link that downloads it, in a notebook and on a page."""
-
-    table: pd.DataFrame
-    name: str
-
-    def __repr__(self) -> str:
-        return f"{self.name}: {len(self.table)} lines"
-
-    def _repr_html_(self) -> str:
-        content = self.table.to_csv(index=False, float_format="%.6f")
-        data = base64.b64encode(content.encode()).decode()
-        link = f'<a download="{self.name}" href="data:text/csv;base64,{data}">{self.name}</a>'
-        return f"<p>{link} ({len(self.table)} lines)</p>"
 
 
 def _text(value, form: str) -> str:

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from qllm_helpers import checks
 from qllm_helpers.files import DATA_DIR, read_verified, write_atomic, write_manifest
-from qllm_helpers.results.contrasts import MARGIN, NOT_RUN, t_tests, word
+from qllm_helpers.results.contrasts import MARGIN, NOT_RUN, t_tests, with_verdicts
 from qllm_helpers.results.intervals import having
 from qllm_helpers.studies.data import outside_pool, split_of
 from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
@@ -173,14 +172,10 @@ def verdict_table(claims: list[dict] | None = None, fits: dict | None = None) ->
     fits = shipped_fits(named) if fits is None else fits
     rows = [claim | _judged(claim, fits) for claim in claims]
     table = pd.DataFrame(rows, columns=_COLUMNS).astype(_TYPES)
-    run = table["n_seeds"].notna()
-    table["p_corrected"] = table["p"]
-    for _, family in table[run].groupby("family"):
-        for name in ("p_corrected", "p_equivalence"):
-            table.loc[family.index, name] = multipletests(family[name], method="holm")[1]
-    table["verdict"] = table.apply(word, axis=1)
-    table["holds"] = table["verdict"].eq(table["question"]).astype("boolean").where(run)
-    return table
+    families = [with_verdicts(part) for _, part in table.groupby("family")]
+    table = pd.concat(families or [table]).sort_index()
+    holds = table["verdict"].eq(table["question"]).astype("boolean")
+    return table.assign(holds=holds.where(table["n_seeds"].notna()))
 
 
 def verdicts_on(encoder: str, study: str, fits: pd.DataFrame) -> pd.DataFrame:

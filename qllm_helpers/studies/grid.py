@@ -47,7 +47,7 @@ _STUDY_FIELDS = _PART_FIELDS | {"title", "protocol", "seeds", "heads", "parts"}
 _HEAD_FIELDS = {"label", "estimator", "fixed", "vary", "tune", "seeds", "seeds_apart"} | _WAYS
 
 
-#: Estimators that a grid can name, beside those made known and any address "package.module:Name".
+#: Estimators that a grid can name, beside any address "package.module:Name".
 _HERE = "qllm_helpers.classifiers"
 _BUILT_IN = {
     "LogisticRegression": "sklearn.linear_model",
@@ -64,13 +64,8 @@ _BUILT_IN = {
 }
 #: scikit-learn's own classes do not say it.
 _FAMILIES = {"LogisticRegression": "linear", "SVC": "svc"}
+#: Classes by name and address, as they were found; a reader's own head is entered here.
 KNOWN: dict[str, type] = {}
-
-
-def register_estimator(name: str, kind: type) -> None:
-    """Make a class known under a name, in this process; ValueError if another one has it."""
-    if name in _BUILT_IN or KNOWN.setdefault(name, kind) is not kind:
-        raise ValueError(f"an estimator is registered as {name!r} already; choose another name")
 
 
 def estimator_class(name: str) -> type:
