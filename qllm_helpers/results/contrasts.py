@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from qllm_helpers import checks
 from qllm_helpers.results.intervals import as_list, paired_values
 
 #: Level of tests.
@@ -40,18 +41,6 @@ def t_tests(difference: float, error: float, freedom: int, margin: float) -> dic
         distances = np.array([abs(difference), difference + margin, margin - difference]) / error
     p, *sides = stats.t.sf(np.nan_to_num(distances), freedom)
     return row | {"p": float(2 * p), "p_equivalence": float(max(sides))}
-
-
-def _described(values, margin: float) -> dict:
-    """Mean, intervals and uncorrected p-values of one set of paired differences."""
-    values = np.asarray(values, dtype=float)
-    n_seeds = values.size
-    if n_seeds < 2:
-        raise ValueError("a pair shares fewer than two seeds; compute more rows")
-    # the mean of equal values may differ from them by a rounding
-    std = values.std(ddof=1) if np.ptp(values) else 0.0
-    tests = t_tests(values.mean(), std / math.sqrt(n_seeds), n_seeds - 1, margin)
-    return tests | {"std": std, "n_seeds": n_seeds}
 
 
 def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
@@ -79,35 +68,19 @@ def difference_tests(
     the table; intervals are not corrected.
     """
     if not groups:
-        raise ValueError("nothing to compare")
-    if not margin > 0:
-        raise ValueError(f"margin must be a positive fraction, not {margin}")
-    table = pd.DataFrame([_described(values, margin) for values in groups.values()])
-    table = with_verdicts(table).rename(columns={"p": "p_value"})
+        raise ValueError("nothing to compare: no pair has rows on both sides")
+    checks.real("margin", margin, open_below=True)
+    if min(map(len, groups.values())) < 2:
+        raise ValueError("a pair shares fewer than two seeds; compute more rows")
+    rows = []
+    for values in (np.asarray(one, dtype=float) for one in groups.values()):
+        # the mean of equal values may differ from them by a rounding
+        n_seeds, std = values.size, values.std(ddof=1) if np.ptp(values) else 0.0
+        tests = t_tests(values.mean(), std / math.sqrt(n_seeds), n_seeds - 1, margin)
+        rows.append(tests | {"std": std, "n_seeds": n_seeds})
+    table = with_verdicts(pd.DataFrame(rows)).rename(columns={"p": "p_value"})
     keys = [key if isinstance(key, tuple) else (key,) for key in groups]
     return pd.DataFrame(keys, columns=list(names)).join(table[list(_TESTED)])
-
-
-def _differences(rows, reference, *, by, within, value) -> dict[tuple, pd.Series]:
-    """Differences of :func:`compare`, a series over seeds for each place of `within` and pair."""
-    groups = {}
-    parts = rows.groupby(within, sort=True) if within else [((), rows)]
-    for place, part in parts:
-        wide, pairs = paired_values(part, by=by, value=value).astype(float), reference
-        if not isinstance(reference, list):
-            if reference not in wide.columns:
-                known = list(wide.columns)
-                raise ValueError(f"no rows of the reference {reference!r}; heads: {known}")
-            pairs = [(head, reference) for head in wide.columns if head != reference]
-        for pair in pairs:
-            missing = [name for name in pair if name not in wide.columns]
-            if missing and not within:
-                raise ValueError(f"no rows of {missing[0]!r}; heads: {list(wide.columns)}")
-            if not missing:
-                groups[*place, *pair] = (wide[pair[0]] - wide[pair[1]]).dropna()
-    if not groups:
-        raise ValueError("nothing to compare: no pair has rows on both sides")
-    return groups
 
 
 def compare(
@@ -144,8 +117,17 @@ def compare(
         `within`, ``head``, ``reference``, the columns of :func:`difference_tests`, and ``family``
         of the head where the rows have one. ValueError without rows of a head.
     """
-    by, within = as_list(by), as_list(within)
-    groups = _differences(rows, reference, by=by, within=within, value=value)
+    by, within, groups = as_list(by), as_list(within), {}
+    for place, part in rows.groupby(within, sort=True) if within else [((), rows)]:
+        wide, pairs = paired_values(part, by=by, value=value).astype(float), reference
+        if not isinstance(reference, list):
+            pairs = [(head, reference) for head in wide.columns if head != reference]
+        for pair in pairs:
+            missing = [name for name in pair if name not in wide.columns]
+            if missing and (pairs is not reference or not within):
+                raise ValueError(f"no rows of {missing[0]!r}; heads: {list(wide.columns)}")
+            if not missing:
+                groups[*place, *pair] = (wide[pair[0]] - wide[pair[1]]).dropna()
     table = difference_tests(groups, names=[*within, "head", "reference"], margin=margin)
     if "family" not in rows or by == ["family"]:
         return table

@@ -1,8 +1,7 @@
 """Accuracies that others have published, and what this book measured beside every line.
 
 Published figures are copied from the paper (Kim et al., arXiv:2504.08732) or from the documentation
-of its photonic reproduction (MerLin, 2025), never measured here; only the reproduction's five-fold
-figures came with a spread. Which of our heads stands beside a line is data too.
+of its photonic reproduction (MerLin, 2025), never measured here.
 """
 
 from __future__ import annotations
@@ -44,10 +43,7 @@ def _read(name: str) -> pd.DataFrame:
 def published_table() -> pd.DataFrame:
     """Lines of the published tables, each with the head here that stands for it (our choice).
 
-    ``citation`` is a key of ``book/references.bib``; ``reported`` (test), ``reported_validation``
-    and ``reported_std`` (over folds) are accuracies; ``reported_parameters`` as printed, without
-    the paper's support vectors; our head is named by ``study``, ``ours``, ``fine_tuned`` and
-    ``selection``. Lines of source ``"here"`` report nothing.
+    ``reported_std`` is over folds, ``reported_parameters`` as printed, without support vectors.
     """
     return _read("published")
 
@@ -55,8 +51,7 @@ def published_table() -> pd.DataFrame:
 def published_photons() -> pd.DataFrame:
     """The reproduction's few-shot figures for every number of modes and photons (its table: best).
 
-    Columns ``n_modes``, ``n_photons``, ``reported_validation``, ``reported`` (test accuracy;
-    missing for eight modes with four photons) and ``reported_parameters``.
+    ``reported`` is the test accuracy.
     """
     return _read("published_photons")
 
@@ -64,11 +59,9 @@ def published_photons() -> pd.DataFrame:
 def headline_table(encoder: str = DEFAULT_ENCODER) -> pd.DataFrame:
     """Every published line beside what was measured here, with its verdict; or "not run".
 
-    To :func:`published_table` come ``body``; ``mean``, ``low``, ``high`` (test accuracy with 95 %
-    interval over seeds), ``std``, ``lowest``, ``highest``, ``n_seeds``; ``reached``, the share of
-    seeds at least as good as reported; three parameter counts; and of the line's claim
-    ``difference`` (to logistic regression), ``difference_low``, ``difference_high`` (95 % over
-    seeds and sentences), ``p_corrected`` and ``verdict``.
+    To :func:`published_table` come what :func:`summarise` says of our rows; ``reached``, the share
+    of seeds at least as good as reported; and of the line's claim the difference to logistic
+    regression with its 95 % interval over seeds and sentences, and the verdict.
     """
     lines = published_table()
     measured = [_measured(line, encoder) for line in lines.to_dict("records")]
@@ -98,8 +91,7 @@ def _measured(line: dict, encoder: str) -> dict:
 def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Rows of the sets that a reader of the explorer can switch between: circuits and reference.
 
-    `studies` holds rows of ``few_shot`` and ``paper``, perhaps of ``photons``, ``finetune`` and
-    ``multiclass``.
+    Of the `studies` only ``few_shot`` and ``paper`` must be there.
     """
     few_shot, sets = studies["few_shot"], {"paper's protocol": studies["paper"]}
     if "finetune" in studies:
@@ -154,10 +146,6 @@ def verdict_groups(table: pd.DataFrame) -> str:
     )
 
 
-def _text(value, form: str) -> str:
-    return "–" if pd.isna(value) else form.format(value)
-
-
 def headline_markdown(table: pd.DataFrame) -> str:
     """The headline table for the README: every line but the five-fold ones, with its counts."""
     titles = ["", "reported", "here: mean, 95 % interval", "points to logistic regression"]
@@ -169,7 +157,7 @@ def headline_markdown(table: pd.DataFrame) -> str:
             here = f"{row['mean']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
             points = "" if pd.isna(row["difference"]) else f"{100 * row['difference']:+.2f}, "
             gap, seeds = points + row["verdict"], row["n_seeds"]
-        counts = " / ".join(_text(row[name], "{:,.0f}") for name in _COUNTS)
-        reported = _text(row["reported"], "{:.4f}")
+        counts = " / ".join("–" if pd.isna(row[n]) else f"{row[n]:,.0f}" for n in _COUNTS)
+        reported = "–" if pd.isna(row["reported"]) else f"{row['reported']:.4f}"
         lines.append([row["label"], reported, here, gap, seeds, counts])
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

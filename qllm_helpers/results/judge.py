@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,14 +49,10 @@ class Card:
     verdicts : DataFrame
         One row a reference, with the columns of :func:`load_verdicts`, ``n_parameters`` of the
         reference, and ``detectable``, the difference (fraction) seen with 80 % power.
-    fits : DataFrame
-        Rows of the first reference, the head and the others, with ``predictions``.
-    rows : list of dict
-        What this run computed, as studies keep it.
-    seen : list of str
-        Why the head seems to know the test sentences; empty: it does not.
-    objections : list of str
-        All that a referee would object to, and seeds that gave no row.
+    fits, rows : DataFrame, list of dict
+        What is compared, the first reference first; and what this run computed, as studies keep it.
+    seen, objections : list of str
+        Why the head seems to know the test sentences, and all that a referee would object to.
     taught, known, guess : float
         Share of the test sentences of seed 0 on which the head is right after training on right
         and on wrong labels, and share of the commonest label.
@@ -150,13 +147,11 @@ def judge(
     dataset, encoder, doubles = find_data(X, y, dataset, encoder)
     place = _place(dataset, encoder, protocol, samples_per_class, seeds)
     options = {"n_jobs": n_jobs, "progress": progress, "store": store, "failures": []}
-    card = _card(entrant, name, place, margin, options)
-    extra = [f"{doubles} samples that occur more than once were left out."] if doubles else []
-    return replace(card, objections=[*card.objections, *extra, *_failures(options["failures"])])
+    return _card(entrant, name, place, margin, options, doubles)
 
 
-def _card(entrant: Entrant, name: str, place: dict, margin: float, options: dict) -> Card:
-    """Rows, verdicts and doubts, without what is left out."""
+def _card(entrant: Entrant, name: str, place: dict, margin, options, doubles) -> Card:
+    """Rows, verdicts and doubts."""
     with TemporaryDirectory() as folder:  # without an identity, a kept row might be another head's
         kept = {"store": Path(folder)} if entrant.identity is None else {}
         rows = run_study(entrant.units(place, name), **options | kept)
@@ -168,10 +163,12 @@ def _card(entrant: Entrant, name: str, place: dict, margin: float, options: dict
     share = np.bincount(load_embeddings(place["dataset"], place["encoder"]).y)
     answers = {"taught": taught, "known": wrong, "guess": float(share.max() / share.sum())}
     seen = _seen(table, **answers)
+    doubts = [*_objections(table, seen, entrant.identity, len(place["seeds"]))]
+    doubts += [f"{doubles} samples that occur more than once were left out."] * (doubles > 0)
     return Card(
         **{"head": name, "address": entrant.address, "verdicts": table, "rows": [*rows, *more]},
         **{"fits": pd.concat([known[first], own, known[~first]]), "seen": seen, **answers},
-        objections=_objections(table, seen, entrant.identity, len(place["seeds"])),
+        objections=[*doubts, *_failures(options["failures"])],
     )
 
 
@@ -255,21 +252,20 @@ def _seen(table: pd.DataFrame, taught: float, known: float, guess: float) -> lis
     return found
 
 
-def _objections(table, seen, identity, n_seeds) -> list[str]:
+def _objections(table, seen, identity, n_seeds) -> Iterator[str]:
     """What a referee would object to."""
-    found = [f"Has it seen these sentences? {line} Do not trust the verdict." for line in seen]
+    yield from (f"Has it seen these sentences? {line} Do not trust the verdict." for line in seen)
     if n_seeds < SEEDS:
-        found.append(f"{n_seeds} seeds are fewer than {SEEDS}: others may say otherwise.")
+        yield f"{n_seeds} seeds are fewer than {SEEDS}: others may say otherwise."
     wide = (table["high_90"] - table["low_90"]) / 2 >= table["margin"]
     if names := list(table["reference"][wide & (table["verdict"] == "inconclusive")]):
         why = "not even a difference of zero would count as equivalent to"
-        found.append(f"The spread is too wide to conclude anything: {why} {', '.join(names)}.")
+        yield f"The spread is too wide to conclude anything: {why} {', '.join(names)}."
     if len(table) == len(REFERENCES):
-        found.append("No linear map of about its size is among the references.")
+        yield "No linear map of about its size is among the references."
     if identity is None:
         why = "what the head is made of cannot be told; put its code into a file"
-        found.append(f"Nothing was kept, so that a stopped run starts anew: {why}.")
-    return found
+        yield f"Nothing was kept, so that a stopped run starts anew: {why}."
 
 
 def _failures(failed: list) -> list[str]:

@@ -181,8 +181,7 @@ class Unit:
             blocks = known("n_encoders", 1) * known("n_layers", 1) * known("connectivity", 1)
             again = (1 + known("connectivity", 1)) * (known("n_reuploads", 2) + 1)
             states += (qubits * blocks * 2**qubits + latent * again * 2**latent) / 256
-        tried = self.settings[0].get("epochs", known("epochs", 60 if states else 1))
-        epochs = max(tried) if isinstance(tried, list) else tried
+        epochs = np.max(self.settings[0].get("epochs", known("epochs", 60 if states else 1)))
         # on the pool the seeds are fitted once, after a search of about seven redraws a setting
         searched = 7 * len(self.settings) if len(self.settings) > 1 else 0
         own = len(self.seeds)
@@ -205,21 +204,9 @@ def _product(grid: dict) -> list[dict]:
 
 
 def _label(template: str, parameters: dict) -> str:
-    words = dict(parameters)
-    for name in ("mode", "photon", "qubit"):
-        if f"n_{name}s" in parameters:
-            count = parameters[f"n_{name}s"]
-            words[f"{name}s"] = f"{count} {name}{'' if count == 1 else 's'}"
-    return template.format(**words)
-
-
-def _seeds(head: dict, common: dict, n_seeds: int | None) -> list[tuple[int, ...]]:
-    seeds = common["seeds"]
-    if "seeds" in head and n_seeds is None:  # fewer than the study's: it would take too long
-        name = f"seeds of {head['label']!r}"
-        seeds = seeds[: checks.integer(name, head["seeds"], most=len(seeds))]
-    # a fit of minutes is a unit of its own, so that a stopped run loses no more than one
-    return [(seed,) for seed in seeds] if head.get("seeds_apart") else [seeds]
+    counts = {name: parameters.get(f"n_{name}s") for name in ("mode", "photon", "qubit")}
+    words = {f"{name}s": f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items() if n}
+    return template.format(**words | parameters)
 
 
 def _settings(head: dict, part: dict, search: dict) -> tuple[dict, ...]:
@@ -249,22 +236,24 @@ def _settings(head: dict, part: dict, search: dict) -> tuple[dict, ...]:
 
 
 def _head_units(head: dict, common: dict, n_seeds: int | None, search: dict) -> list[Unit]:
-    name = head["estimator"]
-    estimator_class(name)  # refuses unknown ones
-    settings = _settings(head, common, search)
-    shared = common | {"estimator": name, "settings": settings}
-    units, seeds_of_units = [], _seeds(head, common, n_seeds)
+    estimator_class(head["estimator"])  # refuses unknown ones
+    common = common | {"estimator": head["estimator"], "settings": _settings(head, common, search)}
+    seeds, units = common["seeds"], []
+    if "seeds" in head and n_seeds is None:  # fewer than the study's: it would take too long
+        name = f"seeds of {head['label']!r}"
+        seeds = seeds[: checks.integer(name, head["seeds"], most=len(seeds))]
+    # a fit of minutes is a unit of its own, so that a stopped run loses no more than one
+    parts = [(seed,) for seed in seeds] if head.get("seeds_apart") else [seeds]
     for variant in (one for grid in head.get("vary", [{}]) for one in _product(grid)):
         parameters = head.get("fixed", {}) | variant
-        named = shared | {"head": _label(head["label"], parameters), "parameters": parameters}
-        units += [Unit(**named | {"seeds": seeds}) for seeds in seeds_of_units]
+        named = common | {"head": _label(head["label"], parameters), "parameters": parameters}
+        units += [Unit(**named | {"seeds": part}) for part in parts]
     return units
 
 
 def _ways(table: dict) -> dict[str, list]:
     """Bodies and selections of a study, or of a head that has fewer, as lists."""
-    ways = {name: table[name] for name in sorted(_WAYS) if name in table}
-    return {name: one if isinstance(one, list) else [one] for name, one in ways.items()}
+    return {name: np.atleast_1d(table[name]).tolist() for name in sorted(_WAYS & {*table})}
 
 
 def _parts(name: str, table: dict) -> list[dict]:
@@ -293,8 +282,7 @@ def _refuse_unequal(name: str, units: list[Unit]) -> None:
 def _expand(name: str, table: dict, n_seeds: int | None, search: dict) -> list[Unit]:
     """Units of one study in the order of the file, part by part."""
     _refuse_unknown(table, _STUDY_FIELDS, f"study {name!r}")
-    if table.get("protocol") not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {table.get('protocol')!r} in study {name!r}")
+    checks.choice(f"protocol of study {name!r}", table.get("protocol"), PROTOCOLS)
     fixed = {"study": name, "protocol": table["protocol"]}
     fixed["seeds"] = tuple(range(n_seeds or table["seeds"]))
     for head in table["heads"]:

@@ -236,8 +236,6 @@ def _compare(name: tuple, row: dict, new: dict, tolerance: float) -> RowCheck:
     # for every seed, of which the table holds the first seed's.
     if not pd.isna(row["n_live_parameters"]):
         same.append("n_parameters")
-    for column in same:
-        shipped = None if pd.isna(row[column]) else row[column]
-        if shipped != new[column]:
-            problems.append(f"{column} is {new[column]}, not {shipped}")
+    shipped = {column: None if pd.isna(row[column]) else row[column] for column in same}
+    problems += [f"{k} is {new[k]}, not {old}" for k, old in shipped.items() if new[k] != old]
     return RowCheck(*name, row["test_accuracy"], new["test_accuracy"], "; ".join(problems))

@@ -6,12 +6,10 @@ Beside them what every chosen fit said of every test sentence: packed digits of 
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import json
 import platform
 import zlib
-from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,23 +49,13 @@ TABLES = {
 }
 
 
-def _cell(name: str, value) -> str:
-    if value is None or value != value:  # NaN: not known
-        return ""
-    if name in _FRACTIONS:
-        return f"{value:.6f}"
-    if name == "fit_seconds":
-        return f"{value:.3f}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def format_table(rows: list[dict]) -> bytes:
     """CSV of result rows, with the columns of :data:`COLUMNS`: equal rows give equal bytes."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(name, row[name]) for name in COLUMNS] for row in rows)
-    return stream.getvalue().encode()
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
+    for name, form in (dict.fromkeys(_FRACTIONS, "{:.6f}") | {"fit_seconds": "{:.3f}"}).items():
+        table[name] = table[name].map(form.format, na_action="ignore")
+    table["fine_tuned"] = table["fine_tuned"].map({True: "true", False: "false"})
+    return table.to_csv(index=False, lineterminator="\n").encode()
 
 
 def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
@@ -170,12 +158,11 @@ def load_results(study: str) -> pd.DataFrame:
     DataError
         If the study has not been run, or its table differs from its digest.
     """
-    path, command = shipped_table(study), f"qllm study {study}"
+    path = shipped_table(study)
     if study not in STUDY_NAMES and not path.is_file():
         raise UnknownNameError(f"unknown study {study!r}; known: {', '.join(STUDY_NAMES)}")
-    if not path.is_file():
-        raise DataError(f"study {study!r} has not been run yet. Run: {command}")
-    return parse_table(read_verified(path, regenerate=command), study, path.name)
+    content = read_verified(path, regenerate=f"qllm study {study}")
+    return parse_table(content, study, path.name)
 
 
 def load_choices(study: str) -> pd.DataFrame:
@@ -225,8 +212,8 @@ def from_text(text: str, n: int) -> np.ndarray:
 
 
 def _packed(text: str, n: int) -> np.ndarray:
-    content = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
-    return content.reshape(-1, -(-n // 8))
+    content = zlib.decompress(base64.b64decode(text))
+    return np.frombuffer(content, dtype=np.uint8).reshape(-1, -(-n // 8))
 
 
 def _tensor_name(row) -> str:
@@ -238,13 +225,10 @@ def _tensor_name(row) -> str:
 
 def _format_predictions(rows: list[dict], table: bytes) -> bytes:
     """A table's predictions as safetensors: uint8, (seeds in their order, digits, ceil(n / 8))."""
-    tensors = defaultdict(list)
-    for row in rows:
-        tensors[_tensor_name(row)].append(_packed(row["predictions"], row["n_test"]))
-    stacked = {name: np.stack(parts) for name, parts in tensors.items()}
-    return save(
-        stacked | {_DIGEST_OF_TABLE: np.frombuffer(bytes.fromhex(sha256(table)), dtype=np.uint8)}
-    )
+    tensors = {_DIGEST_OF_TABLE: np.frombuffer(bytes.fromhex(sha256(table)), dtype=np.uint8)}
+    for name, part in pd.DataFrame(rows).groupby([_tensor_name(row) for row in rows], sort=False):
+        tensors[name] = np.stack([*map(_packed, part["predictions"], part["n_test"])])
+    return save(tensors)
 
 
 def _parse_predictions(content: bytes, source: str) -> dict[str, np.ndarray]:
@@ -265,8 +249,6 @@ def load_predictions(study: str) -> pd.Series:
     """
     rows = load_results(study)
     path, command = predictions_file(study), f"qllm study {study}"
-    if not path.is_file():
-        raise DataError(f"study {study!r} has not been run with predictions. Run: {command}")
     tensors = _parse_predictions(read_verified(path, regenerate=command), path.name)
     if tensors[_DIGEST_OF_TABLE].tobytes().hex() != sha256(shipped_table(study).read_bytes()):
         raise DataError(f"{path.name} belongs to other rows than the shipped ones. Run: {command}")

@@ -140,11 +140,11 @@ def test_differences_without_spread_have_sure_answers():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda rows: compare(rows, "c"), "no rows of the reference"),
+        (lambda rows: compare(rows, "c"), "no rows of 'c'"),
         (lambda rows: compare(rows[rows["head"] == "a"], "a"), "nothing to compare"),
         (lambda rows: compare(rows, []), "nothing to compare"),
         (lambda rows: compare(rows, [("a", "lost")]), "no rows of 'lost'"),
-        (lambda rows: compare(rows, "a", margin=0), "margin must be a positive"),
+        (lambda rows: compare(rows, "a", margin=0), "margin must be a finite number above 0"),
         (lambda rows: compare(rows[rows["seed"] == 0], "a"), "fewer than two seeds"),
     ],
 )

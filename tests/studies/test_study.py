@@ -256,7 +256,7 @@ def test_every_head_of_a_study_tries_equally_many_settings():
         ("linear = { C = [1.0, 10.0] }", "linear = { C = [1.0] }", "as many for every head"),
         ('tune = "linear"', 'tune = "ridge"', "no search validation.ridge"),
         ('"validation"\n', '"test"\n', "selection must be one of"),
-        ('"few_shot"', '"zero_shot"', "unknown protocol 'zero_shot'"),
+        ('"few_shot"', '"zero_shot"', "protocol of study .* not 'zero_shot'"),
         ("seeds = 3", "seeds = 3\ncolour = 1", "unknown field 'colour'"),
         ('label = "width {width}"', 'label = "toy"', "same label"),
         ('"Centroid"', '"Centroids"', "unknown estimator 'Centroids'"),
@@ -629,7 +629,7 @@ def test_predictions_of_other_rows_are_refused(rows, tmp_path, monkeypatch):
     path = study_table.shipped_table("toy")
     without = [{key: row[key] for key in study_table.COLUMNS} for row in rows]
     export_table("toy", without, path)
-    with pytest.raises(DataError, match="has not been run with predictions.*qllm study toy"):
+    with pytest.raises(DataError, match="toy.safetensors is missing.*qllm study toy"):
         load_predictions("toy")
     export_table("toy", rows, path)
     assert len(load_predictions("toy")) == len(rows)
@@ -712,7 +712,7 @@ def test_unknown_and_missing_studies_are_told_apart(tmp_path, monkeypatch):
     use_data_folder(monkeypatch, tmp_path / "data")
     with pytest.raises(UnknownNameError, match="unknown study 'few_shots'"):
         load_results("few_shots")
-    with pytest.raises(DataError, match="has not been run yet.*qllm study noise"):
+    with pytest.raises(DataError, match="noise.csv is missing.*qllm study noise"):
         load_results("noise")
 
 
