@@ -1,9 +1,7 @@
 """The one paired test of the book: differences on the same seeds, two questions, one verdict.
 
-A pair of heads is compared seed by seed, on the same splits. Is there a difference (paired t-test)?
-Is it smaller than a margin (two one-sided t-tests)? Both p-values are corrected by Holm over the
-table that asks. The margin of one point is our choice; twins follow Bowles et al., arXiv
-2403.07059.
+Is there a difference (paired t-test)? Is it smaller than a margin (two one-sided t-tests)? Both
+p-values are corrected by Holm over the table that asks.
 """
 
 from __future__ import annotations

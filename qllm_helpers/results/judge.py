@@ -156,7 +156,7 @@ def _card(entrant: Entrant, name: str, place: dict, margin, options, doubles) ->
         kept = {"store": Path(folder)} if entrant.identity is None else {}
         rows = run_study(entrant.units(place, name), **options | kept)
     own = with_predictions("judge", [row for row in rows if row["head"] == name])
-    known, more = _references(place, own["n_parameters"].median(), options)
+    known, more = _references(place, own["n_parameters"].astype(float).median(), options)
     table, first = _verdicts(place, own, known, name, margin), known["head"] == REFERENCES[0]
     scores = {(row["head"], row["seed"]): row["outside_accuracy"] for row in rows}
     taught, wrong = (scores.get((one, 0), math.nan) for one in (name, name + EXCHANGED))
@@ -190,7 +190,9 @@ def _references(place: dict, size: float, options: dict) -> tuple[pd.DataFrame, 
     same = ("dataset", "encoder", "samples_per_class")
     here = having(every, {name: place[name] for name in same})
     if set(place["seeds"]) <= set(here["seed"]):
-        names = [*REFERENCES, *_nearest(here, size)]
+        maps = here[here["head"].str.fullmatch(LINEAR_MAPS)].drop_duplicates("head")
+        times = np.abs(np.log(maps.set_index("head")["n_parameters"].astype(float) / size))
+        names = [*REFERENCES, *times[times <= math.log(NEAR)].nsmallest(1).index]
         return here[here["head"].isin(names) & here["seed"].isin(place["seeds"])], []
     body = place["encoder"] if place["encoder"] in set(every["encoder"]) else DEFAULT_ENCODER
     settings = having(every, {"encoder": body}).drop_duplicates("head").set_index("head")
@@ -202,15 +204,6 @@ def _references(place: dict, size: float, options: dict) -> tuple[pd.DataFrame, 
     ]
     rows = run_study(units, **options)
     return with_predictions("judge", rows), rows
-
-
-def _nearest(rows: pd.DataFrame, size: float) -> list[str]:
-    """The linear map with about as many parameters, if there is one."""
-    maps = rows[rows["head"].str.fullmatch(LINEAR_MAPS)].drop_duplicates("head")
-    if pd.isna(size) or size == 0 or maps.empty:
-        return []
-    times = np.abs(np.log(maps.set_index("head")["n_parameters"].astype(float) / size))
-    return [times.idxmin()] if times.min() <= math.log(NEAR) else []
 
 
 def _verdicts(place: dict, own: pd.DataFrame, known: pd.DataFrame, name: str, margin: float):

@@ -77,11 +77,6 @@ def residuals(rows: pd.DataFrame) -> pd.DataFrame:
     return left * math.sqrt(n_seeds * n_heads / ((n_seeds - 1) * (n_heads - 1)))
 
 
-def residual_spread(rows: pd.DataFrame) -> float:
-    """Noise of one fit (standard deviation, fraction) that heads of the same seed do not share."""
-    return float(np.sqrt((residuals(rows) ** 2).to_numpy().mean()))
-
-
 def seeds_needed(difference: float, std: float) -> int:
     """Seeds with which a paired t-test (5 %) sees a difference in four of five cases.
 

@@ -54,9 +54,8 @@ def read_claims(path: Path = DATA_DIR / CLAIMS) -> list[dict]:
     rows = [row for claim in claims for row in expand(claim)]
     names, pairs = [claim["claim"] for claim in claims], set()
     for row in rows:
-        bodies = (row["body"], row["reference_body"])
-        names_of = ((row["study"], row["head"]), (row["reference_study"], row["reference"]))
-        sides = frozenset(zip(names_of, bodies, strict=True))
+        sides = ("study", "head", "body"), ("reference_study", "reference", "reference_body")
+        sides = frozenset(tuple(row[name] for name in side) for side in sides)
         pair = (sides, *(row[name] for name in _PLACE))
         if pair in pairs or names.count(row["claim"]) > 1:
             raise ValueError(f"claim {row['claim']!r}, or its pair of heads, comes twice")

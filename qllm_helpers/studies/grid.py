@@ -92,12 +92,6 @@ def load_address(address: str):
         raise UnknownNameError(f"there is no estimator at {address!r}: {error}") from error
 
 
-def family_of(name: str) -> str:
-    """Head family of the class of a name: a key of ``figures.FAMILY_STYLE``."""
-    kind = estimator_class(name)
-    return getattr(kind, "family", None) or _FAMILIES[kind.__name__]
-
-
 def reads_texts(name: str) -> bool:
     """Whether ``fit(texts, y, X_val, y_val)`` of a class takes sentences, not their embeddings."""
     return getattr(estimator_class(name), "reads_texts", False)
@@ -157,8 +151,10 @@ class Unit:
 
     @property
     def family(self) -> str:
-        """Head family; a head with its quantum layer replaced is a twin."""
-        return "twin" if self.parameters.get("twin") else family_of(self.estimator)
+        """A key of ``figures.FAMILY_STYLE``; a head with its quantum layer replaced is a twin."""
+        kind = estimator_class(self.estimator)
+        family = getattr(kind, "family", None) or _FAMILIES[kind.__name__]
+        return "twin" if self.parameters.get("twin") else family
 
     def specification(self, data_digest: str) -> dict:
         """Everything that the rows depend on, except the machine."""
@@ -256,16 +252,6 @@ def _ways(table: dict) -> dict[str, list]:
     return {name: np.atleast_1d(table[name]).tolist() for name in sorted(_WAYS & {*table})}
 
 
-def _parts(name: str, table: dict) -> list[dict]:
-    """Corpus, sentences of each label, body and selection of every part of a study."""
-    for part in table.get("parts", []):
-        _refuse_unknown(part, _PART_FIELDS, f"a part of study {name!r}")
-    common = {"dataset": None, "samples_per_class": PROTOCOLS[table["protocol"]]}
-    common |= {key: table[key] for key in common if key in table}
-    ways = _product({"fine_tuned": [False], "selection": ["pool"]} | _ways(table))
-    return [common | way | part for way in ways for part in table.get("parts", [{}])]
-
-
 def _refuse_unequal(name: str, units: list[Unit]) -> None:
     """Refuse heads that differ in their budget, and two rows that would look the same."""
     for selection in SELECTIONS:
@@ -283,17 +269,21 @@ def _expand(name: str, table: dict, n_seeds: int | None, search: dict) -> list[U
     """Units of one study in the order of the file, part by part."""
     _refuse_unknown(table, _STUDY_FIELDS, f"study {name!r}")
     checks.choice(f"protocol of study {name!r}", table.get("protocol"), PROTOCOLS)
-    fixed = {"study": name, "protocol": table["protocol"]}
-    fixed["seeds"] = tuple(range(n_seeds or table["seeds"]))
+    for part in table.get("parts", []):
+        _refuse_unknown(part, _PART_FIELDS, f"a part of study {name!r}")
     for head in table["heads"]:
         _refuse_unknown(head, _HEAD_FIELDS, f"the head {head.get('label')!r}")
-    units = []
-    for part in _parts(name, table):
+    common = {"study": name, "protocol": table["protocol"], "dataset": table.get("dataset")}
+    common["samples_per_class"] = table.get("samples_per_class", PROTOCOLS[table["protocol"]])
+    common["seeds"], units = tuple(range(n_seeds or table["seeds"])), []
+    ways = _product({"fine_tuned": [False], "selection": ["pool"]} | _ways(table))
+    for way, part in itertools.product(ways, table.get("parts", [{}])):
+        part = common | way | part
         corpus(part["dataset"])
         checks.choice("selection", part["selection"], SELECTIONS)
         for head in table["heads"]:
             if all(part[way] in kept for way, kept in _ways(head).items()):
-                units += _head_units(head, fixed | part, n_seeds, search)
+                units += _head_units(head, part, n_seeds, search)
     _refuse_unequal(name, units)
     return units
 

