@@ -89,10 +89,7 @@ def _measured(line: dict, encoder: str) -> dict:
 
 
 def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Rows of the sets that a reader of the explorer can switch between: circuits and reference.
-
-    Of the `studies` only ``few_shot`` and ``paper`` must be there.
-    """
+    """Sets of rows for the explorer; of the `studies` ``few_shot`` and ``paper`` must be there."""
     few_shot, sets = studies["few_shot"], {"paper's protocol": studies["paper"]}
     if "finetune" in studies:
         sets["paper's protocol, tuned body"] = having(studies["finetune"], {"fine_tuned": True})
@@ -118,8 +115,7 @@ def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
 def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A line for every circuit of every ``set``, and for the reference (``n_modes`` missing).
 
-    ``mean``, ``difference`` to the reference, each with its 95 % interval; ``reported`` of the
-    same circuit (few-shot protocol); ``seeds``, the accuracies of all seeds.
+    Means and differences with 95 % intervals; what was ``reported``; the accuracies of all ``seeds``.
     """
     tables, reported = [], published_photons()[[*_SIZE, "reported"]]
     for name, rows in sets.items():

@@ -33,9 +33,6 @@ REFERENCES = ("LogisticRegression, C = 1", "SVC RBF, C = 1", "8 modes, 2 photons
 #: The linear map that is fitted where no rows are shipped; else the one nearest in size, if it is
 #: no more than `NEAR` times larger or smaller, joins the references.
 LINEAR, LINEAR_MAPS, NEAR = "NN[0]", r"NN\[0\]|linear map of rank \d+|.*photons?, linear", 2.0
-#: Share of runs that would have seen the difference that a card calls detectable.
-POWER = 0.8
-_FROZEN = {"fine_tuned": False, "selection": "pool"}
 
 
 @dataclass(frozen=True)
@@ -180,13 +177,15 @@ def _place(dataset, encoder, protocol, samples_per_class, seeds) -> dict:
     for seed in seeds:
         study_split(dataset, encoder, protocol, samples_per_class, seed)
     place = {"dataset": dataset, "encoder": encoder, "protocol": protocol, "seeds": seeds}
-    return place | {"samples_per_class": samples_per_class} | _FROZEN
+    place |= {"samples_per_class": samples_per_class}
+    return place | {"fine_tuned": False, "selection": "pool"}
 
 
 def _references(place: dict, size: float, options: dict) -> tuple[pd.DataFrame, list[dict]]:
     """Rows of the references with predictions, and those of them that were computed now."""
     study = place["protocol"]
-    every = having(shipped_fits({study})[study], _FROZEN)
+    every = shipped_fits({study})[study]
+    every = having(every, {name: place[name] for name in ("fine_tuned", "selection")})
     same = ("dataset", "encoder", "samples_per_class")
     here = having(every, {name: place[name] for name in same})
     if set(place["seeds"]) <= set(here["seed"]):
@@ -230,7 +229,7 @@ def _detectable(row: pd.Series, n_tests: int) -> float:
         return math.nan
     n_seeds = int(row["n_seeds"])
     error = (row["high"] - row["low"]) / 2 / stats.t.isf(LEVEL / 2, n_seeds - 1)
-    effect = TTestPower().solve_power(nobs=n_seeds, alpha=LEVEL / n_tests, power=POWER)
+    effect = TTestPower().solve_power(nobs=n_seeds, alpha=LEVEL / n_tests, power=0.8)
     return effect * math.sqrt(n_seeds) * error
 
 

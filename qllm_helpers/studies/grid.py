@@ -1,8 +1,7 @@
 """Studies as data: which heads, settings and protocol, how many seeds (``data/studies.toml``).
 
 A study names heads, bodies and ways of selecting; every combination is a unit, unless a head says
-that it has fewer. The settings that a head may choose from stand in the table ``search``, once for
-each way of selecting and each kind of head.
+that it has fewer. The settings that a head may choose from stand in the table ``search``.
 """
 
 from __future__ import annotations
@@ -179,9 +178,8 @@ class Unit:
             states += (qubits * blocks * 2**qubits + latent * again * 2**latent) / 256
         epochs = np.max(self.settings[0].get("epochs", known("epochs", 60 if states else 1)))
         # on the pool the seeds are fitted once, after a search of about seven redraws a setting
-        searched = 7 * len(self.settings) if len(self.settings) > 1 else 0
-        own = len(self.seeds)
-        fits = own + searched if self.selection == "pool" else own * len(self.settings)
+        own, tries = len(self.seeds), len(self.settings)
+        fits = own + 7 * tries * (tries > 1) if self.selection == "pool" else own * tries
         width = sum(known("hidden_dims", ())) + 100
         return fits * epochs * max(1.7 * self.samples_per_class, 32) * (width + states) / 1e6
 
@@ -197,12 +195,6 @@ def _product(grid: dict) -> list[dict]:
         if not isinstance(values, list):
             raise ValueError(f"{name} must be a list of values to try, not {values!r}")
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-
-
-def _label(template: str, parameters: dict) -> str:
-    counts = {name: parameters.get(f"n_{name}s") for name in ("mode", "photon", "qubit")}
-    words = {f"{name}s": f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items() if n}
-    return template.format(**words | parameters)
 
 
 def _settings(head: dict, part: dict, search: dict) -> tuple[dict, ...]:
@@ -242,8 +234,10 @@ def _head_units(head: dict, common: dict, n_seeds: int | None, search: dict) -> 
     parts = [(seed,) for seed in seeds] if head.get("seeds_apart") else [seeds]
     for variant in (one for grid in head.get("vary", [{}]) for one in _product(grid)):
         parameters = head.get("fixed", {}) | variant
-        named = common | {"head": _label(head["label"], parameters), "parameters": parameters}
-        units += [Unit(**named | {"seeds": part}) for part in parts]
+        counts = {name: parameters.get(f"n_{name}s") for name in ("mode", "photon", "qubit")}
+        words = {f"{name}s": f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items() if n}
+        named = common | {"head": head["label"].format(**words | parameters)}
+        units += [Unit(**named | {"parameters": parameters, "seeds": part}) for part in parts]
     return units
 
 

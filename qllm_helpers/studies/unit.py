@@ -198,8 +198,7 @@ def _chosen_fits(unit: Unit, data: UnitData, settings) -> list[Candidate]:
 def run_unit(unit: Unit) -> list[dict]:
     """Rows of a unit, one per seed: the test part is used once a seed, by the chosen fit.
 
-    They lack the names of study and head and the git revision, and have ``predictions`` too; the
-    first one holds ``choices``, what the development pool said of every setting.
+    The first one holds ``choices``, what the development pool said of every setting.
     """
     with one_thread():
         on_pool = unit.selection == "pool"
