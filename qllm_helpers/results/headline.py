@@ -115,7 +115,7 @@ def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
 def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A line for every circuit of every ``set``, and for the reference (``n_modes`` missing).
 
-    Means and differences with 95 % intervals; what was ``reported``; the accuracies of all ``seeds``.
+    Means and differences with 95 % intervals, what was ``reported``, accuracies of all ``seeds``.
     """
     tables, reported = [], published_photons()[[*_SIZE, "reported"]]
     for name, rows in sets.items():
