@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from qllm_helpers.figures.primitives import seed_strip
 from qllm_helpers.figures.style import save
 from qllm_helpers.files import write_atomic
-from qllm_helpers.results.contrasts import NOT_RUN
 from qllm_helpers.results.judge import Card
 from qllm_helpers.studies.table import export_table
 from qllm_helpers.studies.unit import provenance
@@ -23,18 +22,6 @@ def card_figure(card: Card) -> Figure:
     return seed_strip(card.fits, value="outside_accuracy", lines=True, margin=margin)
 
 
-def _line(row: dict) -> list[str]:
-    """What a report shows of a verdict."""
-    if row["verdict"] == NOT_RUN:
-        return [row["reference"], NOT_RUN, *[""] * 6]
-    low, middle, high, seen = (
-        100 * row[name] for name in ("low", "difference", "high", "detectable")
-    )
-    shown = [row["reference"], row["verdict"], f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"]
-    shown += [f"{seen:.2f}", f"{row['accuracy']:.4f}", f"{row['reference_accuracy']:.4f}"]
-    return [*shown, str(row["n_seeds"]), str(row["n_parameters"])]
-
-
 def write_card(card: Card, folder) -> list[Path]:
     """Write a card into a folder; the paths of the files.
 
@@ -44,9 +31,9 @@ def write_card(card: Card, folder) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save(card_figure(card), folder / "card.svg")
-    lines = [_line(row) for row in card.verdicts.to_dict("records")]
-    about = {"card": card, "versions": provenance(), "lines": lines}
-    about["notes"] = _PAGES.get_template("card_notes.md").render(about).splitlines()
+    about = {"card": card, "versions": provenance()}
+    for name in ("lines", "notes"):
+        about[name] = _PAGES.get_template(f"card_{name}.md").render(about).splitlines()
     about["drawing"] = (folder / "card.svg").read_text(encoding="utf-8").partition("<svg")[2]
     for name in ("card.md", "card.html"):
         write_atomic(folder / name, _PAGES.get_template(name).render(about).encode())

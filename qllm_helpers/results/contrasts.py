@@ -1,9 +1,7 @@
 """The one paired test of the book: differences on the same seeds, two questions, one verdict.
 
-A pair of heads is compared seed by seed, on the same splits. Is there a difference (paired t-test)?
-Is it smaller than a margin (two one-sided t-tests)? Both p-values are corrected by Holm over the
-table that asks. The margin of one point is our choice; twins follow Bowles et al., arXiv
-2403.07059.
+Is there a difference (paired t-test)? Is it smaller than a margin (two one-sided t-tests)? Both
+p-values are corrected by Holm over the table that asks.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from qllm_helpers import checks
 from qllm_helpers.results.intervals import as_list, paired_values
 
 #: Level of tests.
@@ -42,27 +41,18 @@ def t_tests(difference: float, error: float, freedom: int, margin: float) -> dic
     return row | {"p": float(2 * p), "p_equivalence": float(max(sides))}
 
 
-def _described(values, margin: float) -> dict:
-    """Mean, intervals and uncorrected p-values of one set of paired differences."""
-    values = np.asarray(values, dtype=float)
-    n_seeds = values.size
-    if n_seeds < 2:
-        raise ValueError("a pair shares fewer than two seeds; compute more rows")
-    # the mean of equal values may differ from them by a rounding
-    std = values.std(ddof=1) if np.ptp(values) else 0.0
-    tests = t_tests(values.mean(), std / math.sqrt(n_seeds), n_seeds - 1, margin)
-    return tests | {"std": std, "n_seeds": n_seeds}
+def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """Tests of one family, corrected by Holm, with a ``verdict``; no difference: nothing is run.
 
-
-def word(row: pd.Series) -> str:
-    """The verdict: inside the margin is equivalent, however small a difference is seen."""
-    if pd.isna(row["difference"]):
-        return NOT_RUN
-    if row["p_equivalence"] < LEVEL:
-        return "equivalent"
-    if row["p_corrected"] < LEVEL:
-        return "better" if row["difference"] > 0 else "worse"
-    return "inconclusive"
+    Inside the margin is equivalent, however small a difference is seen.
+    """
+    run, table = table["p"].notna(), table.assign(p_corrected=table["p"])
+    for name in ("p_corrected", "p_equivalence") if run.any() else ():
+        table.loc[run, name] = multipletests(table.loc[run, name], method="holm")[1]
+    seen = np.where(table["difference"] > 0, "better", "worse")
+    seen = np.where(table["p_corrected"] < LEVEL, seen, "inconclusive")
+    words = np.where(table["p_equivalence"] < LEVEL, "equivalent", seen)
+    return table.assign(verdict=np.where(run, words, NOT_RUN))
 
 
 def difference_tests(
@@ -76,38 +66,19 @@ def difference_tests(
     the table; intervals are not corrected.
     """
     if not groups:
-        raise ValueError("nothing to compare")
-    if not margin > 0:
-        raise ValueError(f"margin must be a positive fraction, not {margin}")
-    table = pd.DataFrame([_described(values, margin) for values in groups.values()])
-    table = table.rename(columns={"p": "p_value"})
-    for name, corrected in (("p_value", "p_corrected"), ("p_equivalence", "p_equivalence")):
-        table[corrected] = multipletests(table[name], method="holm")[1]
-    table["verdict"] = table.apply(word, axis=1)
+        raise ValueError("nothing to compare: no pair has rows on both sides")
+    checks.real("margin", margin, open_below=True)
+    if min(map(len, groups.values())) < 2:
+        raise ValueError("a pair shares fewer than two seeds; compute more rows")
+    rows = []
+    for values in (np.asarray(one, dtype=float) for one in groups.values()):
+        # the mean of equal values may differ from them by a rounding
+        n_seeds, std = values.size, values.std(ddof=1) if np.ptp(values) else 0.0
+        tests = t_tests(values.mean(), std / math.sqrt(n_seeds), n_seeds - 1, margin)
+        rows.append(tests | {"std": std, "n_seeds": n_seeds})
+    table = with_verdicts(pd.DataFrame(rows)).rename(columns={"p": "p_value"})
     keys = [key if isinstance(key, tuple) else (key,) for key in groups]
     return pd.DataFrame(keys, columns=list(names)).join(table[list(_TESTED)])
-
-
-def _differences(rows, reference, *, by, within, value) -> dict[tuple, pd.Series]:
-    """Differences of :func:`compare`, a series over seeds for each place of `within` and pair."""
-    groups = {}
-    parts = rows.groupby(within, sort=True) if within else [((), rows)]
-    for place, part in parts:
-        wide, pairs = paired_values(part, by=by, value=value).astype(float), reference
-        if not isinstance(reference, list):
-            if reference not in wide.columns:
-                known = list(wide.columns)
-                raise ValueError(f"no rows of the reference {reference!r}; heads: {known}")
-            pairs = [(head, reference) for head in wide.columns if head != reference]
-        for pair in pairs:
-            missing = [name for name in pair if name not in wide.columns]
-            if missing and not within:
-                raise ValueError(f"no rows of {missing[0]!r}; heads: {list(wide.columns)}")
-            if not missing:
-                groups[*place, *pair] = (wide[pair[0]] - wide[pair[1]]).dropna()
-    if not groups:
-        raise ValueError("nothing to compare: no pair has rows on both sides")
-    return groups
 
 
 def compare(
@@ -144,46 +115,23 @@ def compare(
         `within`, ``head``, ``reference``, the columns of :func:`difference_tests`, and ``family``
         of the head where the rows have one. ValueError without rows of a head.
     """
-    by, within = as_list(by), as_list(within)
-    groups = _differences(rows, reference, by=by, within=within, value=value)
+    by, within, groups = as_list(by), as_list(within), {}
+    for place, part in rows.groupby(within, sort=True) if within else [((), rows)]:
+        wide, pairs = paired_values(part, by=by, value=value).astype(float), reference
+        if not isinstance(reference, list):
+            pairs = [(head, reference) for head in wide.columns if head != reference]
+        for pair in pairs:
+            missing = [name for name in pair if name not in wide.columns]
+            if missing and (pairs is not reference or not within):
+                raise ValueError(f"no rows of {missing[0]!r}; heads: {list(wide.columns)}")
+            if not missing:
+                groups[*place, *pair] = (wide[pair[0]] - wide[pair[1]]).dropna()
     table = difference_tests(groups, names=[*within, "head", "reference"], margin=margin)
     if "family" not in rows or by == ["family"]:
         return table
     keys = by if len(by) > 1 else by[0]
     first = rows.drop_duplicates(by).set_index(keys)["family"].to_dict()
     return table.assign(family=[first.get(head) for head in table["head"]])
-
-
-def pooled(rows: pd.DataFrame, groups: dict[str, list[tuple]], *, by="head") -> pd.DataFrame:
-    """:func:`difference_tests` of differences averaged over the pairs of a group, ``n_pairs``.
-
-    One number a seed is tested: pairs of one seed are not independent observations.
-    """
-    options = {"by": as_list(by), "within": [], "value": "test_accuracy"}
-    means = {
-        name: pd.concat(_differences(rows, pairs, **options), axis=1).dropna().mean(axis=1)
-        for name, pairs in groups.items()
-    }
-    return difference_tests(means).assign(n_pairs=[len(pairs) for pairs in groups.values()])
-
-
-def match_heads(rows: pd.DataFrame, kind: str, reference: str) -> list[tuple[str, str]]:
-    """Pairs of heads of two kinds with equal modes and photons (for a linear map: modes)."""
-    size = ["n_modes"] if "linear map" in (kind, reference) else ["n_modes", "n_photons"]
-    heads = rows.drop_duplicates("head")[["head", "kind", "n_modes", "n_photons"]]
-    left, right = (heads[heads["kind"] == name] for name in (kind, reference))
-    right = right.dropna(subset=size)
-    if right.duplicated(size).any():
-        raise ValueError(f"several heads of kind {reference!r} have the same size: filter the rows")
-    both = left.merge(right, on=size, suffixes=("", "_reference"))
-    if both.empty:
-        known = sorted(heads["kind"].unique())
-        raise ValueError(
-            f"no head of kind {kind!r} has a {reference!r} of its size; kinds: {known}"
-        )
-    order = [name for name in ("n_modes", "n_photons", "n_photons_reference") if name in both]
-    both = both.sort_values(order, kind="stable")
-    return list(zip(both["head"], both["head_reference"], strict=True))
 
 
 def verdict(row: pd.Series) -> str:

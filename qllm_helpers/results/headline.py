@@ -1,16 +1,13 @@
 """Accuracies that others have published, and what this book measured beside every line.
 
 Published figures are copied from the paper (Kim et al., arXiv:2504.08732) or from the documentation
-of its photonic reproduction (MerLin, 2025), never measured here; only the reproduction's five-fold
-figures came with a spread. Which of our heads stands beside a line is data too.
+of its photonic reproduction (MerLin, 2025), never measured here.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from textwrap import fill
 
 import pandas as pd
@@ -46,10 +43,7 @@ def _read(name: str) -> pd.DataFrame:
 def published_table() -> pd.DataFrame:
     """Lines of the published tables, each with the head here that stands for it (our choice).
 
-    ``citation`` is a key of ``book/references.bib``; ``reported`` (test), ``reported_validation``
-    and ``reported_std`` (over folds) are accuracies; ``reported_parameters`` as printed, without
-    the paper's support vectors; our head is named by ``study``, ``ours``, ``fine_tuned`` and
-    ``selection``. Lines of source ``"here"`` report nothing.
+    ``reported_std`` is over folds, ``reported_parameters`` as printed, without support vectors.
     """
     return _read("published")
 
@@ -57,8 +51,7 @@ def published_table() -> pd.DataFrame:
 def published_photons() -> pd.DataFrame:
     """The reproduction's few-shot figures for every number of modes and photons (its table: best).
 
-    Columns ``n_modes``, ``n_photons``, ``reported_validation``, ``reported`` (test accuracy;
-    missing for eight modes with four photons) and ``reported_parameters``.
+    ``reported`` is the test accuracy.
     """
     return _read("published_photons")
 
@@ -66,11 +59,9 @@ def published_photons() -> pd.DataFrame:
 def headline_table(encoder: str = DEFAULT_ENCODER) -> pd.DataFrame:
     """Every published line beside what was measured here, with its verdict; or "not run".
 
-    To :func:`published_table` come ``body``; ``mean``, ``low``, ``high`` (test accuracy with 95 %
-    interval over seeds), ``std``, ``lowest``, ``highest``, ``n_seeds``; ``reached``, the share of
-    seeds at least as good as reported; three parameter counts; and of the line's claim
-    ``difference`` (to logistic regression), ``difference_low``, ``difference_high`` (95 % over
-    seeds and sentences), ``p_corrected`` and ``verdict``.
+    To :func:`published_table` come what :func:`summarise` says of our rows; ``reached``, the share
+    of seeds at least as good as reported; and of the line's claim the difference to logistic
+    regression with its 95 % interval over seeds and sentences, and the verdict.
     """
     lines = published_table()
     measured = [_measured(line, encoder) for line in lines.to_dict("records")]
@@ -98,11 +89,7 @@ def _measured(line: dict, encoder: str) -> dict:
 
 
 def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Rows of the sets that a reader of the explorer can switch between: circuits and reference.
-
-    `studies` holds rows of ``few_shot`` and ``paper``, perhaps of ``photons``, ``finetune`` and
-    ``multiclass``.
-    """
+    """Sets of rows for the explorer; of the `studies` ``few_shot`` and ``paper`` must be there."""
     few_shot, sets = studies["few_shot"], {"paper's protocol": studies["paper"]}
     if "finetune" in studies:
         sets["paper's protocol, tuned body"] = having(studies["finetune"], {"fine_tuned": True})
@@ -128,8 +115,7 @@ def explorer_rows(studies: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
 def explorer_table(sets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A line for every circuit of every ``set``, and for the reference (``n_modes`` missing).
 
-    ``mean``, ``difference`` to the reference, each with its 95 % interval; ``reported`` of the
-    same circuit (few-shot protocol); ``seeds``, the accuracies of all seeds.
+    Means and differences with 95 % intervals, what was ``reported``, accuracies of all ``seeds``.
     """
     tables, reported = [], published_photons()[[*_SIZE, "reported"]]
     for name, rows in sets.items():
@@ -156,27 +142,6 @@ def verdict_groups(table: pd.DataFrame) -> str:
     )
 
 
-@dataclass(frozen=True)
-class CsvLink:
-    """A table as a link that downloads it, in a notebook and on a page."""
-
-    table: pd.DataFrame
-    name: str
-
-    def __repr__(self) -> str:
-        return f"{self.name}: {len(self.table)} lines"
-
-    def _repr_html_(self) -> str:
-        content = self.table.to_csv(index=False, float_format="%.6f")
-        data = base64.b64encode(content.encode()).decode()
-        link = f'<a download="{self.name}" href="data:text/csv;base64,{data}">{self.name}</a>'
-        return f"<p>{link} ({len(self.table)} lines)</p>"
-
-
-def _text(value, form: str) -> str:
-    return "–" if pd.isna(value) else form.format(value)
-
-
 def headline_markdown(table: pd.DataFrame) -> str:
     """The headline table for the README: every line but the five-fold ones, with its counts."""
     titles = ["", "reported", "here: mean, 95 % interval", "points to logistic regression"]
@@ -188,7 +153,7 @@ def headline_markdown(table: pd.DataFrame) -> str:
             here = f"{row['mean']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
             points = "" if pd.isna(row["difference"]) else f"{100 * row['difference']:+.2f}, "
             gap, seeds = points + row["verdict"], row["n_seeds"]
-        counts = " / ".join(_text(row[name], "{:,.0f}") for name in _COUNTS)
-        reported = _text(row["reported"], "{:.4f}")
+        counts = " / ".join("–" if pd.isna(row[n]) else f"{row[n]:,.0f}" for n in _COUNTS)
+        reported = "–" if pd.isna(row["reported"]) else f"{row['reported']:.4f}"
         lines.append([row["label"], reported, here, gap, seeds, counts])
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,9 +33,6 @@ REFERENCES = ("LogisticRegression, C = 1", "SVC RBF, C = 1", "8 modes, 2 photons
 #: The linear map that is fitted where no rows are shipped; else the one nearest in size, if it is
 #: no more than `NEAR` times larger or smaller, joins the references.
 LINEAR, LINEAR_MAPS, NEAR = "NN[0]", r"NN\[0\]|linear map of rank \d+|.*photons?, linear", 2.0
-#: Share of runs that would have seen the difference that a card calls detectable.
-POWER = 0.8
-_FROZEN = {"fine_tuned": False, "selection": "pool"}
 
 
 @dataclass(frozen=True)
@@ -48,14 +46,10 @@ class Card:
     verdicts : DataFrame
         One row a reference, with the columns of :func:`load_verdicts`, ``n_parameters`` of the
         reference, and ``detectable``, the difference (fraction) seen with 80 % power.
-    fits : DataFrame
-        Rows of the first reference, the head and the others, with ``predictions``.
-    rows : list of dict
-        What this run computed, as studies keep it.
-    seen : list of str
-        Why the head seems to know the test sentences; empty: it does not.
-    objections : list of str
-        All that a referee would object to, and seeds that gave no row.
+    fits, rows : DataFrame, list of dict
+        What is compared, the first reference first; and what this run computed, as studies keep it.
+    seen, objections : list of str
+        Why the head seems to know the test sentences, and all that a referee would object to.
     taught, known, guess : float
         Share of the test sentences of seed 0 on which the head is right after training on right
         and on wrong labels, and share of the commonest label.
@@ -150,28 +144,28 @@ def judge(
     dataset, encoder, doubles = find_data(X, y, dataset, encoder)
     place = _place(dataset, encoder, protocol, samples_per_class, seeds)
     options = {"n_jobs": n_jobs, "progress": progress, "store": store, "failures": []}
-    card = _card(entrant, name, place, margin, options)
-    extra = [f"{doubles} samples that occur more than once were left out."] if doubles else []
-    return replace(card, objections=[*card.objections, *extra, *_failures(options["failures"])])
+    return _card(entrant, name, place, margin, options, doubles)
 
 
-def _card(entrant: Entrant, name: str, place: dict, margin: float, options: dict) -> Card:
-    """Rows, verdicts and doubts, without what is left out."""
+def _card(entrant: Entrant, name: str, place: dict, margin, options, doubles) -> Card:
+    """Rows, verdicts and doubts."""
     with TemporaryDirectory() as folder:  # without an identity, a kept row might be another head's
         kept = {"store": Path(folder)} if entrant.identity is None else {}
         rows = run_study(entrant.units(place, name), **options | kept)
     own = with_predictions("judge", [row for row in rows if row["head"] == name])
-    known, more = _references(place, own["n_parameters"].median(), options)
+    known, more = _references(place, own["n_parameters"].astype(float).median(), options)
     table, first = _verdicts(place, own, known, name, margin), known["head"] == REFERENCES[0]
     scores = {(row["head"], row["seed"]): row["outside_accuracy"] for row in rows}
     taught, wrong = (scores.get((one, 0), math.nan) for one in (name, name + EXCHANGED))
     share = np.bincount(load_embeddings(place["dataset"], place["encoder"]).y)
     answers = {"taught": taught, "known": wrong, "guess": float(share.max() / share.sum())}
     seen = _seen(table, **answers)
+    doubts = [*_objections(table, seen, entrant.identity, len(place["seeds"]))]
+    doubts += [f"{doubles} samples that occur more than once were left out."] * (doubles > 0)
     return Card(
         **{"head": name, "address": entrant.address, "verdicts": table, "rows": [*rows, *more]},
         **{"fits": pd.concat([known[first], own, known[~first]]), "seen": seen, **answers},
-        objections=_objections(table, seen, entrant.identity, len(place["seeds"])),
+        objections=[*doubts, *_failures(options["failures"])],
     )
 
 
@@ -183,17 +177,21 @@ def _place(dataset, encoder, protocol, samples_per_class, seeds) -> dict:
     for seed in seeds:
         study_split(dataset, encoder, protocol, samples_per_class, seed)
     place = {"dataset": dataset, "encoder": encoder, "protocol": protocol, "seeds": seeds}
-    return place | {"samples_per_class": samples_per_class} | _FROZEN
+    place |= {"samples_per_class": samples_per_class}
+    return place | {"fine_tuned": False, "selection": "pool"}
 
 
 def _references(place: dict, size: float, options: dict) -> tuple[pd.DataFrame, list[dict]]:
     """Rows of the references with predictions, and those of them that were computed now."""
     study = place["protocol"]
-    every = having(shipped_fits({study})[study], _FROZEN)
+    every = shipped_fits({study})[study]
+    every = having(every, {name: place[name] for name in ("fine_tuned", "selection")})
     same = ("dataset", "encoder", "samples_per_class")
     here = having(every, {name: place[name] for name in same})
     if set(place["seeds"]) <= set(here["seed"]):
-        names = [*REFERENCES, *_nearest(here, size)]
+        maps = here[here["head"].str.fullmatch(LINEAR_MAPS)].drop_duplicates("head")
+        times = np.abs(np.log(maps.set_index("head")["n_parameters"].astype(float) / size))
+        names = [*REFERENCES, *times[times <= math.log(NEAR)].nsmallest(1).index]
         return here[here["head"].isin(names) & here["seed"].isin(place["seeds"])], []
     body = place["encoder"] if place["encoder"] in set(every["encoder"]) else DEFAULT_ENCODER
     settings = having(every, {"encoder": body}).drop_duplicates("head").set_index("head")
@@ -205,15 +203,6 @@ def _references(place: dict, size: float, options: dict) -> tuple[pd.DataFrame, 
     ]
     rows = run_study(units, **options)
     return with_predictions("judge", rows), rows
-
-
-def _nearest(rows: pd.DataFrame, size: float) -> list[str]:
-    """The linear map with about as many parameters, if there is one."""
-    maps = rows[rows["head"].str.fullmatch(LINEAR_MAPS)].drop_duplicates("head")
-    if pd.isna(size) or size == 0 or maps.empty:
-        return []
-    times = np.abs(np.log(maps.set_index("head")["n_parameters"].astype(float) / size))
-    return [times.idxmin()] if times.min() <= math.log(NEAR) else []
 
 
 def _verdicts(place: dict, own: pd.DataFrame, known: pd.DataFrame, name: str, margin: float):
@@ -240,7 +229,7 @@ def _detectable(row: pd.Series, n_tests: int) -> float:
         return math.nan
     n_seeds = int(row["n_seeds"])
     error = (row["high"] - row["low"]) / 2 / stats.t.isf(LEVEL / 2, n_seeds - 1)
-    effect = TTestPower().solve_power(nobs=n_seeds, alpha=LEVEL / n_tests, power=POWER)
+    effect = TTestPower().solve_power(nobs=n_seeds, alpha=LEVEL / n_tests, power=0.8)
     return effect * math.sqrt(n_seeds) * error
 
 
@@ -255,21 +244,20 @@ def _seen(table: pd.DataFrame, taught: float, known: float, guess: float) -> lis
     return found
 
 
-def _objections(table, seen, identity, n_seeds) -> list[str]:
+def _objections(table, seen, identity, n_seeds) -> Iterator[str]:
     """What a referee would object to."""
-    found = [f"Has it seen these sentences? {line} Do not trust the verdict." for line in seen]
+    yield from (f"Has it seen these sentences? {line} Do not trust the verdict." for line in seen)
     if n_seeds < SEEDS:
-        found.append(f"{n_seeds} seeds are fewer than {SEEDS}: others may say otherwise.")
+        yield f"{n_seeds} seeds are fewer than {SEEDS}: others may say otherwise."
     wide = (table["high_90"] - table["low_90"]) / 2 >= table["margin"]
     if names := list(table["reference"][wide & (table["verdict"] == "inconclusive")]):
         why = "not even a difference of zero would count as equivalent to"
-        found.append(f"The spread is too wide to conclude anything: {why} {', '.join(names)}.")
+        yield f"The spread is too wide to conclude anything: {why} {', '.join(names)}."
     if len(table) == len(REFERENCES):
-        found.append("No linear map of about its size is among the references.")
+        yield "No linear map of about its size is among the references."
     if identity is None:
         why = "what the head is made of cannot be told; put its code into a file"
-        found.append(f"Nothing was kept, so that a stopped run starts anew: {why}.")
-    return found
+        yield f"Nothing was kept, so that a stopped run starts anew: {why}."
 
 
 def _failures(failed: list) -> list[str]:

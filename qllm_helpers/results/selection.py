@@ -30,23 +30,6 @@ def select_best(
     return rows.loc[winners].reset_index(drop=True)
 
 
-def reported_gain(
-    candidates: pd.DataFrame, references: pd.DataFrame, *, on: str = "test_accuracy"
-) -> pd.Series:
-    """Test accuracy of the best candidate minus that of the best reference, seed by seed.
-
-    Each side chooses by the column `on`, as a report of one seed does. A fraction.
-    """
-    best, other = (
-        select_best(rows, within=(), on=on).set_index("seed")["test_accuracy"]
-        for rows in (candidates, references)
-    )
-    gain = (best - other).dropna().sort_index().astype(float)
-    if gain.empty:
-        raise ValueError("candidates and references share no seed")
-    return gain.rename("gain")
-
-
 def standard_error(accuracy: float, n_sentences: int) -> float:
     """Standard error of an accuracy from the finite number of sentences: sqrt(p (1 - p) / n)."""
     return math.sqrt(accuracy * (1 - accuracy) / n_sentences)
@@ -92,11 +75,6 @@ def residuals(rows: pd.DataFrame) -> pd.DataFrame:
     by_seed = wide.mean(axis="columns") - wide.to_numpy().mean()
     left = wide.sub(wide.mean(axis="index"), axis="columns").sub(by_seed, axis="index")
     return left * math.sqrt(n_seeds * n_heads / ((n_seeds - 1) * (n_heads - 1)))
-
-
-def residual_spread(rows: pd.DataFrame) -> float:
-    """Noise of one fit (standard deviation, fraction) that heads of the same seed do not share."""
-    return float(np.sqrt((residuals(rows) ** 2).to_numpy().mean()))
 
 
 def seeds_needed(difference: float, std: float) -> int:

@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from qllm_helpers import checks
 from qllm_helpers.files import DATA_DIR, read_verified, write_atomic, write_manifest
-from qllm_helpers.results.contrasts import MARGIN, NOT_RUN, t_tests, word
+from qllm_helpers.results.contrasts import MARGIN, NOT_RUN, t_tests, with_verdicts
 from qllm_helpers.results.intervals import having
 from qllm_helpers.studies.data import outside_pool, split_of
 from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
@@ -55,9 +54,8 @@ def read_claims(path: Path = DATA_DIR / CLAIMS) -> list[dict]:
     rows = [row for claim in claims for row in expand(claim)]
     names, pairs = [claim["claim"] for claim in claims], set()
     for row in rows:
-        bodies = (row["body"], row["reference_body"])
-        names_of = ((row["study"], row["head"]), (row["reference_study"], row["reference"]))
-        sides = frozenset(zip(names_of, bodies, strict=True))
+        sides = ("study", "head", "body"), ("reference_study", "reference", "reference_body")
+        sides = frozenset(tuple(row[name] for name in side) for side in sides)
         pair = (sides, *(row[name] for name in _PLACE))
         if pair in pairs or names.count(row["claim"]) > 1:
             raise ValueError(f"claim {row['claim']!r}, or its pair of heads, comes twice")
@@ -173,14 +171,10 @@ def verdict_table(claims: list[dict] | None = None, fits: dict | None = None) ->
     fits = shipped_fits(named) if fits is None else fits
     rows = [claim | _judged(claim, fits) for claim in claims]
     table = pd.DataFrame(rows, columns=_COLUMNS).astype(_TYPES)
-    run = table["n_seeds"].notna()
-    table["p_corrected"] = table["p"]
-    for _, family in table[run].groupby("family"):
-        for name in ("p_corrected", "p_equivalence"):
-            table.loc[family.index, name] = multipletests(family[name], method="holm")[1]
-    table["verdict"] = table.apply(word, axis=1)
-    table["holds"] = table["verdict"].eq(table["question"]).astype("boolean").where(run)
-    return table
+    families = [with_verdicts(part) for _, part in table.groupby("family")]
+    table = pd.concat(families or [table]).sort_index()
+    holds = table["verdict"].eq(table["question"]).astype("boolean")
+    return table.assign(holds=holds.where(table["n_seeds"].notna()))
 
 
 def verdicts_on(encoder: str, study: str, fits: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,7 @@
 """Studies as data: which heads, settings and protocol, how many seeds (``data/studies.toml``).
 
 A study names heads, bodies and ways of selecting; every combination is a unit, unless a head says
-that it has fewer. The settings that a head may choose from stand in the table ``search``, once for
-each way of selecting and each kind of head.
+that it has fewer. The settings that a head may choose from stand in the table ``search``.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ _STUDY_FIELDS = _PART_FIELDS | {"title", "protocol", "seeds", "heads", "parts"}
 _HEAD_FIELDS = {"label", "estimator", "fixed", "vary", "tune", "seeds", "seeds_apart"} | _WAYS
 
 
-#: Estimators that a grid can name, beside those made known and any address "package.module:Name".
+#: Estimators that a grid can name, beside any address "package.module:Name".
 _HERE = "qllm_helpers.classifiers"
 _BUILT_IN = {
     "LogisticRegression": "sklearn.linear_model",
@@ -63,13 +62,8 @@ _BUILT_IN = {
 }
 #: scikit-learn's own classes do not say it.
 _FAMILIES = {"LogisticRegression": "linear", "SVC": "svc"}
+#: Classes by name and address, as they were found; a reader's own head is entered here.
 KNOWN: dict[str, type] = {}
-
-
-def register_estimator(name: str, kind: type) -> None:
-    """Make a class known under a name, in this process; ValueError if another one has it."""
-    if name in _BUILT_IN or KNOWN.setdefault(name, kind) is not kind:
-        raise ValueError(f"an estimator is registered as {name!r} already; choose another name")
 
 
 def estimator_class(name: str) -> type:
@@ -94,12 +88,6 @@ def load_address(address: str):
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UnknownNameError(f"there is no estimator at {address!r}: {error}") from error
-
-
-def family_of(name: str) -> str:
-    """Head family of the class of a name: a key of ``figures.FAMILY_STYLE``."""
-    kind = estimator_class(name)
-    return getattr(kind, "family", None) or _FAMILIES[kind.__name__]
 
 
 def reads_texts(name: str) -> bool:
@@ -161,8 +149,10 @@ class Unit:
 
     @property
     def family(self) -> str:
-        """Head family; a head with its quantum layer replaced is a twin."""
-        return "twin" if self.parameters.get("twin") else family_of(self.estimator)
+        """A key of ``figures.FAMILY_STYLE``; a head with its quantum layer replaced is a twin."""
+        kind = estimator_class(self.estimator)
+        family = getattr(kind, "family", None) or _FAMILIES[kind.__name__]
+        return "twin" if self.parameters.get("twin") else family
 
     def specification(self, data_digest: str) -> dict:
         """Everything that the rows depend on, except the machine."""
@@ -185,12 +175,10 @@ class Unit:
             blocks = known("n_encoders", 1) * known("n_layers", 1) * known("connectivity", 1)
             again = (1 + known("connectivity", 1)) * (known("n_reuploads", 2) + 1)
             states += (qubits * blocks * 2**qubits + latent * again * 2**latent) / 256
-        tried = self.settings[0].get("epochs", known("epochs", 60 if states else 1))
-        epochs = max(tried) if isinstance(tried, list) else tried
+        epochs = np.max(self.settings[0].get("epochs", known("epochs", 60 if states else 1)))
         # on the pool the seeds are fitted once, after a search of about seven redraws a setting
-        searched = 7 * len(self.settings) if len(self.settings) > 1 else 0
-        own = len(self.seeds)
-        fits = own + searched if self.selection == "pool" else own * len(self.settings)
+        own, tries = len(self.seeds), len(self.settings)
+        fits = own + 7 * tries * (tries > 1) if self.selection == "pool" else own * tries
         width = sum(known("hidden_dims", ())) + 100
         return fits * epochs * max(1.7 * self.samples_per_class, 32) * (width + states) / 1e6
 
@@ -206,24 +194,6 @@ def _product(grid: dict) -> list[dict]:
         if not isinstance(values, list):
             raise ValueError(f"{name} must be a list of values to try, not {values!r}")
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-
-
-def _label(template: str, parameters: dict) -> str:
-    words = dict(parameters)
-    for name in ("mode", "photon", "qubit"):
-        if f"n_{name}s" in parameters:
-            count = parameters[f"n_{name}s"]
-            words[f"{name}s"] = f"{count} {name}{'' if count == 1 else 's'}"
-    return template.format(**words)
-
-
-def _seeds(head: dict, common: dict, n_seeds: int | None) -> list[tuple[int, ...]]:
-    seeds = common["seeds"]
-    if "seeds" in head and n_seeds is None:  # fewer than the study's: it would take too long
-        name = f"seeds of {head['label']!r}"
-        seeds = seeds[: checks.integer(name, head["seeds"], most=len(seeds))]
-    # a fit of minutes is a unit of its own, so that a stopped run loses no more than one
-    return [(seed,) for seed in seeds] if head.get("seeds_apart") else [seeds]
 
 
 def _settings(head: dict, part: dict, search: dict) -> tuple[dict, ...]:
@@ -253,32 +223,26 @@ def _settings(head: dict, part: dict, search: dict) -> tuple[dict, ...]:
 
 
 def _head_units(head: dict, common: dict, n_seeds: int | None, search: dict) -> list[Unit]:
-    name = head["estimator"]
-    estimator_class(name)  # refuses unknown ones
-    settings = _settings(head, common, search)
-    shared = common | {"estimator": name, "settings": settings}
-    units, seeds_of_units = [], _seeds(head, common, n_seeds)
+    estimator_class(head["estimator"])  # refuses unknown ones
+    common = common | {"estimator": head["estimator"], "settings": _settings(head, common, search)}
+    seeds, units = common["seeds"], []
+    if "seeds" in head and n_seeds is None:  # fewer than the study's: it would take too long
+        name = f"seeds of {head['label']!r}"
+        seeds = seeds[: checks.integer(name, head["seeds"], most=len(seeds))]
+    # a fit of minutes is a unit of its own, so that a stopped run loses no more than one
+    parts = [(seed,) for seed in seeds] if head.get("seeds_apart") else [seeds]
     for variant in (one for grid in head.get("vary", [{}]) for one in _product(grid)):
         parameters = head.get("fixed", {}) | variant
-        named = shared | {"head": _label(head["label"], parameters), "parameters": parameters}
-        units += [Unit(**named | {"seeds": seeds}) for seeds in seeds_of_units]
+        counts = {name: parameters.get(f"n_{name}s") for name in ("mode", "photon", "qubit")}
+        words = {f"{name}s": f"{n} {name}{'s' * (n != 1)}" for name, n in counts.items() if n}
+        named = common | {"head": head["label"].format(**words | parameters)}
+        units += [Unit(**named | {"parameters": parameters, "seeds": part}) for part in parts]
     return units
 
 
 def _ways(table: dict) -> dict[str, list]:
     """Bodies and selections of a study, or of a head that has fewer, as lists."""
-    ways = {name: table[name] for name in sorted(_WAYS) if name in table}
-    return {name: one if isinstance(one, list) else [one] for name, one in ways.items()}
-
-
-def _parts(name: str, table: dict) -> list[dict]:
-    """Corpus, sentences of each label, body and selection of every part of a study."""
-    for part in table.get("parts", []):
-        _refuse_unknown(part, _PART_FIELDS, f"a part of study {name!r}")
-    common = {"dataset": None, "samples_per_class": PROTOCOLS[table["protocol"]]}
-    common |= {key: table[key] for key in common if key in table}
-    ways = _product({"fine_tuned": [False], "selection": ["pool"]} | _ways(table))
-    return [common | way | part for way in ways for part in table.get("parts", [{}])]
+    return {name: np.atleast_1d(table[name]).tolist() for name in sorted(_WAYS & {*table})}
 
 
 def _refuse_unequal(name: str, units: list[Unit]) -> None:
@@ -297,19 +261,22 @@ def _refuse_unequal(name: str, units: list[Unit]) -> None:
 def _expand(name: str, table: dict, n_seeds: int | None, search: dict) -> list[Unit]:
     """Units of one study in the order of the file, part by part."""
     _refuse_unknown(table, _STUDY_FIELDS, f"study {name!r}")
-    if table.get("protocol") not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {table.get('protocol')!r} in study {name!r}")
-    fixed = {"study": name, "protocol": table["protocol"]}
-    fixed["seeds"] = tuple(range(n_seeds or table["seeds"]))
+    checks.choice(f"protocol of study {name!r}", table.get("protocol"), PROTOCOLS)
+    for part in table.get("parts", []):
+        _refuse_unknown(part, _PART_FIELDS, f"a part of study {name!r}")
     for head in table["heads"]:
         _refuse_unknown(head, _HEAD_FIELDS, f"the head {head.get('label')!r}")
-    units = []
-    for part in _parts(name, table):
+    common = {"study": name, "protocol": table["protocol"], "dataset": table.get("dataset")}
+    common["samples_per_class"] = table.get("samples_per_class", PROTOCOLS[table["protocol"]])
+    common["seeds"], units = tuple(range(n_seeds or table["seeds"])), []
+    ways = _product({"fine_tuned": [False], "selection": ["pool"]} | _ways(table))
+    for way, part in itertools.product(ways, table.get("parts", [{}])):
+        part = common | way | part
         corpus(part["dataset"])
         checks.choice("selection", part["selection"], SELECTIONS)
         for head in table["heads"]:
             if all(part[way] in kept for way, kept in _ways(head).items()):
-                units += _head_units(head, fixed | part, n_seeds, search)
+                units += _head_units(head, part, n_seeds, search)
     _refuse_unequal(name, units)
     return units
 

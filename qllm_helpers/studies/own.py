@@ -171,8 +171,7 @@ def _code(values: list) -> dict[str, str]:
 def find_data(X, y, dataset: str, encoder: str) -> tuple[str, str, int]:
     """Names by which data and body are loaded, and how many samples occur once more.
 
-    A corpus of the book, a CSV file with the columns text and label, or sentences or vectors `X`
-    with labels `y`. DataError or ValueError for what cannot be used.
+    Of a corpus of the book, a CSV file, or sentences or vectors `X` with labels `y`.
     """
     if X is None and y is None:
         if not dataset.endswith(".csv"):

@@ -20,7 +20,6 @@ from tqdm.auto import tqdm
 from qllm_helpers.files import DataError, cache_dir, write_atomic
 from qllm_helpers.studies import grid
 from qllm_helpers.studies.data import corpus_part, data_digest, tune_body
-from qllm_helpers.studies.development import REDRAWS
 from qllm_helpers.studies.grid import (
     PLACE,
     TOLERANCE,
@@ -31,7 +30,7 @@ from qllm_helpers.studies.grid import (
     reads_texts,
 )
 from qllm_helpers.studies.table import format_table, load_results, parse_table
-from qllm_helpers.studies.unit import git_revision, run_unit
+from qllm_helpers.studies.unit import REDRAWS, git_revision, run_unit
 from qllm_helpers.text.encoders import DEFAULT_ENCODER
 
 
@@ -237,8 +236,6 @@ def _compare(name: tuple, row: dict, new: dict, tolerance: float) -> RowCheck:
     # for every seed, of which the table holds the first seed's.
     if not pd.isna(row["n_live_parameters"]):
         same.append("n_parameters")
-    for column in same:
-        shipped = None if pd.isna(row[column]) else row[column]
-        if shipped != new[column]:
-            problems.append(f"{column} is {new[column]}, not {shipped}")
+    shipped = {column: None if pd.isna(row[column]) else row[column] for column in same}
+    problems += [f"{k} is {new[k]}, not {old}" for k, old in shipped.items() if new[k] != old]
     return RowCheck(*name, row["test_accuracy"], new["test_accuracy"], "; ".join(problems))

@@ -104,13 +104,3 @@ def noise_table(
     names = ["seed", "shots", "rate", "n_trajectories", "n_sentences"]
     names += ["test_accuracy", "agreement", "latent_error"]
     return pd.DataFrame(rows, columns=names).astype({"shots": "Int64"})
-
-
-def changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Inexact rows of `noise_table`, with `device` in words and the `change` of accuracy."""
-    exact = table["shots"].isna() & (table["rate"] == 0)
-    before = table[exact].set_index("seed")["test_accuracy"]
-    rest = table[~exact]
-    shots = rest["shots"].map("{:,.0f} shots".format, na_action="ignore")
-    words = shots.fillna(rest["rate"].map("rate {:g}".format)).astype(str)
-    return rest.assign(change=rest["test_accuracy"] - rest["seed"].map(before), device=words)

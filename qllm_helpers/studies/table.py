@@ -6,12 +6,10 @@ Beside them what every chosen fit said of every test sentence: packed digits of 
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import json
 import platform
 import zlib
-from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -50,23 +48,13 @@ TABLES = {
 }
 
 
-def _cell(name: str, value) -> str:
-    if value is None or value != value:  # NaN: not known
-        return ""
-    if name in _FRACTIONS:
-        return f"{value:.6f}"
-    if name == "fit_seconds":
-        return f"{value:.3f}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def format_table(rows: list[dict]) -> bytes:
     """CSV of result rows, with the columns of :data:`COLUMNS`: equal rows give equal bytes."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(name, row[name]) for name in COLUMNS] for row in rows)
-    return stream.getvalue().encode()
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
+    for name, form in (dict.fromkeys(_FRACTIONS, "{:.6f}") | {"fit_seconds": "{:.3f}"}).items():
+        table[name] = table[name].map(form.format, na_action="ignore")
+    table["fine_tuned"] = table["fine_tuned"].map({True: "true", False: "false"})
+    return table.to_csv(index=False, lineterminator="\n").encode()
 
 
 def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
@@ -83,7 +71,7 @@ def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
             true_values=["true"],
             on_bad_lines="error",
         )
-        table = with_facts(table)
+        table = _with_facts(table)
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{source} is damaged and was left as it is: {error}") from error
     needed = table[["study", "head", "seed", "fine_tuned", "test_accuracy"]]
@@ -93,17 +81,14 @@ def parse_table(content: bytes, study: str, source: str) -> pd.DataFrame:
     return table.astype(dict.fromkeys(_INTEGERS, int))
 
 
-def with_facts(rows: pd.DataFrame) -> pd.DataFrame:
+def _with_facts(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with a column for every new key of their JSON columns, and ``kind``."""
-    facts = pd.Series([{}] * len(rows), index=rows.index)
-    for name in ("configuration", "hyperparameters"):
-        if name in rows:
-            found = rows[name].map(lambda text: json.loads(text) if isinstance(text, str) else {})
-            facts = facts.combine(found, lambda known, more: known | more)
+    texts = rows[["configuration", "hyperparameters"]].fillna("{}").to_numpy()
+    facts = [json.loads(fixed) | json.loads(chosen) for fixed, chosen in texts]
     names = dict.fromkeys(name for one in facts for name in one if name not in rows)
     columns = {name: _fact([one.get(name) for one in facts], rows.index) for name in names}
     rows = pd.concat([rows, pd.DataFrame(columns, index=rows.index)], axis=1)
-    return rows.assign(kind=_kinds(rows)) if "kind" not in rows else rows
+    return rows.assign(kind=_kinds(rows))
 
 
 def _fact(values: list, index: pd.Index) -> pd.Series:
@@ -124,9 +109,8 @@ def _kinds(rows: pd.DataFrame) -> pd.Series:
         kind = kind.mask(rows["n_encoders"].notna() & rows["family"].eq("photonic"), "two-stage")
     kind = kind.mask(rows["estimator"].eq("PhotonicKernelClassifier"), "fidelity kernel")
     kind = kind.mask(rows["estimator"].eq("FourierClassifier"), "random Fourier features")
-    if "configuration" in rows:
-        fixed = rows["configuration"].str.contains('"output_scale"', na=False)
-        kind = kind.mask(fixed & rows["family"].eq("photonic"), "outputs unscaled")
+    fixed = rows["configuration"].str.contains('"output_scale"', na=False)
+    kind = kind.mask(fixed & rows["family"].eq("photonic"), "outputs unscaled")
     dense = rows["encoding"].eq("dense") & rows["protocol"].eq("few_shot")
     kind = kind.mask(dense & rows["family"].eq("photonic"), "dense map")
     twin = (rows["twin"] + " twin").replace("identity twin", "linear map")
@@ -169,12 +153,11 @@ def load_results(study: str) -> pd.DataFrame:
     DataError
         If the study has not been run, or its table differs from its digest.
     """
-    path, command = shipped_table(study), f"qllm study {study}"
+    path = shipped_table(study)
     if study not in STUDY_NAMES and not path.is_file():
         raise UnknownNameError(f"unknown study {study!r}; known: {', '.join(STUDY_NAMES)}")
-    if not path.is_file():
-        raise DataError(f"study {study!r} has not been run yet. Run: {command}")
-    return parse_table(read_verified(path, regenerate=command), study, path.name)
+    content = read_verified(path, regenerate=f"qllm study {study}")
+    return parse_table(content, study, path.name)
 
 
 def load_choices(study: str) -> pd.DataFrame:
@@ -224,8 +207,8 @@ def from_text(text: str, n: int) -> np.ndarray:
 
 
 def _packed(text: str, n: int) -> np.ndarray:
-    content = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
-    return content.reshape(-1, -(-n // 8))
+    content = zlib.decompress(base64.b64decode(text))
+    return np.frombuffer(content, dtype=np.uint8).reshape(-1, -(-n // 8))
 
 
 def _tensor_name(row) -> str:
@@ -237,13 +220,10 @@ def _tensor_name(row) -> str:
 
 def _format_predictions(rows: list[dict], table: bytes) -> bytes:
     """A table's predictions as safetensors: uint8, (seeds in their order, digits, ceil(n / 8))."""
-    tensors = defaultdict(list)
-    for row in rows:
-        tensors[_tensor_name(row)].append(_packed(row["predictions"], row["n_test"]))
-    stacked = {name: np.stack(parts) for name, parts in tensors.items()}
-    return save(
-        stacked | {_DIGEST_OF_TABLE: np.frombuffer(bytes.fromhex(sha256(table)), dtype=np.uint8)}
-    )
+    tensors = {_DIGEST_OF_TABLE: np.frombuffer(bytes.fromhex(sha256(table)), dtype=np.uint8)}
+    for name, part in pd.DataFrame(rows).groupby([_tensor_name(row) for row in rows], sort=False):
+        tensors[name] = np.stack([*map(_packed, part["predictions"], part["n_test"])])
+    return save(tensors)
 
 
 def _parse_predictions(content: bytes, source: str) -> dict[str, np.ndarray]:
@@ -264,8 +244,6 @@ def load_predictions(study: str) -> pd.Series:
     """
     rows = load_results(study)
     path, command = predictions_file(study), f"qllm study {study}"
-    if not path.is_file():
-        raise DataError(f"study {study!r} has not been run with predictions. Run: {command}")
     tensors = _parse_predictions(read_verified(path, regenerate=command), path.name)
     if tensors[_DIGEST_OF_TABLE].tobytes().hex() != sha256(shipped_table(study).read_bytes()):
         raise DataError(f"{path.name} belongs to other rows than the shipped ones. Run: {command}")
@@ -289,7 +267,13 @@ def export_table(study: str, rows: list[dict], path: Path) -> None:
     content = format_table(rows)
     shipped = path.resolve().is_relative_to(files.DATA_DIR.resolve())
     if path.exists():
-        _refuse_changed(path, study, content, shipped)
+        old = path.read_bytes()
+        parse_table(old, study, str(path))
+        # equal content without a digest is what a run leaves that was killed in between
+        name = path.resolve().relative_to(files.DATA_DIR.resolve()).as_posix() if shipped else ""
+        if shipped and old != content and sha256(old) != files.read_manifest().get(name):
+            fault = "differs from its SHA-256, as if changed by hand"
+            raise DataError(f"{path} {fault}. Move it to write a new one")
     written = {path: content}
     if rows and all("predictions" in row for row in rows):
         beside = predictions_file(study) if shipped else path.with_suffix(".safetensors")
@@ -302,18 +286,6 @@ def export_table(study: str, rows: list[dict], path: Path) -> None:
         files.write_atomic(target, new)
     if shipped:
         files.write_manifest(*written)
-
-
-def _refuse_changed(path: Path, study: str, content: bytes, shipped: bool) -> None:
-    """Refuse to replace what is no intact table of the study."""
-    old = path.read_bytes()
-    parse_table(old, study, str(path))
-    name = path.resolve().relative_to(files.DATA_DIR.resolve()).as_posix() if shipped else ""
-    # equal content without a digest is what a run leaves that was killed in between
-    if shipped and old != content and sha256(old) != files.read_manifest().get(name):
-        raise DataError(
-            f"{path} differs from its SHA-256, as if changed by hand. Move it to write a new one"
-        )
 
 
 def write_measurements(tables: dict[str, pd.DataFrame], folder: Path | None = None) -> list[Path]:

@@ -1,4 +1,9 @@
-"""One unit of a study: fit every setting on every seed, choose on validation, score once."""
+"""One unit of a study: its settings are tried, one is chosen, and the test part is scored once.
+
+On the development pool, whose sentences decide no verdict, every setting is tried on a few redraws
+and the best ones on all of them: successive halving (Jamieson and Talwalkar, arXiv 1502.07943) in
+two rounds. Numbers of epochs cost nothing extra, as they are read off the learning curve.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import subprocess
 import time
 from collections import namedtuple
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 
@@ -21,7 +26,6 @@ from qllm_helpers.files import DATA_DIR
 from qllm_helpers.heads import parameters as counting
 from qllm_helpers.studies import data as splits
 from qllm_helpers.studies.data import PARTS, UnitData, corpus_part, one_thread, unit_data
-from qllm_helpers.studies.development import choose
 from qllm_helpers.studies.grid import Unit, estimator_class, reads_texts
 from qllm_helpers.studies.table import to_text
 from qllm_helpers.text.encoders import resolve_precision
@@ -31,6 +35,10 @@ LIVE_SAMPLES = 512
 #: Networks with more live parameters get no effective count: its matrix is this number squared,
 #: and the sentences have no more than 19,226 logits. Other heads need no such matrix.
 MAX_RANK = 6000
+#: Redraws of the first round, settings that go on, and redraws in all, by whether the body is
+#: tuned: a tuned body takes a minute for each redraw.
+FIRST_ROUND, FINALISTS = 5, 4
+REDRAWS = {False: 20, True: 5}
 _UNIT = ("dataset", "encoder", "protocol", "samples_per_class", "fine_tuned", "family", "selection")
 _CONFIGURATION = ("n_modes", "n_photons", "n_qubits", "encoding", "space", "readout", "twin")
 
@@ -96,6 +104,78 @@ def _validated(fit, data: UnitData, replica: int) -> tuple[float, float]:
     return accuracy, loss
 
 
+@dataclass(frozen=True)
+class Tried:
+    """Accuracies (redraws, numbers of epochs) of one setting on the sentences that judge."""
+
+    setting: dict
+    epochs: list
+    accuracies: np.ndarray
+    chance: float
+
+    @property
+    def merits(self) -> np.ndarray:
+        """Mean accuracy at each number of epochs; lower by one where a single fit broke.
+
+        Broken is a fit less than half as far above chance as the mean.
+        """
+        mean, lowest = self.accuracies.mean(axis=0), self.accuracies.min(axis=0)
+        return mean - (lowest < (mean + self.chance) / 2)
+
+    def row(self) -> dict:
+        """The setting with its best number of epochs, as a row of the table of choices."""
+        best, curve = int(np.argmax(self.merits)), self.accuracies.mean(axis=0)
+        epochs = {} if self.epochs == [None] else {"epochs": self.epochs[best]}
+        return {
+            "setting": self.setting | epochs,
+            "n_redraws": len(self.accuracies),
+            "mean": float(curve[best]),
+            "lowest": float(self.accuracies[:, best].min()),
+            "broken": bool(self.merits[best] < 0),
+            "epochs": self.epochs,
+            "curve": curve.tolist(),
+        }
+
+
+def choose(unit: Unit) -> tuple[dict, list[dict]]:
+    """The best setting of a unit on the development pool, and all that were tried, as rows."""
+    if len(unit.settings) == 1 and not isinstance(unit.settings[0].get("epochs"), list):
+        return unit.settings[0], []
+    tried = _try(unit, unit.settings, range(FIRST_ROUND))
+    # sorted keeps the order of equal ones: the first round's winner, then the grid's
+    order = sorted(range(len(tried)), key=lambda one: -tried[one].merits.max())[:FINALISTS]
+    if rest := range(FIRST_ROUND, REDRAWS[unit.fine_tuned]):
+        more = _try(unit, [unit.settings[one] for one in order], rest)
+        for one, again in zip(order, more, strict=True):
+            both = np.concatenate([tried[one].accuracies, again.accuracies])
+            tried[one] = replace(again, accuracies=both)
+    best = min(order, key=lambda one: -tried[one].merits.max())
+    rows = [one.row() | {"chosen": number == best} for number, one in enumerate(tried)]
+    return rows[best]["setting"], rows
+
+
+def _try(unit: Unit, settings: Sequence[dict], redraws: range) -> list[Tried]:
+    """Accuracies of settings on redraws of the pool, whose numbers are seeds of weights too."""
+    tried, unit = [], replace(unit, seeds=tuple(redraws))
+    data, kind = unit_data(unit, pool=True), estimator_class(unit.estimator)
+    for setting in settings:
+        setting, epochs = dict(setting), setting.get("epochs")
+        if listed := isinstance(epochs, list):
+            del setting["epochs"]
+        last = {"epochs": max(epochs)} if listed else {}
+        estimator = kind(**unit.parameters | setting | last)
+        together = isinstance(estimator, ReplicatedClassifier)
+        fits = _fit_replicas(estimator, data, unit.seeds, validates=together)
+        scores = [[accuracy] for _, accuracy, _ in fits]
+        if together:
+            curves = [f.history_.set_index("epoch")["validation_accuracy"] for f, *_ in fits]
+            scores = [curve[epochs if listed else curve.index[-1:]] for curve in curves]
+        chance = 1 / (int(data.y.max()) + 1)
+        epochs = epochs if listed else [None]
+        tried.append(Tried(setting, epochs, np.array(scores, dtype=float), chance))
+    return tried
+
+
 def select(candidates: Sequence[Candidate]) -> Candidate:
     """Highest validation accuracy; ties: lower validation loss if known, then the first setting."""
     loss = [np.nan_to_num(one.validation_loss, nan=np.inf) for one in candidates]
@@ -118,8 +198,7 @@ def _chosen_fits(unit: Unit, data: UnitData, settings) -> list[Candidate]:
 def run_unit(unit: Unit) -> list[dict]:
     """Rows of a unit, one per seed: the test part is used once a seed, by the chosen fit.
 
-    They lack the names of study and head and the git revision, and have ``predictions`` too; the
-    first one holds ``choices``, what the development pool said of every setting.
+    The first one holds ``choices``, what the development pool said of every setting.
     """
     with one_thread():
         on_pool = unit.selection == "pool"

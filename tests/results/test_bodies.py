@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from qllm_helpers.results.contrasts import compare, match_heads, pooled
+from qllm_helpers.results.contrasts import compare
 from qllm_helpers.results.selection import select_best
 from qllm_helpers.studies.run import load_results
 
@@ -107,22 +107,6 @@ def test_a_family_chooses_on_validation_for_each_body(rows):
     photonic = best[best["family"] == "photonic"].groupby("body")["head"].unique()
     assert photonic["frozen"].tolist() == ["8 modes, 2 photons"]
     assert photonic["tuned"].tolist() == ["4 modes, 1 photon"]
-
-
-def test_twins_are_matched_by_size_and_averaged_within_seeds(rows, wide):
-    matched = match_heads(rows, "photonic", "cosine twin")
-    groups = {
-        body: [((head, body), (twin, body)) for head, twin in matched]
-        for body in ("frozen", "tuned")
-    }
-    table = pooled(rows, groups, by=["head", "body"])
-    for row in table.iloc:
-        body = row["head"]
-        pairs = [
-            wide[head, body] - wide[f"{head}, cosine", body]
-            for head in ("8 modes, 2 photons", "4 modes, 1 photon")
-        ]
-        check(row, sum(pairs) / 2)
 
 
 def test_two_bodies_at_once_and_a_head_on_one_body_are_refused(rows):

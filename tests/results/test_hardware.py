@@ -1,15 +1,20 @@
-"""The study of noise as sweeps."""
+"""The study of noise as the chapter on hardware sweeps it: its own cells, on invented rows."""
 
+import io
+import json
 import math
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from qllm_helpers import figures
-from qllm_helpers.results import hardware
-from qllm_helpers.results.hardware import ASCELLA, PUBLISHED, mesh_deviation, phase_error_for
+from qllm_helpers.files import read_verified
+from qllm_helpers.photons.machines import ASCELLA, PUBLISHED, mesh_deviation, phase_error_for
+from qllm_helpers.photons.noise import Noise
+from qllm_helpers.results.intervals import summarise
 from qllm_helpers.studies.run import load_units
 
 
@@ -31,19 +36,31 @@ def rows():
                 | {"head": unit.head, "estimator": unit.estimator, "family": unit.family}
                 | {"seed": seed, "test_accuracy": accuracy, "protocol": "paper"}
             )
-    return pd.DataFrame(table)
+    return pd.DataFrame(table).astype(dict.fromkeys(["n_modes", "n_photons"], "Int64"))
 
 
-def test_the_grid_holds_what_the_chapter_sweeps(rows):
+@pytest.fixture(scope="module")
+def chapter(rows, repository):
+    """What the chapter's cells that fill and sweep the rows define."""
+    text = (repository / "notebooks" / "11_hardware.ipynb").read_text(encoding="utf-8")
+    cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(text)["cells"]}
+    known = {"study_rows": lambda *_, **__: rows, "summarise": summarise, "np": np}
+    known |= {"asdict": asdict, "Noise": Noise}
+    for name in ("noise-settings", "noise-sweep"):
+        exec(cells[name], known)
+    return SimpleNamespace(**known)
+
+
+def test_the_grid_holds_what_the_chapter_sweeps(chapter):
     units = load_units("noise")
     assert {len(unit.seeds) for unit in units} == {20}
-    table = hardware.noise_rows(rows)
+    table, sources = chapter.noisy, pd.read_csv(io.BytesIO(read_verified("sources.csv")))
     assert set(table["head"]) == {u.head for u in units if "Photonic" in u.estimator}
     for setting in ("indistinguishability", "phase_error", "phase_imprecision", "n_shots"):
-        values = hardware.sweep(table, setting)[setting]
-        assert hardware.PERFECT[setting] in set(values)
+        values = chapter.sweep(setting)[setting]
+        assert chapter.perfect[setting] in set(values)
         assert len(values) >= 4
-    for source in hardware.SOURCES.to_dict("records"):
+    for source in sources.to_dict("records"):
         brightness = source["brightness"]
         mine = table[table["brightness"] == brightness]
         assert set(mine["n_shots"]) == {1000, 10_000, 100_000}
@@ -51,26 +68,21 @@ def test_the_grid_holds_what_the_chapter_sweeps(rows):
         assert set(mine["indistinguishability"]) == {source["indistinguishability"]}
 
 
-def test_sweeps_hold_everything_else_fixed(rows):
-    table = hardware.noise_rows(rows)
-    shots = hardware.sweep(table, "n_shots")
+def test_sweeps_hold_everything_else_fixed(chapter):
+    shots = chapter.sweep("n_shots")
     assert list(shots["n_shots"]) == [10, 100, 1000, 10_000, 100_000, math.inf]
     assert (shots["n_seeds"] == 3).all()
     assert shots["mean"].is_monotonic_increasing
-    both = hardware.sweep(table, "n_shots", n_photons=[1, 2, 3])
+    both = chapter.sweep("n_shots", n_photons=[1, 2, 3])
     assert set(both["n_photons"]) == {1, 2, 3}
-    coins = hardware.sweep(table, "n_shots", twin="distinguishable")
-    assert len(coins) == 6
-    lossy = hardware.sweep(table, "transmittance", n_shots=1000)
+    lossy = chapter.sweep("transmittance", n_shots=1000)
     assert list(lossy["transmittance"]) == [0.0, 0.02, 0.05, 0.1, 0.3, 0.5, 1.0]
-    free = hardware.sweep(table, "transmittance", n_shots=None)
-    assert free["n_seeds"].max() > 3
-    with pytest.raises(ValueError, match="no rows of a sweep"):
-        hardware.sweep(table, "g2", n_modes=5)
+    with pytest.raises(ValueError, match="no rows"):
+        chapter.sweep("g2", n_modes=5)
 
 
-def test_a_figure_has_a_line_a_circuit_and_leaves_infinity_out(rows):
-    table = hardware.sweep(hardware.noise_rows(rows), "n_shots", n_photons=[1, 2])
+def test_a_figure_has_a_line_a_circuit_and_leaves_infinity_out(chapter):
+    table = chapter.sweep("n_shots", n_photons=[1, 2])
     ideal = table.tail(1).assign(head="ideal")
     figure = figures.lines(table, "n_shots", by="n_photons", reference=ideal, log="x")
     axes = figure.axes[0]
@@ -82,20 +94,20 @@ def test_a_figure_has_a_line_a_circuit_and_leaves_infinity_out(rows):
     assert all(np.isfinite(np.asarray(x, dtype=float)).all() for x in xs)
 
 
-def test_the_rows_of_a_published_machine_are_its_figures(rows):
-    table = hardware.noise_rows(rows)
+def test_the_rows_of_a_published_machine_are_its_figures(chapter):
+    table = chapter.noisy
     settings = asdict(ASCELLA)
     named = table[table["head"].str.contains("Ascella, ")]
     for name, value in settings.items():
         assert set(named[name]) == {value}, name
     assert set(PUBLISHED.loc[PUBLISHED["machine"] == "Ascella", "setting"]) - {""} == {
-        name for name, value in settings.items() if value != hardware.PERFECT[name]
+        name for name, value in settings.items() if value != chapter.perfect[name]
     }
-    budgets = hardware.sweep(table, "n_shots", **settings, space="unbunched", n_photons=[1, 2])
+    budgets = chapter.sweep("n_shots", **settings, space="unbunched", n_photons=[1, 2])
     assert list(budgets["n_shots"]) == [n for n in (1e3, 1e4, 1e5, 1e6) for _ in range(2)]
     for name in ("transmittance", "indistinguishability", "g2", "phase_error"):
         around = settings | {"space": "unbunched", "n_shots": 100_000}
-        values = hardware.sweep(table, name, **around)[name]
+        values = chapter.sweep(name, **around)[name]
         assert settings[name] in set(values)
         assert len(values) == 4
 
@@ -118,8 +130,8 @@ def test_a_deviation_is_what_the_formula_of_one_interferometer_says():
     assert mesh_deviation(0.01, 2)["distance"] == pytest.approx(0.01 / (2 * math.pi), rel=0.05)
 
 
-def test_a_mark_is_a_line_with_a_name(rows):
-    shots = hardware.sweep(hardware.noise_rows(rows), "phase_error")
+def test_a_mark_is_a_line_with_a_name(chapter):
+    shots = chapter.sweep("phase_error")
     shots = shots.assign(head="here")
     figure = figures.lines(shots, "phase_error", marks={"there": 0.045})
     names = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -1,11 +1,8 @@
 """The headline table: the right rows beside the published lines, with their verdicts."""
 
-import base64
-import io
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 from scipy import stats
@@ -15,7 +12,6 @@ from qllm_helpers.results import verdicts
 from qllm_helpers.results.contrasts import VERDICTS
 from qllm_helpers.results.headline import (
     REFERENCE,
-    CsvLink,
     headline_markdown,
     headline_table,
     published_table,
@@ -113,14 +109,6 @@ def test_verdict_groups_name_every_line_once(table):
     for word in set(table["verdict"]) - {"reference"}:
         labels = table.loc[table["verdict"] == word, "label"]
         assert f"{word} ({len(labels)}): {'; '.join(labels)}" in text
-
-
-def test_the_link_holds_the_table(table):
-    html = CsvLink(table, "headline.csv")._repr_html_()
-    content = base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])
-    read = pd.read_csv(io.BytesIO(content))
-    assert read["label"].tolist() == table["label"].tolist()
-    assert read["mean"].tolist() == pytest.approx(table["mean"].tolist(), abs=1e-6, nan_ok=True)
 
 
 def test_figure_draws_reported_and_measured(table):

@@ -6,8 +6,6 @@ import pytest
 
 from qllm_helpers.results.selection import (
     pareto_front,
-    reported_gain,
-    residual_spread,
     residuals,
     seeds_needed,
     select_best,
@@ -80,16 +78,9 @@ def test_a_tie_goes_to_the_row_that_comes_first():
     assert best["validation_loss"].to_dict() == {0: 1, 1: 2}
 
 
-def test_reported_gain_by_hand():
-    rows = sweep_rows()
-    photonic, reference = rows[rows["n_modes"] == 4], rows[rows["n_modes"] == 6]
-    assert reported_gain(photonic, reference).tolist() == pytest.approx([0.3, 0.1])
-    honest = reported_gain(photonic, reference, on="validation_accuracy")
-    assert honest.tolist() == pytest.approx([-0.1, -0.3])
-    with pytest.raises(ValueError, match="share no seed"):
-        reported_gain(photonic, reference.assign(seed=7))
+def test_a_choice_among_no_rows_is_refused():
     with pytest.raises(ValueError, match="no rows"):
-        reported_gain(photonic, reference[:0])
+        select_best(sweep_rows()[:0], within=())
 
 
 def test_seeds_needed_gives_the_power_it_promises():
@@ -135,6 +126,10 @@ def test_residuals_drawn_again_give_the_gaussian_selection_effect():
     )
     with pytest.raises(ValueError, match="at least two heads"):
         residuals(noisy_rows(1))
+
+
+def residual_spread(rows):
+    return np.sqrt((residuals(rows) ** 2).to_numpy().mean())
 
 
 def test_residual_spread_is_the_noise_without_head_means_and_seed_effects():

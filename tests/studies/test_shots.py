@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from qllm_helpers.heads.qubit import QubitHead
-from qllm_helpers.studies.shots import Device, changes, head_outputs, noise_table
+from qllm_helpers.studies.shots import Device, head_outputs, noise_table
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +34,6 @@ def test_errors_shrink_with_shots_and_grow_with_noise(head, X):
     assert errors[3] < errors[4]
     assert table["agreement"].iloc[0] == 1
     assert table.equals(noise_table([(0, head, X, np.zeros(50, dtype=int))], devices))
-    shown = changes(table)
-    assert shown["device"].tolist() == ["10 shots", "100,000 shots", "rate 0.001", "rate 1"]
-    gaps = table["test_accuracy"][1:] - table["test_accuracy"][0]
-    assert shown["change"].tolist() == pytest.approx(gaps.tolist())
 
 
 def test_impossible_devices_and_heads_are_refused(X):

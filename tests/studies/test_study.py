@@ -24,8 +24,7 @@ from qllm_helpers.studies import run as study
 from qllm_helpers.studies import table as study_table
 from qllm_helpers.studies import unit as study_run
 from qllm_helpers.studies.data import split_of, unit_data
-from qllm_helpers.studies.development import Tried, choose
-from qllm_helpers.studies.grid import STUDY_NAMES, digest, register_estimator
+from qllm_helpers.studies.grid import KNOWN, STUDY_NAMES, digest
 from qllm_helpers.studies.run import check_rows, load_units, run_study
 from qllm_helpers.studies.table import (
     export_table,
@@ -37,7 +36,7 @@ from qllm_helpers.studies.table import (
     parse_table,
     unpack,
 )
-from qllm_helpers.studies.unit import Candidate, select
+from qllm_helpers.studies.unit import Candidate, Tried, choose, select
 from qllm_helpers.text.embeddings import load_embeddings
 
 Count = namedtuple("Count", "total")
@@ -103,7 +102,7 @@ class Centroid(ClassifierMixin, BaseEstimator):
         return Counts(Count(10 * self.width), Count(10 * self.width), None)
 
 
-register_estimator("Centroid", Centroid)
+KNOWN["Centroid"] = Centroid
 
 
 @pytest.fixture
@@ -216,7 +215,7 @@ class Length(ClassifierMixin, BaseEstimator):
         return Counts(Count(1), None, None)
 
 
-register_estimator("Length", Length)
+KNOWN["Length"] = Length
 
 
 def test_an_estimator_may_read_sentences(grid, tmp_path, monkeypatch):
@@ -257,7 +256,7 @@ def test_every_head_of_a_study_tries_equally_many_settings():
         ("linear = { C = [1.0, 10.0] }", "linear = { C = [1.0] }", "as many for every head"),
         ('tune = "linear"', 'tune = "ridge"', "no search validation.ridge"),
         ('"validation"\n', '"test"\n', "selection must be one of"),
-        ('"few_shot"', '"zero_shot"', "unknown protocol 'zero_shot'"),
+        ('"few_shot"', '"zero_shot"', "protocol of study .* not 'zero_shot'"),
         ("seeds = 3", "seeds = 3\ncolour = 1", "unknown field 'colour'"),
         ('label = "width {width}"', 'label = "toy"', "same label"),
         ('"Centroid"', '"Centroids"', "unknown estimator 'Centroids'"),
@@ -326,13 +325,6 @@ def test_a_class_says_itself_what_it_is(grid, monkeypatch, tmp_path):
     rows = study_run.run_unit(unit)
     assert {(row["estimator"], row["family"]) for row in rows} == {("Tree", "svc")}
     assert rows[0]["n_parameters"] in (3, 5, 7)
-
-
-def test_a_name_cannot_be_registered_twice():
-    register_estimator("Centroid", Centroid)
-    for name, other in (("Centroid", Length), ("SVC", Length)):
-        with pytest.raises(ValueError, match=f"registered as '{name}' already"):
-            register_estimator(name, other)
 
 
 # --- one unit --------------------------------------------------------------------------------
@@ -450,7 +442,7 @@ def test_a_setting_with_a_broken_fit_is_not_the_best():
     lucky[3, 1] = 0.5  # one fit at chance
     tried = [Tried({"lr": lr}, [1, 2], a, 0.5) for lr, a in ((1, steady), (2, lucky))]
     assert [one.merits.max() for one in tried] == pytest.approx([0.8, 0.9])
-    assert tried[1].chosen() == {"lr": 2, "epochs": 1}
+    assert tried[1].row()["setting"] == {"lr": 2, "epochs": 1}
     lucky[2, 0] = 0.5
     assert Tried({}, [1, 2], lucky, 0.5).row()["broken"]
 
@@ -648,7 +640,7 @@ def test_predictions_of_other_rows_are_refused(rows, tmp_path, monkeypatch):
     path = study_table.shipped_table("toy")
     without = [{key: row[key] for key in study_table.COLUMNS} for row in rows]
     export_table("toy", without, path)
-    with pytest.raises(DataError, match="has not been run with predictions.*qllm study toy"):
+    with pytest.raises(DataError, match="toy.safetensors is missing.*qllm study toy"):
         load_predictions("toy")
     export_table("toy", rows, path)
     assert len(load_predictions("toy")) == len(rows)
@@ -731,7 +723,7 @@ def test_unknown_and_missing_studies_are_told_apart(tmp_path, monkeypatch):
     use_data_folder(monkeypatch, tmp_path / "data")
     with pytest.raises(UnknownNameError, match="unknown study 'few_shots'"):
         load_results("few_shots")
-    with pytest.raises(DataError, match="has not been run yet.*qllm study noise"):
+    with pytest.raises(DataError, match="noise.csv is missing.*qllm study noise"):
         load_results("noise")
 
 
