@@ -53,7 +53,7 @@ def main() -> None:
 @click.option("--output", type=_FILE, help="File to write.  [default: the package's file]")
 def embed(name: str, encoder: str, output: Path | None) -> None:
     """Encode the corpus NAME (sst2, sst5, trec), from $QLLM_DATA_DIR/NAME.csv or the Hub."""
-    from qllm_helpers.text.embeddings import write_embeddings
+    from qllm_helpers.text.corpora import write_embeddings
 
     path = write_embeddings(name, encoder=encoder, output=output, progress=True)
     click.echo(f"wrote {path}")

@@ -14,7 +14,7 @@ from qllm_helpers.benchmarks.timing import training_step
 from qllm_helpers.heads.photonic import MerlinHead, PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
 from qllm_helpers.photons.merlin import perceval_circuit
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings
 from qllm_helpers.text.protocols import few_shot_split
 from qllm_helpers.training.loop import TrainingOptions, train
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from qllm_helpers.classifiers.estimators import PhotonicClassifier
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings
 from qllm_helpers.text.encoders import DEFAULT_ENCODER, encode
 from qllm_helpers.text.protocols import paper_split
 

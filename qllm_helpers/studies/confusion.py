@@ -10,7 +10,7 @@ from qllm_helpers.files import DataError
 from qllm_helpers.studies.data import split_of
 from qllm_helpers.studies.grid import TOLERANCE
 from qllm_helpers.studies.table import load_predictions, load_results
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings
 
 #: Heads that are shown for every corpus, beside the photonic one.
 HEADS = ("LogisticRegression", "10 qubits, single")

@@ -12,8 +12,7 @@ import numpy as np
 
 from qllm_helpers.studies.grid import Unit, reads_texts
 from qllm_helpers.text import protocols
-from qllm_helpers.text.corpora import load_texts
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings, load_texts
 from qllm_helpers.text.protocols import Split
 
 PARTS = ("train", "validation", "test")

@@ -10,7 +10,7 @@ from qllm_helpers.studies.confusion import HEADS, confusion_table, shown_heads
 from qllm_helpers.studies.data import study_split
 from qllm_helpers.studies.grid import load_units
 from qllm_helpers.studies.table import load_measurements, load_results
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings
 
 ENCODER = "all-mpnet-base-v2"
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from qllm_helpers.text import tuning as finetuning
-from qllm_helpers.text.corpora import load_texts
-from qllm_helpers.text.embeddings import encode, load_embeddings
-from qllm_helpers.text.encoders import HUB_PREFIX, MINILM, MPNET
+from qllm_helpers.text.corpora import load_embeddings, load_texts
+from qllm_helpers.text.encoders import HUB_PREFIX, MINILM, MPNET, encode
 from qllm_helpers.text.protocols import few_shot_split, paper_split
 from qllm_helpers.text.tuning import (
     TuningOptions,
