@@ -28,7 +28,7 @@ class Commands(click.Group):
         """Run a command."""
         try:
             return super().invoke(context)
-        except (DataError, ValueError) as error:
+        except (DataError, ModuleNotFoundError, ValueError) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -185,25 +185,18 @@ def bench(threads, seconds, sweep, qubits, output) -> None:
 
     Takes about ten minutes on two cores. Keep the machine otherwise idle; quote ratios, not times.
     """
-    from qllm_helpers.benchmarks import layer, timing
-    from qllm_helpers.benchmarks import qubits as qubit_circuits
+    from qllm_helpers.benchmarks import cases, timing
 
-    if qubits:
-        try:
-            qubit_circuits.require_pennylane()
-        except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error} (--no-qubits)") from error
-    options = {"n_threads": threads or os.cpu_count() or 1, "min_seconds": seconds}
+    n_threads, tables = threads or os.cpu_count() or 1, {}
+    options = {"n_threads": n_threads, "min_seconds": seconds, "progress": True}
+    if qubits:  # first: without PennyLane it is refused
+        every = cases.qubit_cases()
+        tables["benchmark_qubits"] = timing.run_qubit_benchmark(every, **options)
     limits = timing.machine_limits()
-    table = timing.run_benchmark(layer.standard_cases(), **options, progress=True)
-    table = timing.with_bounds(table, limits)
-    tables = {"benchmark": table}
-    if qubits:
-        cases = qubit_circuits.standard_cases()
-        table = qubit_circuits.run_qubit_benchmark(cases, **options, progress=True)
-        tables["benchmark_qubits"] = table
+    table = timing.run_benchmark(cases.layer_cases(), **options)
+    tables["benchmark"] = timing.with_bounds(table, limits)
     if sweep:
-        tables["benchmark_sweep"] = layer.sweep_benchmark(options["n_threads"], progress=True)
+        tables["benchmark_sweep"] = cases.sweep_benchmark(n_threads, progress=True)
     for name, table in tables.items():
         shown = table.to_string(index=False, float_format="{:.3g}".format, na_rep="")
         click.echo(f"\n{name}\n{shown}")

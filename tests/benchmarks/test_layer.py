@@ -4,7 +4,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from qllm_helpers.benchmarks.layer import CIRCUITS, Case, agreement, standard_cases
+from qllm_helpers.benchmarks.cases import CIRCUITS, Case, agreement, layer_cases
 from qllm_helpers.benchmarks.timing import (
     arithmetic,
     machine_limits,
@@ -18,7 +18,7 @@ from qllm_helpers.studies.table import load_measurements
 
 
 def test_standard_cases_cover_every_circuit_engine_and_size():
-    cases = standard_cases()
+    cases = layer_cases()
     assert len(set(cases)) == len(cases)
     steps = {
         (c.n_modes, c.n_photons, c.engine, c.n_replicas)
