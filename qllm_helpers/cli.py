@@ -5,6 +5,7 @@ Every command imports what it needs when it runs, so ``qllm --help`` answers at 
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -252,17 +253,16 @@ def headline(readme: Path, figure: Path) -> None:
     from qllm_helpers import figures
     from qllm_helpers.results import headline as results
 
-    table, begin, end = results.headline_table(), *_MARKS
+    table, (begin, end) = results.headline_table(), _MARKS
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    before, found, rest = text.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
+    block = begin + results.headline_markdown(table) + end
+    text, found = re.subn(f"{begin}.*?{end}", lambda _: block, text, count=1, flags=re.DOTALL)
+    if not found:
         raise click.UsageError(
             f"{readme} has no lines {begin.strip()} and {end}; add them where the table shall "
             "stand, and run the command in the checkout"
         )
-    block = begin + results.headline_markdown(table) + end
-    write_atomic(readme, (before + block + after).encode())
+    write_atomic(readme, text.encode())
     shown = table[table["source"] != "reproduction, five-fold"]
     figure.parent.mkdir(parents=True, exist_ok=True)
     figures.save(figures.beside({"here: mean and 95 % interval": shown}, label="label"), figure)
@@ -285,7 +285,7 @@ def predict(sentences, data, modes, photons, seed, epochs, head, save, file, as_
 
     Without --head, a photonic head is trained on shipped embeddings, which takes seconds.
     """
-    from qllm_helpers.classifiers.labelling import label_sentences
+    from qllm_helpers.classifiers.labelling import label_sentences, train_head
     from qllm_helpers.classifiers.saved import load_head, save_head
 
     texts = [*sentences, *filter(None, map(str.strip, file or ()))]
@@ -294,27 +294,23 @@ def predict(sentences, data, modes, photons, seed, epochs, head, save, file, as_
     if head is not None and data is not None:
         raise click.UsageError("--head is trained already: give it without --data")
     options = {"n_modes": modes, "n_photons": photons, "seed": seed, "epochs": epochs}
-    known = load_head(head) if head else _trained(data or "sst2", options)
+    if head is not None:
+        known = load_head(head)
+    else:
+        trained = train_head(data or "sst2", **options)
+        known = trained.head
+        click.echo(
+            f"Trained on {trained.n_train} sentences of {data or 'sst2'}: validation accuracy "
+            f"{trained.validation_accuracy:.3f}, test accuracy {trained.test_accuracy:.3f} on "
+            f"{trained.n_test} sentences (logistic regression: {trained.reference_accuracy:.3f})",
+            err=True,
+        )
     if save is not None:
         save_head(known, save, label_names=known.label_names_, encoder=known.encoder_)
         click.echo(f"saved to {save}", err=True)
     if texts:
         table = label_sentences(known, texts)
         click.echo("\n".join(map(_line, table.to_dict("records"))) if as_json else _labels(table))
-
-
-def _trained(data: str, options: dict):
-    """Train a head, and say how far to trust it."""
-    from qllm_helpers.classifiers.labelling import train_head
-
-    trained = train_head(data, **options)
-    click.echo(
-        f"Trained on {trained.n_train} sentences of {data}: validation accuracy "
-        f"{trained.validation_accuracy:.3f}, test accuracy {trained.test_accuracy:.3f} on "
-        f"{trained.n_test} sentences (logistic regression: {trained.reference_accuracy:.3f})",
-        err=True,
-    )
-    return trained.head
 
 
 def _labels(table: pd.DataFrame) -> str:

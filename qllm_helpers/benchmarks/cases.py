@@ -5,7 +5,7 @@ A case is a frozen dataclass: `rival`, a circuit, and `prepare`, which returns t
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -174,26 +174,6 @@ def qubit_cases() -> list[QubitCase]:
         for register in REGISTERS
         for engine, replicas in (("pennylane", 1), ("ours", 1), ("ours", 20))
     ]
-
-
-def agreement(
-    circuits: Iterable[tuple[int, int]], *, space: str = "fock", dtype: torch.dtype = torch.float64
-) -> pd.DataFrame:
-    """Largest differences to MerLin's layer: `probabilities` (absolute), `gradients` (relative)."""
-    rows = []
-    for n_modes, n_photons in circuits:
-        layer = PhotonicLayer(n_modes, n_photons, space=space).to(dtype)
-        draw = torch.Generator().manual_seed(n_modes * 100 + n_photons)
-        phases = 2 * math.pi * torch.rand(8, n_modes, generator=draw, dtype=dtype)
-        readout = torch.randn(layer.n_outputs, generator=draw, dtype=dtype)
-        phases.requires_grad_()
-        ours, theirs = sides = layer(phases[None])[0], layer.to_merlin()(phases)
-        slope, known = (torch.autograd.grad((p @ readout).sum(), phases)[0] for p in sides)
-        gap = (ours - theirs).detach().abs().max()
-        relative = (slope - known).abs().max() / known.abs().max()
-        rows.append((n_modes, n_photons, layer.n_outputs, float(gap), float(relative)))
-    names = ("n_modes", "n_photons", "n_outputs", "probabilities", "gradients")
-    return pd.DataFrame(rows, columns=names)
 
 
 def _timed_training(head, data, splits, seeds) -> tuple[float, float]:

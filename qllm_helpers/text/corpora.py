@@ -5,8 +5,6 @@ digest checks that they are, byte for byte, those of the shipped embeddings. One
 corpus' vectors in half precision, labels and official splits.
 """
 
-import csv
-import io
 import json
 import os
 import tomllib
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from qllm_helpers import files
 from qllm_helpers.files import DATA_DIR, DataError, UnknownNameError, read_verified, sha256
@@ -89,51 +88,44 @@ def load_texts(name: str) -> Texts:
     known = corpus(name)
     if folder := os.environ.get("QLLM_DATA_DIR"):
         path = Path(folder).expanduser() / f"{name}.csv"
-        rows, origin = _read_csv(path), str(path)
+        table, origin = _read_csv(path), str(path)
     else:
-        rows, origin = _read_hub(name, known), f"the Hub's {known['hub']}"
+        table, origin = _read_hub(name, known), f"the Hub's {known['hub']}"
     label_names = tuple(known["label_names"])
-    numbers = {str(number) for number in range(len(label_names))}
-    for line, row in enumerate(rows, start=1):
-        if len(row) != 3 or row[1] not in numbers or row[2] not in SPLIT_NAMES:
-            raise DataError(
-                f"row {line} of {origin} is damaged: expected a text, a label from 0 to "
-                f"{len(numbers) - 1} and a split out of {', '.join(SPLIT_NAMES)}"
-            )
+    codes = [str(number) for number in range(len(label_names))]
+    right = table["label"].isin(codes) & table["split"].isin(SPLIT_NAMES)
+    if not right.all():
+        raise DataError(
+            f"row {np.argmin(right) + 1} of {origin} is damaged: expected a text, a label from 0 "
+            f"to {codes[-1]} and a split out of {', '.join(SPLIT_NAMES)}"
+        )
     # Rows from the Hub are written as the CSV file would be: one digest for both ways.
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
-    digest = sha256(stream.getvalue().encode("utf-8"))
+    digest = sha256(table.to_csv(index=False, lineterminator="\n").encode())
     if digest != known["digest"]:
         raise DataError(
             f"{origin} is not the corpus {name!r} of this project: its SHA-256 starts with "
             f"{digest[:16]}, expected {known['digest'][:16]}. Get the file again. For sentences of "
             "your own, use encode() and the estimators directly"
         )
-    return Texts(
-        texts=[row[0] for row in rows],
-        labels=np.array([int(row[1]) for row in rows], dtype=np.int64),
-        split=np.array([row[2] for row in rows]),
-        label_names=label_names,
-    )
+    labels, split = table["label"].to_numpy(np.int64), np.array(table["split"].tolist())
+    return Texts(table["text"].tolist(), labels, split, label_names)
 
 
-def _read_csv(path: Path) -> list[list[str]]:
+def _read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():
         how = f"Point it at the folder with {path.name}, or unset it to ask the Hub"
         raise DataError(f"QLLM_DATA_DIR is set, but there is no file {path}. {how}")
     try:
-        content = path.read_bytes().decode("utf-8")
-        rows = list(csv.reader(io.StringIO(content, newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:
         raise DataError(f"{path} is not a CSV file in UTF-8 ({error}); get it again") from error
-    if not rows or rows[0] != COLUMNS:
-        found = ", ".join(rows[0]) if rows else "nothing"
+    if list(table) != COLUMNS:
+        found = ", ".join(table)
         raise DataError(f"{path} must have the columns text, label, split; it has: {found[:80]}")
-    return rows[1:]
+    return table
 
 
-def _read_hub(name: str, known: dict) -> list[list[str]]:
+def _read_hub(name: str, known: dict) -> pd.DataFrame:
     from datasets import load_dataset
 
     otherwise = (
@@ -142,16 +134,13 @@ def _read_hub(name: str, known: dict) -> list[list[str]]:
     )
     with from_hub("dataset", known["hub"], otherwise):
         parts = load_dataset(known["hub"])
+    found = [parts[part].to_pandas().assign(split=part) for part in SPLIT_NAMES if part in parts]
+    table, column = pd.concat(found), known.get("hub_label", "label")
+    if not {"text", column} <= set(table):
+        raise DataError(f"{known['hub']} has no column text or {column}: {list(table)}")
     code = {label: str(number) for number, label in enumerate(known["label_names"])}
-    column = known.get("hub_label", "label")
-    rows = []
-    for part in (part for part in SPLIT_NAMES if part in parts):
-        columns = parts[part].column_names
-        if "text" not in columns or column not in columns:
-            raise DataError(f"{known['hub']} has no column text or {column}: {columns}")
-        for text, label in zip(parts[part]["text"], parts[part][column], strict=True):
-            rows.append([text, code.get(label, str(label)), part])
-    return rows
+    labels = [code.get(label, str(label)) for label in table[column]]
+    return table[["text", "split"]].assign(label=labels)[COLUMNS]
 
 
 def find_duplicates(texts: list[str]) -> list[list[int]]:

@@ -81,7 +81,7 @@ def test_without_folder_and_network_the_error_says_what_to_do(monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "must have the columns"),
+        (b"", "not a CSV file"),
         (b"sentence,label\nfine,1\n", "must have the columns text, label, split"),
         (b"text,label,split\nfine,7,train\n", "row 1 .* label from 0 to 1"),
         (b"text,label,split\nfine,1,train\ndull,0,dev\n", "row 2 .* is damaged"),
