@@ -1,6 +1,6 @@
 """What is timed: our circuits beside MerLin, Perceval and PennyLane, and the mode sweep.
 
-A case is a frozen dataclass: `rival`, a circuit, and `prepare`, which returns the call to time.
+A case is a frozen dataclass with `prepare`, which returns the call that is timed.
 """
 
 import math
