@@ -70,16 +70,16 @@ def mode_photon_explorer(table: pd.DataFrame) -> HTML:
     if table.empty:
         raise ValueError("there is nothing to explore: the table has no rows")
     circuits = table[table["n_modes"].notna()]
-    shown = circuits[["set", "n_modes", "n_photons", "mean", "low", "high", "n_seeds"]]
-    shown = shown.round(4).assign(points=(100 * circuits["difference"]).round(2))
-    titles = {"n_modes": "modes", "n_photons": "photons", "low": "from", "high": "to"}
-    titles |= {"n_seeds": "seeds", "points": "points to linear"}
+    titles = {"set": "set", "n_modes": "modes", "n_photons": "photons", "mean": "mean"}
+    titles |= {"low": "from", "high": "to", "n_seeds": "seeds"}
+    shown = circuits[list(titles)].round(4).rename(columns=titles)
+    shown["points to linear"] = (100 * circuits["difference"]).round(2)
     template = Path(__file__).with_name("explorer.html").read_text(encoding="utf-8")
     html = Template(template, autoescape=True).render(
         panels=[_panel(name, part) for name, part in table.groupby("set", sort=False)],
         color=FAMILY_STYLE["photonic"].color,
         reference=TUNED_REFERENCE,
-        table=shown.rename(columns=titles).to_html(index=False, border=0),
+        table=shown.to_html(index=False, border=0),
         **_EDGES,
     )
     return HTML(html)

@@ -30,8 +30,8 @@ from qllm_helpers.text.encoders import (
 SPLIT_NAMES = ("train", "validation", "test")
 COLUMNS = ["text", "label", "split"]
 DUPLICATES_FILE, CORPORA_FILE = "duplicates.json", "corpora.toml"
-# SST-2 is SST-5 without its neutral sentences.
-NEUTRAL = 2
+# SST-2 is SST-5 without its neutral sentences, and is stored with it.
+NEUTRAL, STORED_IN = 2, {"sst2": "sst5"}
 #: How the names of a reader's own data begin; what follows is their digest.
 OWN = "own-"
 #: Of each corpus: ``hub``, ``label_names``, ``digest``, and its Hub column ``hub_label``.
@@ -213,7 +213,7 @@ def load_embeddings(name: str, encoder: str = DEFAULT_ENCODER) -> Embeddings:
         arrays = files.cached_arrays("embeddings", name, _lost)
         labels = tuple(str(label) for label in np.unique(arrays["y"]))
         return Embeddings(arrays["X"], arrays["y"], np.full(len(arrays["y"]), "train"), labels)
-    known, stored = corpus(name), _stored(name)
+    known, stored = corpus(name), STORED_IN.get(name, name)
     encoder = short_name(encoder)
     if shipped_file(name, encoder) in files.read_manifest():
         arrays = _shipped(stored, encoder)
@@ -239,13 +239,9 @@ def _lost() -> dict:
     raise DataError("these data are not in the cache folder any more: give them again")
 
 
-def _stored(name: str) -> str:
-    return "sst5" if name == "sst2" else name
-
-
 def shipped_file(name: str, encoder: str = DEFAULT_ENCODER) -> str:
     """Path of a corpus' embeddings below ``qllm_helpers/data``; SST-2 shares SST-5's."""
-    return f"embeddings/{_stored(name)}--{encoder}.safetensors"
+    return f"embeddings/{STORED_IN.get(name, name)}--{encoder}.safetensors"
 
 
 def _shipped(name: str, encoder: str) -> dict[str, np.ndarray]:
@@ -268,7 +264,7 @@ def write_embeddings(
     """
     from safetensors.numpy import save
 
-    name, encoder = _stored(name), short_name(encoder)
+    name, encoder = STORED_IN.get(name, name), short_name(encoder)
     corpus(name)  # an unknown one is refused before anything is encoded
     if output is None and encoder not in PINNED:
         how = f"name an output file for {encoder!r}, or call load_embeddings(), which caches"
