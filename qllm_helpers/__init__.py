@@ -12,7 +12,7 @@ _HOME = {
     "load_texts": "text.corpora",
     "paper_split": "text.protocols",
     "few_shot_split": "text.protocols",
-    "load_embeddings": "text.embeddings",
+    "load_embeddings": "text.corpora",
     "encode": "text.encoders",
     "PhotonicLayer": "photons.layer",
     "PhotonicClassifier": "classifiers.estimators",

@@ -5,6 +5,7 @@ Every command imports what it needs when it runs, so ``qllm --help`` answers at 
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Commands(click.Group):
         """Run a command."""
         try:
             return super().invoke(context)
-        except (DataError, ValueError) as error:
+        except (DataError, ModuleNotFoundError, ValueError) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -53,7 +54,7 @@ def main() -> None:
 @click.option("--output", type=_FILE, help="File to write.  [default: the package's file]")
 def embed(name: str, encoder: str, output: Path | None) -> None:
     """Encode the corpus NAME (sst2, sst5, trec), from $QLLM_DATA_DIR/NAME.csv or the Hub."""
-    from qllm_helpers.text.embeddings import write_embeddings
+    from qllm_helpers.text.corpora import write_embeddings
 
     path = write_embeddings(name, encoder=encoder, output=output, progress=True)
     click.echo(f"wrote {path}")
@@ -185,25 +186,18 @@ def bench(threads, seconds, sweep, qubits, output) -> None:
 
     Takes about ten minutes on two cores. Keep the machine otherwise idle; quote ratios, not times.
     """
-    from qllm_helpers.benchmarks import layer, timing
-    from qllm_helpers.benchmarks import qubits as qubit_circuits
+    from qllm_helpers.benchmarks import cases, timing
 
-    if qubits:
-        try:
-            qubit_circuits.require_pennylane()
-        except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error} (--no-qubits)") from error
-    options = {"n_threads": threads or os.cpu_count() or 1, "min_seconds": seconds}
+    n_threads, tables = threads or os.cpu_count() or 1, {}
+    options = {"n_threads": n_threads, "min_seconds": seconds, "progress": True}
+    if qubits:  # first: without PennyLane it is refused
+        every = cases.qubit_cases()
+        tables["benchmark_qubits"] = timing.run_qubit_benchmark(every, **options)
     limits = timing.machine_limits()
-    table = timing.run_benchmark(layer.standard_cases(), **options, progress=True)
-    table = timing.with_bounds(table, limits)
-    tables = {"benchmark": table}
-    if qubits:
-        cases = qubit_circuits.standard_cases()
-        table = qubit_circuits.run_qubit_benchmark(cases, **options, progress=True)
-        tables["benchmark_qubits"] = table
+    table = timing.run_benchmark(cases.layer_cases(), **options)
+    tables["benchmark"] = timing.with_bounds(table, limits)
     if sweep:
-        tables["benchmark_sweep"] = layer.sweep_benchmark(options["n_threads"], progress=True)
+        tables["benchmark_sweep"] = cases.sweep_benchmark(n_threads, progress=True)
     for name, table in tables.items():
         shown = table.to_string(index=False, float_format="{:.3g}".format, na_rep="")
         click.echo(f"\n{name}\n{shown}")
@@ -250,17 +244,16 @@ def headline(readme: Path, figure: Path) -> None:
     from qllm_helpers import figures
     from qllm_helpers.results import headline as results
 
-    table, begin, end = results.headline_table(), *_MARKS
+    table, (begin, end) = results.headline_table(), _MARKS
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    before, found, rest = text.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not (found and ended):
+    block = begin + results.headline_markdown(table) + end
+    text, found = re.subn(f"{begin}.*?{end}", lambda _: block, text, count=1, flags=re.DOTALL)
+    if not found:
         raise click.UsageError(
             f"{readme} has no lines {begin.strip()} and {end}; add them where the table shall "
             "stand, and run the command in the checkout"
         )
-    block = begin + results.headline_markdown(table) + end
-    write_atomic(readme, (before + block + after).encode())
+    write_atomic(readme, text.encode())
     shown = table[table["source"] != "reproduction, five-fold"]
     figure.parent.mkdir(parents=True, exist_ok=True)
     figures.save(figures.beside({"here: mean and 95 % interval": shown}, label="label"), figure)
@@ -283,7 +276,7 @@ def predict(sentences, data, modes, photons, seed, epochs, head, save, file, as_
 
     Without --head, a photonic head is trained on shipped embeddings, which takes seconds.
     """
-    from qllm_helpers.classifiers.saved import label_sentences, load_head, save_head
+    from qllm_helpers.classifiers.saved import label_sentences, load_head, save_head, train_head
 
     texts = [*sentences, *filter(None, map(str.strip, file or ()))]
     if not texts and save is None:
@@ -291,27 +284,23 @@ def predict(sentences, data, modes, photons, seed, epochs, head, save, file, as_
     if head is not None and data is not None:
         raise click.UsageError("--head is trained already: give it without --data")
     options = {"n_modes": modes, "n_photons": photons, "seed": seed, "epochs": epochs}
-    known = load_head(head) if head else _trained(data or "sst2", options)
+    if head is not None:
+        known = load_head(head)
+    else:
+        trained = train_head(data or "sst2", **options)
+        known = trained.head
+        click.echo(
+            f"Trained on {trained.n_train} sentences of {data or 'sst2'}: validation accuracy "
+            f"{trained.validation_accuracy:.3f}, test accuracy {trained.test_accuracy:.3f} on "
+            f"{trained.n_test} sentences (logistic regression: {trained.reference_accuracy:.3f})",
+            err=True,
+        )
     if save is not None:
         save_head(known, save, label_names=known.label_names_, encoder=known.encoder_)
         click.echo(f"saved to {save}", err=True)
     if texts:
         table = label_sentences(known, texts)
         click.echo("\n".join(map(_line, table.to_dict("records"))) if as_json else _labels(table))
-
-
-def _trained(data: str, options: dict):
-    """Train a head, and say how far to trust it."""
-    from qllm_helpers.classifiers.saved import train_head
-
-    trained = train_head(data, **options)
-    click.echo(
-        f"Trained on {trained.n_train} sentences of {data}: validation accuracy "
-        f"{trained.validation_accuracy:.3f}, test accuracy {trained.test_accuracy:.3f} on "
-        f"{trained.n_test} sentences (logistic regression: {trained.reference_accuracy:.3f})",
-        err=True,
-    )
-    return trained.head
 
 
 def _labels(table: pd.DataFrame) -> str:

@@ -13,9 +13,8 @@ import pytest
 from qllm_helpers import count_parameters, fit_many
 from qllm_helpers.studies import grid as study_grid
 from qllm_helpers.studies.run import load_units, run_study
-from qllm_helpers.text import corpora, embeddings
-from qllm_helpers.text.corpora import Corpus, load_texts
-from qllm_helpers.text.embeddings import load_embeddings, write_embeddings
+from qllm_helpers.text import corpora
+from qllm_helpers.text.corpora import load_embeddings, load_texts, write_embeddings
 from qllm_helpers.text.protocols import few_shot_split
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,12 +80,13 @@ def test_a_new_dataset_is_read_and_encoded(tmp_path, monkeypatch):
     with path.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows([("text", "label", "split"), *rows])
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    toy = Corpus("toy", "nobody/toy", ("negative", "positive"), digest)
+    names = ["negative", "positive"]
+    toy = {"hub": "nobody/toy", "label_names": names, "digest": digest}
     monkeypatch.setitem(corpora.CORPORA, "toy", toy)
     monkeypatch.setenv("QLLM_DATA_DIR", str(tmp_path))
     assert load_texts("toy").texts == [text for text, _, _ in rows]
     written = write_embeddings("toy", output=tmp_path / "toy.safetensors")
-    monkeypatch.setattr(embeddings, "read_verified", lambda *_, **__: written.read_bytes())
+    monkeypatch.setattr(corpora, "read_verified", lambda *_, **__: written.read_bytes())
     loaded = load_embeddings("toy")
     assert loaded.X.shape == (3, 768)
     assert (list(loaded.y), list(loaded.split)) == ([1, 0, 0], ["train", "train", "test"])

@@ -150,7 +150,7 @@ def describe_heads():
 
 def describe_results():
     """Return the headline table, what it lacks, and the explorer."""
-    from qllm_helpers.figures.explorer import mode_photon_explorer
+    from qllm_helpers.figures.moving import mode_photon_explorer
     from qllm_helpers.results import headline
 
     table = headline.headline_table()
@@ -163,7 +163,7 @@ def describe_results():
         "not_reproduced": write_table(lines, ("published line", "reported"))
         if lines
         else "None: each has one.",
-        "explorer": f"```{{raw}} html\n{explorer.html}\n```",
+        "explorer": f"```{{raw}} html\n{explorer.data}\n```",
     }
 
 

@@ -1,34 +1,21 @@
-"""Time and peak memory of cases, each in a fresh process, ratios to a rival, and what bounds ours.
-
-A case is a frozen dataclass with `prepare`, which returns the call that is timed.
-"""
+"""Time and peak memory of cases, each in a fresh process, ratios to a rival, and bounds of ours."""
 
 import multiprocessing
 import resource
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields, replace
+from importlib.metadata import version
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
 import torch
 from numba import njit
 
+from qllm_helpers.benchmarks.cases import QubitCase
 from qllm_helpers.photons.kernels import fock_tables
-
-
-def training_step(module, parameters, x: torch.Tensor) -> Callable[[], None]:
-    """Forward, the loss (outputs times fixed random numbers), backward and Adam."""
-    width = module(x).shape[-1]
-    target = torch.rand(width, generator=torch.Generator().manual_seed(1))
-    optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        (module(x) @ target).sum().backward()
-        optimizer.step()
-
-    return step
+from qllm_helpers.qubits.kernels import LANES
 
 
 def clocked(call: Callable, n_threads: int, min_seconds: float):
@@ -78,10 +65,7 @@ def run_benchmark(
 
     # A server that has imported everything and computed nothing forks it: no import is waited for.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [__name__, "qllm_helpers.benchmarks.layer", "qllm_helpers.benchmarks.qubits",
-         "merlin", "perceval", "torch.utils.benchmark"]
-    )  # fmt: skip
+    context.set_forkserver_preload([__name__, "merlin", "perceval", "torch.utils.benchmark"])
     cases, rows = list(cases), []
     for case in tqdm(cases, disable=not progress, desc="benchmark", unit="case"):
         with ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -139,3 +123,29 @@ def with_bounds(table: pd.DataFrame, limits: dict[str, float]) -> pd.DataFrame:
     return table.join(bounds.add_prefix("bound_")).assign(
         bound=bounds.idxmax(axis=1), over_bound=ours["seconds"] / bounds.sum(axis=1)
     )
+
+
+def state_bytes(case):
+    """Bytes of a training step that goes over the states gate by gate; `case` may be a table."""
+    # a block reads and writes them once forward; backward, with their gradients, twice
+    return 24.0 * case.n_blocks * 2**case.n_qubits * case.n_replicas * case.batch
+
+
+def with_bandwidth(table: pd.DataFrame, memory: float, cache: dict[int, float]) -> pd.DataFrame:
+    """Add `bound_*`, s of `state_bytes`, and `over_*`, from bytes a second of `memory`, `cache`."""
+    speeds = {"memory": memory, "cache": table["n_qubits"].map(cache)}
+    for name, speed in speeds.items():
+        bound = state_bytes(table) / speed
+        table = table.assign(**{f"bound_{name}": bound, f"over_{name}": table["seconds"] / bound})
+    return table
+
+
+def run_qubit_benchmark(cases: list[QubitCase], **options) -> pd.DataFrame:
+    """`run_benchmark` with bounds and PennyLane's version; without PennyLane refused at once."""
+    if find_spec("pennylane") is None:
+        how = "install the extra `test`, or leave the qubit circuits out (--no-qubits)"
+        raise ModuleNotFoundError(f"PennyLane is missing: {how}")
+    memory = copy_speed(1 << 26)
+    cache = {qubits: copy_speed(LANES << qubits) for qubits in {case.n_qubits for case in cases}}
+    table = with_bandwidth(run_benchmark(cases, **options), memory, cache)
+    return table.assign(pennylane=version("pennylane"))

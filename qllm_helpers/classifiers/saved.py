@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from qllm_helpers.classifiers import estimators
 from qllm_helpers.classifiers.replicated import ReplicatedClassifier
 from qllm_helpers.files import DataError, sha256, write_atomic
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings
 from qllm_helpers.text.encoders import DEFAULT_ENCODER, encode, short_name
 from qllm_helpers.text.protocols import paper_split
 from qllm_helpers.training.loop import TrainingResult

@@ -1,24 +1,18 @@
 """Circuits as drawings: interferometers, Perceval's own pictures, gates on qubits."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from IPython.display import SVG
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from qllm_helpers.figures.style import FAMILY_STYLE, INK, legend_above, new_figure, styled
 from qllm_helpers.photons.interferometer import mesh_layout
 from qllm_helpers.qubits.states import Circuit
 
-if TYPE_CHECKING:
-    from IPython.display import SVG
-
-_PHOTON, _DATA = FAMILY_STYLE["photonic"].color, FAMILY_STYLE["svc"].color
+_PHOTON, _DATA, _QUBIT = (FAMILY_STYLE[name].color for name in ("photonic", "svc", "qubit"))
 # Perceval draws black on white in small print; here the ink must read on a dark page too.
 _PERCEVAL_COLORS = {"darkred": _PHOTON, "black": INK, "lightgray": "#c9c9c9"}
 _PERCEVAL_FONT_SCALE = 1.6
@@ -32,8 +26,6 @@ def perceval_svg(drawing) -> SVG:
 
     `drawing` comes from ``perceval.pdisplay(circuit, output_format=perceval.Format.HTML)``.
     """
-    from IPython.display import SVG
-
     if not hasattr(drawing, "as_svg"):
         raise ValueError("need the drawing of pdisplay(..., output_format=Format.HTML).")
     svg = _PERCEVAL_TAG.sub("", drawing.as_svg())
@@ -60,6 +52,10 @@ def perceval_svg(drawing) -> SVG:
 
 # Lengths along a mesh: a beam splitter and the phase behind it; a tile has two of both.
 _SPLITTER, _STEP = 1.4, 2.5
+# A trained phase is filled; a diamond takes data.
+_PHASE = {"marker": "o", "ls": "", "ms": 6, "mew": 1.4, "zorder": 3, "mfc": "none", "mec": INK}
+_TRAINED = _PHASE | {"mfc": _PHOTON, "mec": _PHOTON}
+_TAKES_DATA = {"marker": "D", "ls": "", "ms": 7.5, "color": _DATA, "zorder": 3}
 
 
 def _wire(axes, x, rows) -> None:
@@ -68,29 +64,21 @@ def _wire(axes, x, rows) -> None:
 
 def _draw_mesh(axes, start: float, n_modes: int, live: np.ndarray) -> float:
     """Draw a mesh from x = `start` on; returns where it ends."""
-    layout = mesh_layout(n_modes)
-    reached = np.full(n_modes, start)
+    paths = [[(start, row)] for row in range(n_modes)]
     phases = []
-    for tile, mode in enumerate(layout):
-        x = reached[mode : mode + 2].max()
-        for row in (mode, mode + 1):
-            _wire(axes, [reached[row], x], [row, row])
+    for mode in mesh_layout(n_modes):
+        x = max(paths[row][-1][0] for row in (mode, mode + 1))
         # beam splitter, phase, beam splitter, phase
-        for which, at in enumerate((x, x + _STEP)):
-            crossed = at + _SPLITTER
-            _wire(axes, [at, crossed], [mode, mode + 1])
-            _wire(axes, [at, crossed], [mode + 1, mode])
-            for row in (mode, mode + 1):
-                _wire(axes, [crossed, at + _STEP], [row, row])
-            phases.append((at + (_SPLITTER + _STEP) / 2, mode, 2 * tile + which))
-        reached[mode : mode + 2] = x + 2 * _STEP
-    end = reached.max() + 1.6
-    for row in range(n_modes):
-        _wire(axes, [reached[row], end], [row, row])
-        phases.append((end - 0.8, row, 2 * len(layout) + row))
-    for x, row, index in phases:
-        face, edge = (_PHOTON, _PHOTON) if live[index] else ("none", INK)
-        axes.plot(x, row, "o", ms=6, mfc=face, mec=edge, mew=1.4, zorder=3)
+        for row, other in ((mode, mode + 1), (mode + 1, mode)):
+            paths[row] += [(x, row), (x + _SPLITTER, other), (x + _STEP, other)]
+            paths[row] += [(x + _STEP + _SPLITTER, row), (x + 2 * _STEP, row)]
+        phases += [(at + (_SPLITTER + _STEP) / 2, mode) for at in (x, x + _STEP)]
+    end = max(path[-1][0] for path in paths) + 1.6
+    for row, path in enumerate(paths):
+        _wire(axes, *zip(*path, (end, row), strict=True))
+        phases.append((end - 0.8, row))
+    for (x, row), trained in zip(phases, live, strict=True):
+        axes.plot(x, row, **_TRAINED if trained else _PHASE)
     return end
 
 
@@ -108,52 +96,41 @@ def mesh_figure(
     middle = _draw_mesh(axes, 0.0, n_modes, np.asarray(left_live))
     for row, photons in enumerate(input_state):
         _wire(axes, [middle, middle + 2.2], [row, row])
-        axes.plot(middle + 0.9, row, "D", ms=7.5, color=_DATA, zorder=3)
+        axes.plot(middle + 0.9, row, **_TAKES_DATA)
         axes.text(-0.8, row, str(photons), color=INK, ha="right", va="center")
     _draw_mesh(axes, middle + 2.2, n_modes, np.asarray(right_live))
     axes.text(-2, -0.8, "photons in", color=INK, ha="left", va="center", fontsize=10)
     axes.set(ylim=(n_modes - 0.6, -1.2))
     axes.set_axis_off()
-    round_mark = {"marker": "o", "ls": "", "ms": 6, "mew": 1.4}
-    handles = [
-        Line2D([], [], color=_PHOTON, label="trained phase", **round_mark),
-        Line2D([], [], mfc="none", mec=INK, label="dead phase", **round_mark),
-        Line2D([], [], marker="D", ls="", ms=7.5, color=_DATA, label="data"),
-    ]
-    legend_above(figure, None, columns=3, extra=handles, spacing=2.0)
+    looks = {"trained phase": _TRAINED, "dead phase": _PHASE, "data": _TAKES_DATA}
+    for name, look in looks.items():
+        axes.plot([], [], label=name, **look)
+    legend_above(figure, axes, columns=3)
     return figure
 
 
-def _columns(circuit: Circuit) -> list[int]:
-    """Column of every gate: as far left as the gates before it leave room for its wires."""
-    free, columns = [0] * circuit.n_qubits, []
-    for control, target, _ in circuit.gates:
+def _draw(axes, circuit: Circuit, title: str, loaded: bool) -> None:
+    boxes = {wire: [] for wire in range(circuit.n_qubits)}
+    free = [0] * circuit.n_qubits
+    for control, target, source in circuit.gates:
+        # as far left as the gates before leave room; CNOT and RY side by side take two columns
         wires = range(min(w for w in (control, target) if w >= 0), max(control, target) + 1)
         column = max(free[wire] for wire in wires)
-        # CNOT and RY side by side take two columns
+        x = column + (control >= 0)
         for wire in wires:
-            free[wire] = column + (2 if control >= 0 else 1)
-        columns.append(column)
-    return columns
-
-
-def _draw(axes, circuit: Circuit, title: str, loaded: bool) -> None:
-    quantum, data = FAMILY_STYLE["qubit"].color, FAMILY_STYLE["svc"].color
-    boxes = {wire: [] for wire in range(circuit.n_qubits)}
-    end = 0
-    for (control, target, source), column in zip(circuit.gates, _columns(circuit), strict=True):
-        color, x = (data if source < 0 else quantum), column + (control >= 0)
+            free[wire] = x + 1
+        color = _DATA if source < 0 else _QUBIT
         name = rf"$x_{{{-1 - source}}}$" if source < 0 else rf"$\theta_{{{source}}}$"
         corner = x - 0.36, target - 0.32
         axes.add_patch(Rectangle(corner, 0.72, 0.64, fc="none", ec=color, lw=1.3))
         axes.text(x, target, name, ha="center", va="center", fontsize=8, color=color)
         boxes[target].append(x)
-        end = max(end, x)
         if control >= 0:
-            axes.plot([column] * 2, [control, target], color=quantum, lw=1.2)
-            axes.plot(column, control, "o", ms=5, color=quantum)
-            axes.plot(column, target, "o", ms=9, mfc="none", mew=1.2, color=quantum)
-            axes.plot(column, target, "+", ms=9, mew=1.2, color=quantum)
+            axes.plot([column] * 2, [control, target], color=_QUBIT, lw=1.2)
+            axes.plot(column, control, "o", ms=5, color=_QUBIT)
+            axes.plot(column, target, "o", ms=9, mfc="none", mew=1.2, color=_QUBIT)
+            axes.plot(column, target, "+", ms=9, mew=1.2, color=_QUBIT)
+    end = max(free) - 1
     for wire, taken in boxes.items():
         # a wire is interrupted where boxes stand on it
         edges = [-0.9, *(edge for x in sorted(taken) for edge in (x - 0.36, x + 0.36)), end + 0.8]
@@ -161,9 +138,9 @@ def _draw(axes, circuit: Circuit, title: str, loaded: bool) -> None:
             axes.plot(piece, [wire, wire], color=INK, lw=1, zorder=0)
     if loaded:
         height = circuit.n_qubits - 0.3
-        axes.add_patch(Rectangle((-1.7, -0.35), 0.8, height, fc="none", ec=data, lw=1.3))
+        axes.add_patch(Rectangle((-1.7, -0.35), 0.8, height, fc="none", ec=_DATA, lw=1.3))
         axes.text(-1.3, (circuit.n_qubits - 1) / 2, "x / |x|", rotation=90, ha="center",
-                  va="center", fontsize=9, color=data)  # fmt: skip
+                  va="center", fontsize=9, color=_DATA)  # fmt: skip
     for wire in range(circuit.n_qubits if loaded else 1):
         axes.text(end + 0.9, wire, r"$\langle Z\rangle$", va="center", fontsize=9, color=INK)
     axes.set(xlim=(-1.9, end + 1.9), ylim=(circuit.n_qubits - 0.4, -0.6))

@@ -213,7 +213,6 @@ def beside(
     tables: Mapping[str, pd.DataFrame],
     *,
     label: str = "head",
-    reported: str | None = "reported",
     reference: str | None = None,
     joined: bool = False,
 ) -> Figure:
@@ -221,16 +220,17 @@ def beside(
 
     `tables`: name of a way of measuring -> rows with `label` (the row's name), ``mean``, ``low``,
     ``high`` and, for a pale bar over all seeds, ``lowest`` and ``highest``, all fractions, from
-    :func:`qllm_helpers.results.intervals.summarise`; the first fixes the rows. `reported`: its
-    column that is drawn as a ring (NaN: none). `reference`: the row whose means are drawn as
-    upright lines; ValueError if it is missing. `joined`: a line joins the measurements of a row.
+    :func:`qllm_helpers.results.intervals.summarise`; the first fixes the rows, and its column
+    ``reported``, if there is one, is drawn as rings (NaN: none). `reference`: the row whose means
+    are upright lines; ValueError if it is missing. `joined`: a line joins the marks of a row.
     """
     first = next(iter(tables.values())).reset_index(drop=True)
     names, styles = list(first[label]), looks(first)
     if reference is not None and reference not in names:
         raise ValueError(f"no row of the reference {reference!r}; rows: {names}")
     figure, axes = new_figure(0.36 * len(names) + 1.3)
-    shifts = np.linspace(-0.2, 0.2, len(tables) + bool(reported))[bool(reported) :]
+    reported = "reported" in first
+    shifts = np.linspace(-0.2, 0.2, len(tables) + reported)[int(reported) :]
     means = []
     for shift, fill, (way, table) in zip(shifts, _FILLS, tables.items(), strict=False):
         table = table.set_index(label).reindex(names)
@@ -245,7 +245,7 @@ def beside(
             axes.plot(path, place + shifts, color=style.color, lw=1, alpha=0.6)
     if reported:
         ring = {"marker": "o", "mfc": "none", "mec": INK, "mew": 1.6, "ls": "none"}
-        axes.plot(first[reported], np.arange(len(names)) - 0.2, label="reported", **ring)
+        axes.plot(first["reported"], np.arange(len(names)) - 0.2, label="reported", **ring)
     _name_rows(axes, names, AXIS["test_accuracy"])
     legend_above(figure, axes, columns=2)
     return figure

@@ -109,14 +109,13 @@ def errors(table: pd.DataFrame, middle: str = "mean") -> np.ndarray:
     return np.nan_to_num(np.array(ends, dtype=float))
 
 
-def legend_above(figure: Figure, axes, columns: int, *, extra=(), spacing: float = 1.2) -> None:
-    """Legend of one panel, or of the `extra` handles alone, above the figure: it hides nothing."""
-    handles = [] if axes is None else axes.get_legend_handles_labels()[0]
+def legend_above(figure: Figure, axes, columns: int) -> None:
+    """Legend of one panel, above the figure: it hides nothing."""
     figure.legend(
-        handles=[*handles, *extra],
+        handles=axes.get_legend_handles_labels()[0],
         loc="outside upper center",
         ncols=columns,
-        columnspacing=spacing,
+        columnspacing=1.2,
         labelcolor=INK,
         frameon=False,
     )

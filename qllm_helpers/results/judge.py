@@ -24,7 +24,7 @@ from qllm_helpers.studies.grid import PROTOCOLS, load_units
 from qllm_helpers.studies.own import EXCHANGED, Entrant, find_data, find_head
 from qllm_helpers.studies.run import run_study
 from qllm_helpers.studies.table import with_predictions
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings
 from qllm_helpers.text.encoders import DEFAULT_ENCODER
 
 #: Whom every head is compared with, labels of the studies `paper` and `few_shot`; the one that the

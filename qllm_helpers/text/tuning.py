@@ -15,7 +15,7 @@ import numpy as np
 
 from qllm_helpers import checks
 from qllm_helpers.files import cached_arrays, sha256
-from qllm_helpers.text.corpora import Texts, load_texts
+from qllm_helpers.text.corpora import Texts
 from qllm_helpers.text.encoders import (
     DEFAULT_ENCODER,
     MINILM,
@@ -26,7 +26,7 @@ from qllm_helpers.text.encoders import (
     short_name,
     vectors_of,
 )
-from qllm_helpers.text.protocols import Split, few_shot_split, paper_split
+from qllm_helpers.text.protocols import Split
 
 LOSSES = ("supervised_contrastive", "batch_all_triplet")
 
@@ -58,19 +58,6 @@ FEW_SHOT_OPTIONS = TuningOptions()
 PAPER_OPTIONS = TuningOptions(loss="batch_all_triplet", steps=14, batch_size=32, lr=2e-5)
 
 
-@dataclass(frozen=True)
-class TunedEmbeddings:
-    """Tuned vectors (n, d; float32) of training, validation and test sentences, in this order.
-
-    With labels (n,), the rows of the three parts, and the sentences' positions (n,) in the corpus.
-    """
-
-    X: np.ndarray
-    y: np.ndarray
-    split: Split
-    positions: np.ndarray
-
-
 def tuned_vectors(
     texts: list[str],
     labels,
@@ -80,7 +67,6 @@ def tuned_vectors(
     options: TuningOptions = FEW_SHOT_OPTIONS,
     encoder: str = DEFAULT_ENCODER,
     precision: str = "auto",
-    progress: bool = False,
 ) -> np.ndarray:
     """Tune the body on texts, then encode these and the others: float32 (n, d), cached.
 
@@ -108,48 +94,31 @@ def tuned_vectors(
     }
 
     def compute() -> dict[str, np.ndarray]:
-        model = load_encoder(encoder, progress)
-        tune(model, texts, labels, seed, options, precision, progress)
-        sentences = [*texts, *others]
-        return {"X": vectors_of(model, encoder, sentences, precision, progress=progress)}
+        model = load_encoder(encoder)
+        tune(model, texts, labels, seed, options, precision)
+        return {"X": vectors_of(model, encoder, [*texts, *others], precision)}
 
     key = sha256(json.dumps(about, sort_keys=True).encode())
     return cached_arrays("tuned", key, compute)["X"]
 
 
 def tune_split(
-    texts: Texts, split: Split, seed: int, protocol: str = "few_shot", **options
-) -> TunedEmbeddings:
-    """Tuned embeddings for any split of a corpus; the seed draws batches and dropout.
+    texts: Texts, split: Split, seed: int, protocol: str, encoder: str = DEFAULT_ENCODER
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tuned vectors (n, d; float32) of training, validation, test part; positions in the corpus.
 
-    The recipe is a protocol's unless `options`, as of `tuned_vectors`, hold another. Few-shot: that
-    of the MerLin documentation's reproduction "QLLM fine tuning". The paper tunes the body in one
-    place (in another: a frozen body) and states none; one pass of the triplet loss is our choice.
+    The recipe is a protocol's; the seed draws batches and dropout. Few-shot: that of the MerLin
+    documentation's reproduction "QLLM fine tuning". The paper tunes the body in one place (in
+    another: a frozen body) and states no recipe; one pass of the triplet loss is our choice.
     """
-    recipe = PAPER_OPTIONS if protocol == "paper" else FEW_SHOT_OPTIONS
-    if recipe == PAPER_OPTIONS and short_name(options.get("encoder", DEFAULT_ENCODER)) == MINILM:
-        recipe = replace(recipe, lr=4e-5)
-    options = {"options": recipe} | options
+    options = PAPER_OPTIONS if protocol == "paper" else FEW_SHOT_OPTIONS
+    if options == PAPER_OPTIONS and short_name(encoder) == MINILM:
+        options = replace(options, lr=4e-5)
     positions = np.concatenate([split.train, split.validation, split.test])
     sentences = [texts.texts[position] for position in positions]
-    y, n_train = texts.labels[positions], len(split.train)
-    X = tuned_vectors(sentences[:n_train], y[:n_train], sentences[n_train:], seed=seed, **options)
-    ends = np.cumsum([n_train, len(split.validation)])
-    return TunedEmbeddings(X, y, Split(*np.split(np.arange(len(positions)), ends)), positions)
-
-
-def tune_few_shot(name: str = "sst2", seed: int = 0, *, samples_per_class: int = 8, **options):
-    """:func:`tune_split` of a corpus' few-shot split."""
-    texts = load_texts(name)
-    split = few_shot_split(texts.labels, texts.split, seed, samples_per_class)
-    return tune_split(texts, split, seed, **options)
-
-
-def tune_paper(name: str = "sst2", seed: int = 0, *, samples_per_class: int = 256, **options):
-    """:func:`tune_split` of a corpus' split by the paper's protocol."""
-    texts = load_texts(name)
-    split = paper_split(texts.labels, seed, samples_per_class=samples_per_class)
-    return tune_split(texts, split, seed, "paper", **options)
+    known, others = sentences[: len(split.train)], sentences[len(split.train) :]
+    recipe = {"seed": seed, "options": options, "encoder": encoder}
+    return tuned_vectors(known, texts.labels[split.train], others, **recipe), positions
 
 
 def supervised_contrastive(vectors, labels, temperature: float):
@@ -169,9 +138,7 @@ def supervised_contrastive(vectors, labels, temperature: float):
     return per_sentence[n_partners > 0].mean()
 
 
-def tune(
-    model, texts: list[str], labels, seed: int, options: TuningOptions, precision: str, progress
-):
+def tune(model, texts: list[str], labels, seed: int, options: TuningOptions, precision: str):
     """Tune a model in place; the precision is that of the forward pass, losses are float32."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer
@@ -185,7 +152,7 @@ def tune(
     with isolated_randomness(seed), tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=model,
-            args=_arguments(folder, len(texts), seed, options, progress),
+            args=_arguments(folder, len(texts), seed, options),
             train_dataset=sentences,
             loss=_loss(model, options, precision),
         )
@@ -195,7 +162,7 @@ def tune(
     model.eval()
 
 
-def _arguments(folder: str, n_sentences: int, seed: int, options: TuningOptions, progress: bool):
+def _arguments(folder: str, n_sentences: int, seed: int, options: TuningOptions):
     from sentence_transformers.sentence_transformer import training_args
 
     return training_args.SentenceTransformerTrainingArguments(
@@ -214,7 +181,7 @@ def _arguments(folder: str, n_sentences: int, seed: int, options: TuningOptions,
         report_to="none",
         save_strategy="no",
         logging_strategy="no",
-        disable_tqdm=not progress,
+        disable_tqdm=True,
         dataloader_pin_memory=False,
     )
 

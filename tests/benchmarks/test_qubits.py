@@ -7,26 +7,29 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from qllm_helpers.benchmarks import qubits as bench_qubits
-from qllm_helpers.benchmarks.qubits import (
-    QubitCase,
-    standard_cases,
+from qllm_helpers.benchmarks import cases as bench_cases
+from qllm_helpers.benchmarks import timing
+from qllm_helpers.benchmarks.cases import QubitCase, qubit_cases
+from qllm_helpers.benchmarks.timing import (
+    copy_speed,
+    measure,
+    run_qubit_benchmark,
     state_bytes,
     with_bandwidth,
+    with_ratios,
 )
-from qllm_helpers.benchmarks.timing import copy_speed, measure, with_ratios
 from qllm_helpers.cli import main
 
 
 def test_standard_cases_compare_both_registers_with_pennylane():
-    cases = {(c.n_qubits, c.n_blocks, c.engine, c.n_replicas) for c in standard_cases()}
+    cases = {(c.n_qubits, c.n_blocks, c.engine, c.n_replicas) for c in qubit_cases()}
     for register in ((10, 10), (14, 56)):
         assert {
             (*register, "ours", 1),
             (*register, "ours", 20),
             (*register, "pennylane", 1),
         } <= cases
-    assert {c.batch for c in standard_cases()} == {32}
+    assert {c.batch for c in qubit_cases()} == {32}
 
 
 def test_a_small_run_measures_both_engines():
@@ -46,7 +49,7 @@ def test_both_engines_take_the_same_step(monkeypatch):
         slopes = torch.autograd.grad(value.sum(), parameters)
         values.append((value.detach().reshape(2, -1), slopes[0].reshape(-1)))
 
-    monkeypatch.setattr(bench_qubits, "training_step", keep)
+    monkeypatch.setattr(bench_cases, "training_step", keep)
     for engine in ("pennylane", "ours"):
         QubitCase(engine, 9, 2, batch=2).prepare()
     for theirs, ours in zip(*values, strict=True):
@@ -68,9 +71,9 @@ def test_ratios_and_bounds():
 
 
 def test_without_pennylane_nothing_is_measured(monkeypatch):
-    monkeypatch.setattr(bench_qubits, "find_spec", lambda name: None)
+    monkeypatch.setattr(timing, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="install the extra `test`"):
-        bench_qubits.run_qubit_benchmark(standard_cases(), n_threads=1)
+        run_qubit_benchmark(qubit_cases(), n_threads=1)
     refused = CliRunner().invoke(main, ["bench"])
     assert refused.exit_code == 1 and "--no-qubits" in refused.output
     result = CliRunner().invoke(main, ["bench", "--help"])

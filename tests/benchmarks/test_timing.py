@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qllm_helpers.benchmarks.layer import Case, standard_cases
+from qllm_helpers.benchmarks.cases import Case, layer_cases
 from qllm_helpers.benchmarks.timing import with_bounds, with_ratios
 
 
@@ -14,7 +14,7 @@ from qllm_helpers.benchmarks.timing import with_bounds, with_ratios
 def measured():
     """A benchmark as if MerLin took 80 ms, and ours 1 ms and 0.24 ms a replica."""
     rows = []
-    for case in standard_cases():
+    for case in layer_cases():
         ours = 0.0008 + 0.0002 * case.n_replicas * case.batch / 32
         seconds = {"merlin": 0.08, "perceval": 0.4, "ours": ours}[case.engine]
         rows.append(

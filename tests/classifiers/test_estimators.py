@@ -23,7 +23,7 @@ from qllm_helpers.classifiers.estimators import (
 from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.qubit import QubitOptions
 from qllm_helpers.photons.noise import Noise
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings
 from qllm_helpers.text.protocols import paper_split
 
 SMALL_MLP = MLPClassifier(hidden_dims=(16,), dropout=0.1, epochs=15, lr=5e-3)

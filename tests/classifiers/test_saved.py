@@ -14,7 +14,7 @@ from qllm_helpers.classifiers import saved as saved_heads
 from qllm_helpers.classifiers.estimators import NoisyPhotonicClassifier, QuadraticFormClassifier
 from qllm_helpers.classifiers.saved import FORMAT, load_head, save_head
 from qllm_helpers.files import DataError, data_path
-from qllm_helpers.text.embeddings import shipped_file
+from qllm_helpers.text.corpora import shipped_file
 
 SHORT = {"epochs": 2, "random_state": 3}
 HEADS = {

@@ -55,7 +55,7 @@ def draw_all(rows):
         "forest": figures.difference_forest(compare(rows), margin=0.01),
         "strip": figures.seed_strip(rows, lines=True),
         "beside": figures.beside({"here": reported, "again": means}, reference="MLP"),
-        "joined": figures.beside({"one": means, "two": means}, reported=None, joined=True),
+        "joined": figures.beside({"one": means, "two": means}, joined=True),
         "noise": figures.selection_effect_histogram(noise, observed={"reported": 0.05}),
     }  # fmt: skip
 
@@ -148,6 +148,6 @@ def test_bad_tables_are_refused(rows):
     with pytest.raises(ValueError, match="no rows"):
         figures.lines(rows[:0], "n_modes")
     with pytest.raises(ValueError, match="no row of the reference"):
-        figures.beside({"here": summarise(rows)}, reported=None, reference="lost")
+        figures.beside({"here": summarise(rows)}, reference="lost")
     with pytest.raises(ValueError, match="unknown head family 'magic'"):
         figures.seed_strip(rows.assign(family="magic"))

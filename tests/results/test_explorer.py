@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from qllm_helpers.figures.explorer import mode_photon_explorer
+from qllm_helpers.figures.moving import mode_photon_explorer
 from qllm_helpers.results.headline import (
     TUNED_REFERENCE,
     explorer_rows,
@@ -68,10 +68,8 @@ def test_a_set_without_the_reference_is_refused(sets):
 def test_the_drawing_repeats_and_loads_nothing(sets):
     table = explorer_table(sets)
     explorer = mode_photon_explorer(table)
-    assert explorer.html == mode_photon_explorer(explorer_table(sets)).html
-    assert re.search(r"<script|https?:|\bsrc=|@import|url\(", explorer.html) is None
-    assert repr(explorer) == "explorer of 7 circuits in 3 sets"
-    assert explorer._repr_html_() == explorer.html
+    assert explorer.data == mode_photon_explorer(explorer_table(sets)).data
+    assert re.search(r"<script|https?:|\bsrc=|@import|url\(", explorer.data) is None
 
 
 class Reader(HTMLParser):
@@ -95,7 +93,7 @@ class Reader(HTMLParser):
 
 def test_every_circuit_can_be_reached_and_read_aloud(sets):
     reader = Reader()
-    reader.feed(mode_photon_explorer(explorer_table(sets)).html)
+    reader.feed(mode_photon_explorer(explorer_table(sets)).data)
     assert reader.open == []
     assert len(reader.spoken) == 7
     assert reader.spoken[1].startswith("12 modes, 5 photons: 0.6950; 95 % interval 0.67")
@@ -103,7 +101,7 @@ def test_every_circuit_can_be_reached_and_read_aloud(sets):
 
 
 def test_a_search_leaves_the_words_of_the_drawing_alone(sets):
-    html = mode_photon_explorer(explorer_table(sets)).html
+    html = mode_photon_explorer(explorer_table(sets)).data
     texts = re.findall("<text ([^>]*)>", html)
     assert texts
     # Sphinx marks nothing below an element of this class
@@ -126,7 +124,8 @@ def test_kinds_of_photons_and_numbers_of_classes_are_sets_too():
 
 def test_the_shipped_rows_can_be_explored():
     sets = explorer_rows({name: study_rows(name) for name in ("few_shot", "paper")})
-    explorer = mode_photon_explorer(explorer_table(sets))
-    assert len(explorer.html) < 200_000
-    circuits = explorer.table[explorer.table["n_modes"].notna()]
-    assert explorer.html.count('class="qllm-circuit"') == len(circuits) > 20
+    table = explorer_table(sets)
+    explorer = mode_photon_explorer(table)
+    assert len(explorer.data) < 200_000
+    circuits = table[table["n_modes"].notna()]
+    assert explorer.data.count('class="qllm-circuit"') == len(circuits) > 20

@@ -20,7 +20,7 @@ from qllm_helpers.figures import card_figure, write_card
 from qllm_helpers.files import DataError
 from qllm_helpers.results.judge import REFERENCES
 from qllm_helpers.studies.own import find_head
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings
 
 SMALL = {"encoder": "all-MiniLM-L6-v2", "seeds": 3}
 

@@ -37,7 +37,7 @@ from qllm_helpers.studies.table import (
     unpack,
 )
 from qllm_helpers.studies.unit import Candidate, Tried, choose, select
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings
 
 Count = namedtuple("Count", "total")
 Counts = namedtuple("Counts", "nominal live effective")
@@ -223,7 +223,7 @@ def test_an_estimator_may_read_sentences(grid, tmp_path, monkeypatch):
 
     y = load_embeddings("sst2", "all-MiniLM-L6-v2")
     sentences = [f"sentence {number}" for number in range(len(y.y))]
-    texts = Texts(sentences, y.y, y.split, y.label_names, "digest")
+    texts = Texts(sentences, y.y, y.split, y.label_names)
     monkeypatch.setattr(study_data, "load_texts", lambda name: texts)
     grid.write_text(grid.read_text().replace('"LogisticRegression"\ntune', '"Length"\ntune'))
     unit = replace(load_units("toy", path=grid)[-1], settings=({},), estimator="Length")

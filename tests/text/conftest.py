@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from qllm_helpers import files
-from qllm_helpers.text.embeddings import shipped_file
+from qllm_helpers.text.corpora import shipped_file
 
 
 @pytest.fixture

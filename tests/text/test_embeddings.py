@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,8 +11,7 @@ from click.testing import CliRunner
 from qllm_helpers import files
 from qllm_helpers.cli import main
 from qllm_helpers.files import DataError, data_path, read_manifest, read_verified, sha256
-from qllm_helpers.text.corpora import CORPORA
-from qllm_helpers.text.embeddings import load_embeddings, shipped_file, write_embeddings
+from qllm_helpers.text.corpora import CORPORA, load_embeddings, shipped_file, write_embeddings
 from qllm_helpers.text.encoders import MINILM, MPNET, encode
 
 SHIPPED = files.DATA_DIR
@@ -126,8 +124,7 @@ def own_corpus(monkeypatch, tmp_path):
     (tmp_path / "trec.csv").write_bytes(content)
     monkeypatch.setenv("QLLM_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("QLLM_CACHE_DIR", str(tmp_path / "cache"))
-    known = replace(CORPORA["trec"], digest=sha256(content))
-    monkeypatch.setitem(CORPORA, "trec", known)
+    monkeypatch.setitem(CORPORA["trec"], "digest", sha256(content))
     return tmp_path
 
 
@@ -135,7 +132,7 @@ def test_another_encoder_encodes_once_and_is_kept(own_corpus, monkeypatch, small
     data = load_embeddings("trec", small_body)
     assert data.X.shape == (4, 16)
     assert data.split.tolist() == ["train", "train", "test", "test"]
-    monkeypatch.setattr("qllm_helpers.text.embeddings.encode", None)
+    monkeypatch.setattr("qllm_helpers.text.corpora.encode", None)
     assert np.array_equal(load_embeddings("trec", small_body).X, data.X)
 
 
@@ -159,8 +156,8 @@ def test_embed_writes_the_file_of_the_second_encoder_too(data_copy, own_corpus, 
     def encoded(texts, encoder, **_):
         return np.full((len(texts), 3), 0.5)
 
-    monkeypatch.setattr("qllm_helpers.text.embeddings.encode", encoded)
-    monkeypatch.setattr("qllm_helpers.text.embeddings.shared_encoder", lambda _: None)
+    monkeypatch.setattr("qllm_helpers.text.corpora.encode", encoded)
+    monkeypatch.setattr("qllm_helpers.text.corpora.shared_encoder", lambda _: None)
     result = CliRunner().invoke(main, ["embed", "trec", "--encoder", MINILM])
     assert result.exit_code == 0, result.output
     assert load_embeddings("trec", MINILM).X.tolist() == [[0.5] * 3] * 4

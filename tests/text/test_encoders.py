@@ -9,8 +9,7 @@ import pytest
 
 from qllm_helpers.files import DataError
 from qllm_helpers.text import encoders
-from qllm_helpers.text.corpora import load_texts
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import load_embeddings, load_texts
 from qllm_helpers.text.encoders import (
     MINILM,
     MPNET,

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qllm_helpers.text.corpora import duplicate_groups, load_texts
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.text.corpora import duplicate_groups, load_embeddings, load_texts
 from qllm_helpers.text.protocols import few_shot_split, paper_split
 
 FOLDER = Path(os.environ.get("QLLM_DATA_DIR", "nowhere"))

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from qllm_helpers.text import tuning as finetuning
-from qllm_helpers.text.corpora import load_texts
-from qllm_helpers.text.embeddings import encode, load_embeddings
-from qllm_helpers.text.encoders import HUB_PREFIX, MINILM, MPNET
+from qllm_helpers.text.corpora import load_embeddings, load_texts
+from qllm_helpers.text.encoders import HUB_PREFIX, MINILM, MPNET, encode
 from qllm_helpers.text.protocols import few_shot_split, paper_split
 from qllm_helpers.text.tuning import (
     TuningOptions,
@@ -142,12 +141,12 @@ def test_rows_are_those_of_the_protocol_s_split(monkeypatch, protocol, sizes):
     monkeypatch.setattr(finetuning, "tuned_vectors", frozen)
     split = (paper_split(data.y, 3) if protocol == "paper"
              else few_shot_split(data.y, data.split, 3))  # fmt: skip
-    tuned = tune_split(load_texts("sst2"), split, 3, protocol)
-    rows = [tuned.split.train, tuned.split.validation, tuned.split.test]
-    assert [len(part) for part in rows] == sizes
-    for part, original in zip(rows, (split.train, split.validation, split.test), strict=True):
-        assert np.array_equal(tuned.positions[part], original)
-    assert np.array_equal(tuned.y, data.y[tuned.positions])
+    vectors, positions = tune_split(load_texts("sst2"), split, 3, protocol)
+    parts = np.split(positions, np.cumsum(sizes[:2]))
+    assert [len(part) for part in parts] == sizes
+    for part, original in zip(parts, (split.train, split.validation, split.test), strict=True):
+        assert np.array_equal(part, original)
+    assert len(vectors) == sum(sizes)
     assert seen["n_train"] == sizes[0]
     assert seen["seed"] == 3
     assert np.array_equal(seen["labels"], data.y[split.train])
@@ -165,8 +164,8 @@ def test_the_recipe_of_the_paper_s_protocol_knows_the_body(monkeypatch, encoder,
 
     monkeypatch.setattr(finetuning, "tuned_vectors", frozen)
     texts = load_texts("sst2")
-    tuned = tune_split(texts, paper_split(texts.labels, 3), 3, "paper", **encoder)
-    assert tuned.X.shape == (9613, 1)
+    vectors, _ = tune_split(texts, paper_split(texts.labels, 3), 3, "paper", **encoder)
+    assert vectors.shape == (9613, 1)
 
 
 def test_precision_and_weights_are_part_of_what_is_kept(small_body, empty_cache):

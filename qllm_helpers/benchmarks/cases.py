@@ -1,8 +1,11 @@
-"""The photonic layer beside MerLin and Perceval: cases to be timed, agreement, the mode sweep."""
+"""What is timed: our circuits beside MerLin, Perceval and PennyLane, and the mode sweep.
+
+A case is a frozen dataclass with `prepare`, which returns the call that is timed.
+"""
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,11 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from qllm_helpers.benchmarks.timing import training_step
 from qllm_helpers.heads.photonic import MerlinHead, PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
 from qllm_helpers.photons.merlin import perceval_circuit
-from qllm_helpers.text.embeddings import load_embeddings
+from qllm_helpers.qubits.states import SimulatedEncoder
+from qllm_helpers.text.corpora import load_embeddings
 from qllm_helpers.text.protocols import few_shot_split
 from qllm_helpers.training.loop import TrainingOptions, train
 
@@ -22,6 +25,22 @@ CIRCUITS = ((2, 1), (4, 2), (6, 3), (8, 1), (8, 2), (8, 4), (10, 5), (12, 4))
 # Modes and photons of the MerLin reproduction (its notebook QLLM_fine_tuning).
 SWEEP = ((2, 1), (4, 1), (4, 2), (6, 1), (6, 2), (6, 3), (8, 1), (8, 2), (8, 3), (8, 4))
 SEEDS = tuple(range(20))
+# Qubits and connectivity of the encoders, one layer each: 10 and 56 blocks of CNOT + RY.
+REGISTERS = ((10, 1), (14, 4))
+
+
+def training_step(module, parameters, x: torch.Tensor) -> Callable[[], None]:
+    """Forward, the loss (outputs times fixed random numbers), backward and Adam."""
+    width = module(x).shape[-1]
+    target = torch.rand(width, generator=torch.Generator().manual_seed(1))
+    optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        (module(x) @ target).sum().backward()
+        optimizer.step()
+
+    return step
 
 
 @dataclass(frozen=True)
@@ -81,7 +100,7 @@ def _perceval_inference(layer: PhotonicLayer, phases: torch.Tensor) -> Callable[
     return infer
 
 
-def standard_cases() -> list[Case]:
+def layer_cases() -> list[Case]:
     """The table's circuits on every engine, then our growth with each size."""
     engines = (("ours", 1), ("ours", 20), ("merlin", 1), ("perceval", 1))
     cases = [
@@ -100,24 +119,61 @@ def standard_cases() -> list[Case]:
     return cases
 
 
-def agreement(
-    circuits: Iterable[tuple[int, int]], *, space: str = "fock", dtype: torch.dtype = torch.float64
-) -> pd.DataFrame:
-    """Largest differences to MerLin's layer: `probabilities` (absolute), `gradients` (relative)."""
-    rows = []
-    for n_modes, n_photons in circuits:
-        layer = PhotonicLayer(n_modes, n_photons, space=space).to(dtype)
-        draw = torch.Generator().manual_seed(n_modes * 100 + n_photons)
-        phases = 2 * math.pi * torch.rand(8, n_modes, generator=draw, dtype=dtype)
-        readout = torch.randn(layer.n_outputs, generator=draw, dtype=dtype)
-        phases.requires_grad_()
-        ours, theirs = sides = layer(phases[None])[0], layer.to_merlin()(phases)
-        slope, known = (torch.autograd.grad((p @ readout).sum(), phases)[0] for p in sides)
-        gap = (ours - theirs).detach().abs().max()
-        relative = (slope - known).abs().max() / known.abs().max()
-        rows.append((n_modes, n_photons, layer.n_outputs, float(gap), float(relative)))
-    names = ("n_modes", "n_photons", "n_outputs", "probabilities", "gradients")
-    return pd.DataFrame(rows, columns=names)
+@dataclass(frozen=True)
+class QubitCase:
+    """One measurement: an engine ("ours", "pennylane"), a circuit and a batch."""
+
+    rival: ClassVar = "pennylane"
+    smallest: ClassVar = {"n_qubits": 9, "connectivity": 1, "n_replicas": 1, "batch": 2}
+    derived: ClassVar = ("n_blocks",)
+    engine: str
+    n_qubits: int
+    connectivity: int
+    n_replicas: int = 1
+    batch: int = 32
+    task: str = "training step"
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of CNOT + RY of one circuit."""
+        return self.n_qubits * self.connectivity
+
+    def prepare(self) -> Callable[[], None]:
+        """What is timed."""
+        generator = torch.Generator().manual_seed(0)
+        X = torch.randn(self.n_replicas, self.batch, 384, generator=generator)
+        encoder = SimulatedEncoder(self.n_qubits, self.connectivity, n_replicas=self.n_replicas)
+        if self.engine == "pennylane":
+            return _pennylane_step(encoder, X[0])
+        return training_step(encoder, encoder.parameters(), X)
+
+
+def _pennylane_step(encoder: SimulatedEncoder, X: torch.Tensor) -> Callable[[], None]:
+    """A step of the circuit of the encoder's first replica."""
+    import pennylane as qml
+
+    wires = range(encoder.circuit.n_qubits)
+    angles = torch.nn.Parameter(encoder.angles.detach()[0].clone())
+    device = qml.device("default.qubit", wires=len(wires))
+
+    @qml.qnode(device, interface="torch", diff_method="backprop")
+    def circuit(x):
+        qml.AmplitudeEmbedding(x, wires=wires, pad_with=0.0, normalize=True)
+        for control, target, source in encoder.circuit.gates:
+            qml.CNOT([control, target])
+            qml.RY(angles[source], target)
+        return [qml.expval(qml.PauliZ(wire)) for wire in wires]
+
+    return training_step(lambda x: torch.stack(circuit(x), dim=-1).float(), [angles], X)
+
+
+def qubit_cases() -> list[QubitCase]:
+    """Every register on PennyLane, and on ours with 1 and 20 replicas."""
+    return [
+        QubitCase(engine, *register, replicas)
+        for register in REGISTERS
+        for engine, replicas in (("pennylane", 1), ("ours", 1), ("ours", 20))
+    ]
 
 
 def _timed_training(head, data, splits, seeds) -> tuple[float, float]:
