@@ -161,7 +161,7 @@ def _code(values: list) -> dict[str, str]:
         if name == "__main__" and file is None:
             raise LookupError("what is defined in a notebook or at a prompt has no file")
         if file is None or top == "qllm_helpers" or _INSTALLED & {*Path(file).parents}:
-            found[name] = str(getattr(sys.modules.get(top), "__version__", ""))
+            found[name] = str(getattr(sys.modules.get(top), "__dict__", {}).get("__version__", ""))
         else:
             found[name] = sha256(Path(file))
             waiting += vars(module).values()
