@@ -12,6 +12,10 @@ from qllm_helpers.files import read_verified
 from qllm_helpers.photons.interferometer import mesh_unitary
 from qllm_helpers.photons.noise import Noise
 
+#: Published single-photon sources, by the citation key of the book. Fractions: photons per pulse,
+#: second-order correlation, two-photon visibility. `loredo2016scalable` reports brightness and
+#: visibility for different devices.
+SOURCES = pd.read_csv(io.BytesIO(read_verified("sources.csv")))
 #: Quandela's Ascella (Maring et al. 2024), a whole machine: six photons, twelve modes. Brightness
 #: and indistinguishability are stated; transmittance is the stated efficiency of the machine, about
 #: 8 %, over the brightness; g2 is the bound that follows from a purity above 99 %; the phase error

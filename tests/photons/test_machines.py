@@ -1,6 +1,5 @@
 """The study of noise as the chapter on hardware sweeps it: its own cells, on invented rows."""
 
-import io
 import json
 import math
 from dataclasses import asdict
@@ -11,8 +10,13 @@ import pandas as pd
 import pytest
 
 from qllm_helpers import figures
-from qllm_helpers.files import read_verified
-from qllm_helpers.photons.machines import ASCELLA, PUBLISHED, mesh_deviation, phase_error_for
+from qllm_helpers.photons.machines import (
+    ASCELLA,
+    PUBLISHED,
+    SOURCES,
+    mesh_deviation,
+    phase_error_for,
+)
 from qllm_helpers.photons.noise import Noise
 from qllm_helpers.results.intervals import summarise
 from qllm_helpers.studies.run import load_units
@@ -45,7 +49,7 @@ def chapter(rows, repository):
     text = (repository / "notebooks" / "11_hardware.ipynb").read_text(encoding="utf-8")
     cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(text)["cells"]}
     known = {"study_rows": lambda *_, **__: rows, "summarise": summarise, "np": np}
-    known |= {"asdict": asdict, "Noise": Noise}
+    known |= {"asdict": asdict, "Noise": Noise, "PROFILE": "quick"}
     for name in ("noise-settings", "noise-sweep"):
         exec(cells[name], known)
     return SimpleNamespace(**known)
@@ -54,13 +58,13 @@ def chapter(rows, repository):
 def test_the_grid_holds_what_the_chapter_sweeps(chapter):
     units = load_units("noise")
     assert {len(unit.seeds) for unit in units} == {20}
-    table, sources = chapter.noisy, pd.read_csv(io.BytesIO(read_verified("sources.csv")))
+    table = chapter.noisy
     assert set(table["head"]) == {u.head for u in units if "Photonic" in u.estimator}
     for setting in ("indistinguishability", "phase_error", "phase_imprecision", "n_shots"):
         values = chapter.sweep(setting)[setting]
         assert chapter.perfect[setting] in set(values)
         assert len(values) >= 4
-    for source in sources.to_dict("records"):
+    for source in SOURCES.to_dict("records"):
         brightness = source["brightness"]
         mine = table[table["brightness"] == brightness]
         assert set(mine["n_shots"]) == {1000, 10_000, 100_000}
