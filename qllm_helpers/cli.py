@@ -217,9 +217,9 @@ def landscape(output: Path | None) -> None:
 @_output("qubit_noise.csv")
 def qubit_noise(output: Path | None) -> None:
     """Measure what shots and noise do to trained qubit heads (five minutes on two cores)."""
-    from qllm_helpers.studies.shots import SEEDS, noise_table, standard_devices, trained_heads
+    from qllm_helpers.studies.shots import noise_table, standard_devices, trained_heads
 
-    table = noise_table(trained_heads(SEEDS), standard_devices(), progress=True)
+    table = noise_table(trained_heads(), standard_devices(), progress=True)
     _write({"qubit_noise": table}, output)
 
 

@@ -11,13 +11,16 @@ import torch
 from tqdm.auto import tqdm
 
 from qllm_helpers import checks
-from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.qubit import QubitHead
 from qllm_helpers.qubits.states import noisy_expectations, sampled_expectations
 from qllm_helpers.studies.data import one_thread, unit_data
-from qllm_helpers.studies.grid import estimator_class, load_units
+from qllm_helpers.studies.grid import load_units
+from qllm_helpers.studies.table import load_choices
+from qllm_helpers.studies.unit import chosen_fits
 
 SEEDS = tuple(range(20))
+#: The head that is read: the circuit that `QubitClassifier` has by default.
+HEAD = "10 qubits, default circuit"
 
 
 @dataclass(frozen=True)
@@ -58,20 +61,22 @@ def head_outputs(
     return latent, head.readout(torch.cat([latent, last], dim=-1))
 
 
-def trained_heads(seeds: Iterable[int]) -> list[tuple]:
-    """Train the table's head, all seeds side by side: (seed, head, X (1, n, d), y) of test data."""
-    units = load_units("qubits", heads="10 qubits, single")
-    (unit,) = (replace(one, seeds=tuple(seeds)) for one in units if not one.fine_tuned)
-    data = unit_data(unit)
-    with one_thread():
-        # with the larger of the study's steps
-        estimator = estimator_class(unit.estimator)(**unit.parameters, lr=3e-2)
-        fits = fit_many(estimator, data.X, data.y, data.splits, unit.seeds)
-    trained = []
-    for seed, split, fit in zip(unit.seeds, data.splits, fits, strict=True):
-        test = split.test[:1000]
-        X = torch.as_tensor(data.X[test], dtype=torch.float32)[None]
-        trained.append((seed, fit.module_.eval(), X, np.asarray(data.y[test])))
+def trained_heads(seeds: Iterable[int] = SEEDS) -> list[tuple]:
+    """Train the head on either body with its shipped setting: (fine_tuned, seed, head, X, y).
+
+    X (1, n, d) and y (n,) are the first thousand test sentences of the seed.
+    """
+    choices, trained = load_choices("qubits"), []
+    choices = choices[choices["chosen"] & choices["head"].eq(HEAD)].set_index("fine_tuned")
+    for unit in load_units("qubits", heads=HEAD):
+        unit = replace(unit, seeds=tuple(seeds))
+        with one_thread():
+            data = unit_data(unit)
+            fits = chosen_fits(unit, data, [choices.loc[unit.fine_tuned, "setting"]])
+        for replica, (seed, split, one) in enumerate(zip(seeds, data.splits, fits, strict=True)):
+            test = split.test[:1000]
+            X = torch.as_tensor(data.features(replica, test), dtype=torch.float32)[None]
+            trained.append((unit.fine_tuned, seed, one.fit.module_.eval(), X, data.y[test]))
     return trained
 
 
@@ -89,7 +94,7 @@ def noise_table(
     Also `agreement` with the exact head's classes and the root mean square `latent_error`.
     """
     rows = []
-    for seed, head, X, y in tqdm(trained, disable=not progress, desc="heads"):
+    for tuned, seed, head, X, y in tqdm(trained, disable=not progress, desc="heads"):
         exact, logits = head_outputs(head, X)
         exact_class = logits[0].argmax(-1)
         for device in devices:
@@ -99,8 +104,8 @@ def noise_table(
             agreement = (found == exact_class).double().mean().item()
             error = (latent - exact).square().mean().sqrt().item()
             n_trajectories = device.n_trajectories if device.rate else 1
-            set_up = (seed, device.shots, device.rate, n_trajectories, len(y))
+            set_up = (tuned, seed, device.shots, device.rate, n_trajectories, len(y))
             rows.append((*set_up, accuracy, agreement, error))
-    names = ["seed", "shots", "rate", "n_trajectories", "n_sentences"]
+    names = ["fine_tuned", "seed", "shots", "rate", "n_trajectories", "n_sentences"]
     names += ["test_accuracy", "agreement", "latent_error"]
     return pd.DataFrame(rows, columns=names).astype({"shots": "Int64"})

@@ -183,7 +183,7 @@ def select(candidates: Sequence[Candidate]) -> Candidate:
     return candidates[np.lexsort((loss, np.negative(accuracy)))[0]]
 
 
-def _chosen_fits(unit: Unit, data: UnitData, settings) -> list[Candidate]:
+def chosen_fits(unit: Unit, data: UnitData, settings) -> list[Candidate]:
     """For every seed the fit with the best of the settings on its validation part."""
     fitted, kind = [], estimator_class(unit.estimator)
     for setting in settings:
@@ -204,7 +204,7 @@ def run_unit(unit: Unit) -> list[dict]:
         on_pool = unit.selection == "pool"
         setting, choices = choose(unit) if on_pool else (None, [])
         data, start = unit_data(unit), time.perf_counter()
-        chosen = _chosen_fits(unit, data, (setting,) if on_pool else unit.settings)
+        chosen = chosen_fits(unit, data, (setting,) if on_pool else unit.settings)
         seconds = (time.perf_counter() - start) / len(unit.seeds)
         shared = _counts(chosen[0].fit, data) | {"fit_seconds": seconds}
         rows = [_row(unit, replica, one, data) | shared for replica, one in enumerate(chosen)]

@@ -27,13 +27,13 @@ def test_the_exact_device_is_the_head(head, X):
 def test_errors_shrink_with_shots_and_grow_with_noise(head, X):
     devices = [Device(), Device(shots=10), Device(shots=100_000), Device(rate=0.001, seed=3),
                Device(rate=1.0)]  # fmt: skip
-    table = noise_table([(0, head, X, np.zeros(50, dtype=int))], devices)
+    table = noise_table([(False, 0, head, X, np.zeros(50, dtype=int))], devices)
     errors = table["latent_error"].tolist()
     assert errors[0] == 0
     assert errors[2] < 0.01 < errors[1]
     assert errors[3] < errors[4]
     assert table["agreement"].iloc[0] == 1
-    assert table.equals(noise_table([(0, head, X, np.zeros(50, dtype=int))], devices))
+    assert table.equals(noise_table([(False, 0, head, X, np.zeros(50, dtype=int))], devices))
 
 
 def test_impossible_devices_and_heads_are_refused(X):
