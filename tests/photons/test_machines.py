@@ -46,7 +46,7 @@ def rows():
 @pytest.fixture(scope="module")
 def chapter(rows, repository):
     """What the chapter's cells that fill and sweep the rows define."""
-    text = (repository / "notebooks" / "11_hardware.ipynb").read_text(encoding="utf-8")
+    text = (repository / "notebooks" / "15_hardware.ipynb").read_text(encoding="utf-8")
     cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(text)["cells"]}
     known = {"study_rows": lambda *_, **__: rows, "summarise": summarise, "np": np}
     known |= {"asdict": asdict, "Noise": Noise, "PROFILE": "quick"}
