@@ -1,5 +1,6 @@
 # make book     install, execute the notebooks, render the pages
 # make test     install, run the tests and compare every notebook with its committed outputs
+# make pdf      the whole book as one PDF, printed by Chromium from the built pages
 # make study    recompute the stored rows; of one study alone:  make study STUDY=few_shot
 # make check    compute a few stored rows again, drawn anew each time, and compare
 # make bench    measure training steps on this machine
@@ -8,7 +9,7 @@
 # make format   put the code into the house style
 # make clean    delete what make book built
 .DELETE_ON_ERROR:
-.PHONY: book test study check bench notebooks address format clean install
+.PHONY: book pdf test study check bench notebooks address format clean install
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PROFILE ?= quick
@@ -36,6 +37,9 @@ endif
 book: $(INSTALLED)
 	@$(BIN)/python book/execute.py --profile $(PROFILE)
 	@$(BIN)/python book/render.py
+
+pdf: book
+	@$(BIN)/python book/pdf.py
 
 # The tests read no model and no corpus from the network, so that they say the same everywhere.
 test: export HF_HUB_OFFLINE ?= 1

@@ -240,7 +240,10 @@ def verdicts(write: bool) -> None:
 @click.option("--readme", type=_FILE, default="README.md", help="File with the block.")
 @click.option("--figure", type=_FILE, default="book/_static/headline.svg", help="Figure.")
 def headline(readme: Path, figure: Path) -> None:
-    """Rewrite the table of results in README.md, between its marks, and its figure."""
+    """Rewrite the table of results in README.md, between its marks, and the figure of the answer.
+
+    The figure has the lines of one protocol on one body: those of the paper, and ours.
+    """
     from qllm_helpers import figures
     from qllm_helpers.results import headline as results
 
@@ -254,7 +257,7 @@ def headline(readme: Path, figure: Path) -> None:
             "stand, and run the command in the checkout"
         )
     write_atomic(readme, text.encode())
-    shown = table[table["source"] != "reproduction, five-fold"]
+    shown = table[table["source"].isin(["paper", "here"]) & table["mean"].notna()]
     figure.parent.mkdir(parents=True, exist_ok=True)
     figures.save(figures.beside({"here: mean and 95 % interval": shown}, label="label"), figure)
     click.echo(f"wrote {readme} and {figure}")

@@ -6,6 +6,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
@@ -366,3 +368,15 @@ def test_pages_show_this_build_of_the_notebooks(site):
     executed = ROOT / "_build" / "executed"
     assert notebooks
     assert [n for n in notebooks if not (executed / f"{n}.ipynb").exists()] == []
+
+
+def test_pages_are_printed_into_one_file(site, chromium, tmp_path):
+    from pypdf import PdfReader
+
+    pages = [("", "book/intro"), ("Tools", "notebooks/01_embeddings"), ("Yours", "book/heads")]
+    code = f"import pdf; pdf.main({str(tmp_path / 'book.pdf')!r}, {pages})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT / "book", check=True, timeout=300)
+    reader = PdfReader(tmp_path / "book.pdf")
+    outline = [one.title for one in reader.outline if not isinstance(one, list)]
+    assert outline[1:] == ["Tools", "Yours"]
+    assert "From sentences to vectors" in "".join(page.extract_text() for page in reader.pages)
