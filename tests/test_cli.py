@@ -1,6 +1,8 @@
-"""``qllm predict``: trains or loads, labels a reader's sentences, and says what is wrong."""
+"""Commands from a reader's side: labels for sentences, and a study on a body of their own."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -104,3 +106,23 @@ def test_nothing_is_loaded_that_could_run_code(tmp_path):
     joblib.dump({"any": "object"}, path)
     found = run("a film", "--head", str(path))
     assert found.exit_code == 1 and "no safetensors file" in found.stderr
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("QLLM_DATA_DIR", "nowhere"), "sst2.csv").is_file(),
+    reason="the sentences are not here: set QLLM_DATA_DIR",
+)
+def test_a_study_on_a_readers_body_stands_beside_the_shipped_one(small_body, tmp_path, monkeypatch):
+    monkeypatch.setenv("QLLM_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    words = ["study", "paper", "--encoder", small_body, "--seeds", "3", "--entries", "*, C = 1"]
+    result = CliRunner().invoke(main, [*words, "--quiet", "--jobs", "1"])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "paper-part.csv").is_file()
+    for body in (small_body, "all-mpnet-base-v2"):
+        line = f"A support vector machine beats logistic regression ({body}, frozen): "
+        assert result.output.count(line) == 1
+    mine = next(
+        line for line in result.output.splitlines() if small_body in line and "beats" in line
+    )
+    assert ", 3 seeds: " in mine
