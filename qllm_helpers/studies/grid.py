@@ -201,7 +201,8 @@ def _settings(head: dict, part: dict, search: dict) -> tuple[dict, ...]:
     if "tune" not in head:
         return ({},)
     name, selection = head["tune"], part["selection"]
-    name = name.get(part["dataset"]) if isinstance(name, dict) else name
+    if isinstance(name, dict):
+        name = name.get(part["dataset"], name.get(str(part["samples_per_class"])))
     known = search.get(selection, {})
     if name not in known:
         raise ValueError(
