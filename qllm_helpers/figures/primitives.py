@@ -154,7 +154,9 @@ def difference_forest(
     columns in braces; `reference` names, on the axis, what the differences are to. `margin`:
     half-width (fraction) of a shaded band, differences that count as none.
     """
-    figure, axes = new_figure(0.3 * len(table) + 1.1)
+    names = [label.format(**row) for row in table.to_dict("records")]
+    height = 0.3 + 0.12 * max((name.count("\n") for name in names), default=0)
+    figure, axes = new_figure(height * len(table) + 1.1)
     bars = errors(table, "difference")
     for place, (row, style) in enumerate(zip(table.to_dict("records"), looks(table), strict=True)):
         shown = row["verdict"] in ("better", "worse")
@@ -163,7 +165,6 @@ def difference_forest(
     axes.axvline(0, color=INK, lw=1)
     if margin is not None:
         axes.axvspan(-margin, margin, color=INK, alpha=0.15, lw=0)
-    names = [label.format(**row) for row in table.to_dict("records")]
     _name_rows(axes, names, f"difference to {reference}\nin test accuracy (fraction)")
     return figure
 

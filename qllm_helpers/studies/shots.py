@@ -62,13 +62,14 @@ def head_outputs(
 
 
 def trained_heads(seeds: Iterable[int] = SEEDS) -> list[tuple]:
-    """Train the head on either body with its shipped setting: (fine_tuned, seed, head, X, y).
+    """Train the head on each body that it has shipped rows of: (fine_tuned, seed, head, X, y).
 
-    X (1, n, d) and y (n,) are the first thousand test sentences of the seed.
+    Its setting is the shipped one; X (1, n, d) and y (n,) are a thousand test sentences.
     """
     choices, trained = load_choices("qubits"), []
     choices = choices[choices["chosen"] & choices["head"].eq(HEAD)].set_index("fine_tuned")
-    for unit in load_units("qubits", heads=HEAD):
+    units = [unit for unit in load_units("qubits", heads=HEAD) if unit.fine_tuned in choices.index]
+    for unit in units:
         unit = replace(unit, seeds=tuple(seeds))
         with one_thread():
             data = unit_data(unit)

@@ -280,7 +280,7 @@ def export_table(study: str, rows: list[dict], path: Path) -> None:
         if beside.exists():
             _parse_predictions(beside.read_bytes(), str(beside))
         written[beside] = _format_predictions(rows, content)
-        if shipped:
+        if shipped and any(row.get("choices") for row in rows):
             written[files.DATA_DIR / "choices" / f"{study}.csv"] = _format_choices(rows)
     for target, new in written.items():
         files.write_atomic(target, new)
