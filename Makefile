@@ -56,11 +56,12 @@ DRAW ?= $(shell date +%s)
 # end_to_end takes minutes.
 SHIPPED = $(basename $(notdir $(wildcard qllm_helpers/data/predictions/*.safetensors)))
 CHECKED ?= $(filter $(SHIPPED),$(STUDY))
-# Half of the rows of finetune want a body tuned first, which takes a minute or two.
+# Half of the rows of finetune want a body tuned first, which takes a minute or two, and a fit with
+# fourteen qubits as long.
 check: $(INSTALLED)
 	@echo "not checked, rows older than their grids: $(filter-out $(CHECKED),$(STUDY))"
 	@printf '%s\n' $(CHECKED) | xargs -P 2 -I{} sh -c ' \
-		case {} in finetune | end_to_end) rows=1 ;; *) rows=3 ;; esac; \
+		case {} in finetune | end_to_end | qubits) rows=1 ;; *) rows=3 ;; esac; \
 		told=$$($(BIN)/qllm study {} --check $$rows --draw $(DRAW) --quiet --jobs 1 2>&1); \
 		code=$$?; echo "$$told"; exit $$code'
 
