@@ -1,6 +1,8 @@
-"""A copy of the shipped files to damage, a small body in a folder, and no network."""
+"""Files to damage, a small body in a folder, no network, and a refusal that must be quick."""
 
 import shutil
+import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -17,6 +19,20 @@ def data_copy(monkeypatch, tmp_path):
         shutil.copyfile(files.data_path(name), target / name)
     monkeypatch.setattr(files, "DATA_DIR", target)
     return target
+
+
+@pytest.fixture
+def refused_at_once():
+    """A context in which a MemoryError must come within a second of processor time."""
+
+    @contextmanager
+    def within(message):
+        start = time.process_time()
+        with pytest.raises(MemoryError, match=message):
+            yield
+        assert time.process_time() - start < 1
+
+    return within
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import copy
 import math
 import pickle
-import time
 
 import pytest
 import torch
@@ -159,11 +158,9 @@ def test_impossible_heads_are_refused(arguments, message):
         (lambda: QuadraticFormHead(768, 2, 10**12), "768,000,000,000,000 weights"),
     ],
 )
-def test_what_does_not_fit_into_memory_is_refused_at_once(build, what):
-    start = time.process_time()
-    with pytest.raises(MemoryError, match=rf"{what}.* GiB of memory, and .* are free"):
+def test_what_does_not_fit_into_memory_is_refused_at_once(refused_at_once, build, what):
+    with refused_at_once(rf"{what}.* GiB of memory, and .* are free"):
         build()
-    assert time.process_time() - start < 1
 
 
 def test_seeds_and_replicas_must_match():

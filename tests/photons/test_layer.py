@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 
 import numpy as np
 import perceval as pcvl
@@ -249,22 +248,20 @@ UNBUNCHED = r"1.01e\+29 Fock states of 50 photons in 100 modes .* GiB"
         ((10**9, 2), {}, r"circuits of 1,000,000,000 modes"),
     ],
 )
-def test_circuits_that_do_not_fit_into_memory_are_refused_at_once(arguments, options, message):
-    start = time.perf_counter()
-    with pytest.raises(MemoryError, match=message):
+def test_circuits_that_do_not_fit_into_memory_are_refused_at_once(
+    refused_at_once, arguments, options, message
+):
+    with refused_at_once(message):
         PhotonicLayer(*arguments, **options)
-    assert time.perf_counter() - start < 1
 
 
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("ask", ["forward", "amplitudes"])
-def test_batches_whose_outputs_do_not_fit_are_refused_at_once(ask):
+def test_batches_whose_outputs_do_not_fit_are_refused_at_once(refused_at_once, ask):
     layer = PhotonicLayer(12, 4)
     phases = torch.zeros(1, 1, 12).expand(1, 10**9, 12)  # one row of numbers, seen often
-    start = time.perf_counter()
-    with pytest.raises(MemoryError, match="1,365 Fock states for 1 x 1,000,000,000 samples"):
+    with refused_at_once("1,365 Fock states for 1 x 1,000,000,000 samples"):
         getattr(layer, ask)(phases)
-    assert time.perf_counter() - start < 1
 
 
 def test_wrong_phases_and_replicas_are_refused():

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -328,3 +329,8 @@ def test_the_token_is_handed_on_and_not_shown(monkeypatch, capsys):
     assert seen == {"platform": "sim:belenos", "token": "secret", "n_photons": 2}
     assert opened["token"] == "secret"
     assert "secret" not in "".join(capsys.readouterr())
+
+
+def test_the_classifiers_machine_is_perfect_where_the_noise_is():
+    known = NoisyPhotonicClassifier().get_params()
+    assert {name: known[name] for name in asdict(Noise())} == asdict(Noise())

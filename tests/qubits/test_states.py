@@ -1,7 +1,6 @@
 """The circuits of the paper: equal to PennyLane with and without noise; replicas agree."""
 
 import math
-import time
 
 import pytest
 import torch
@@ -250,11 +249,9 @@ def many(n_samples, width):
         (lambda: ReuploadingCircuit(10)(many(10**9, 10)), "1,024,000,000,000 amplitudes"),
     ],
 )
-def test_what_does_not_fit_into_memory_is_refused_at_once(build, message):
-    start = time.perf_counter()
-    with pytest.raises(MemoryError, match=f"{message}.* GiB of memory"):
+def test_what_does_not_fit_into_memory_is_refused_at_once(refused_at_once, build, message):
+    with refused_at_once(f"{message}.* GiB of memory"):
         build()
-    assert time.perf_counter() - start < 1
 
 
 def test_blocks_of_the_ansatz():
