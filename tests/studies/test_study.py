@@ -803,3 +803,15 @@ def test_rows_can_be_computed_again(monkeypatch):
     table = run.study_rows("paper", recompute=True)
     assert table["test_accuracy"].tolist() == [0.75]
     assert not table["fine_tuned"].any()
+
+
+def test_circuits_on_machines_have_the_settings_that_the_pool_chose_for_them():
+    known = study_table.load_choices("paper").query("chosen and encoder == 'all-mpnet-base-v2'")
+    chosen = known.set_index("head")["setting"]
+    units = [unit for unit in load_units("noise") if "n_modes" in unit.parameters]
+    assert len(units) > 100
+    for unit in units:
+        mine, n_photons = unit.parameters, unit.parameters["n_photons"]
+        words = [f"{mine['n_modes']} modes", f"{n_photons} photon{'s' * (n_photons > 1)}"]
+        setting = chosen[", ".join([*words, *filter(None, [mine.get("twin")])])]
+        assert {name: mine[name] for name in setting} == setting, unit.head
