@@ -334,6 +334,18 @@ def test_notebook_reads_like_a_chapter(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_figure_has_a_caption_and_words_for_those_who_do_not_see_it(path):
+    for number, cell in cells(path):
+        kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
+        if kinds & {"image/svg+xml", "image/png"}:
+            shown = cell.metadata.get("mystnb", {})
+            assert shown.get("figure", {}).get("caption"), f"cell {number} has no caption"
+            # a figure to move brings its own words
+            spoken = "alt" in shown.get("image", {}) or any("vegalite" in kind for kind in kinds)
+            assert spoken, f"cell {number} has no alt text"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_has_the_parts_of_a_chapter(path):
     prose = "\n".join(cell.source for _, cell in cells(path, "markdown"))
     for opening in ("**Question.**", "**What you need.**", "**How long.**"):
