@@ -20,7 +20,7 @@ from qllm_helpers.studies.unit import chosen_fits
 
 SEEDS = tuple(range(20))
 #: The head that is read: the circuit that `QubitClassifier` has by default.
-HEAD = "10 qubits, default circuit"
+HEAD = "10 qubits, single, with a constant"
 
 
 @dataclass(frozen=True)
