@@ -65,6 +65,8 @@ class ReplicatedClassifier(TrainedClassifier):
         Decoupled weight decay of AdamW, of linear maps only.
     patience : int or None
         Stop once the best validation epoch is this many epochs old; needs validation data.
+    validate_every : int
+        Only every so many epochs, and the last one, are validated.
     device : str
         "cpu" or "cuda".
     progress : bool
@@ -92,6 +94,7 @@ class ReplicatedClassifier(TrainedClassifier):
     batch_size: int = 32
     weight_decay: float = 0.0
     patience: int | None = None
+    validate_every: int = 1
     device: str = "cpu"
     progress: bool = False
     random_state: int | np.random.RandomState | None = None

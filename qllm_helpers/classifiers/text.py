@@ -6,7 +6,7 @@ A sample is one number, the position of a sentence among those that the body has
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, replace
 from functools import partial
 
 import numpy as np
@@ -15,27 +15,42 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from qllm_helpers import checks
-from qllm_helpers.classifiers.replicated import TrainedClassifier, number_labels
+from qllm_helpers.classifiers.estimators import PhotonicClassifier, QubitClassifier
+from qllm_helpers.classifiers.replicated import (
+    ReplicatedClassifier,
+    TrainedClassifier,
+    number_labels,
+)
 from qllm_helpers.heads.base import Head
 from qllm_helpers.heads.parameters import ParameterCount, count_parameters
-from qllm_helpers.heads.photonic import PhotonicHead
-from qllm_helpers.text.encoders import DEFAULT_ENCODER, load_encoder
+from qllm_helpers.text.encoders import (
+    DEFAULT_ENCODER,
+    autocast,
+    load_encoder,
+    resolve_precision,
+)
 from qllm_helpers.text.tuning import isolated_randomness
 from qllm_helpers.training.loop import TrainingOptions, compute_logits, train
 
 #: How much of the language model is trained: everything, low-rank adapters, or nothing.
 BODIES = ("whole", "low_rank", "frozen")
+#: What the head is made of.
+CIRCUITS = ("photonic", "qubit")
 _CHUNK = 64  # sentences in one pass without gradients, of about the same length
 
 
 class Body(nn.Module):
     """A sentence transformer as the first part of a head: positions (1, B, 1) to (1, B, d).
 
-    The `model` is changed: its weights are trained, or it gets adapters (Hu et al. 2021).
+    The `model` is changed: its weights are trained, or it gets adapters (Hu et al. 2021). Its
+    matrix products have the `precision`, weights and embeddings are float32.
     """
 
-    def __init__(self, model, trained: str = "whole", rank: int = 8) -> None:
+    def __init__(
+        self, model, trained: str = "whole", rank: int = 8, precision: str = "float32"
+    ) -> None:
         super().__init__()
+        self.precision = precision
         checks.choice("body", trained, BODIES)
         if trained == "low_rank":
             rank = checks.integer("rank", rank)
@@ -82,7 +97,9 @@ class Body(nn.Module):
         pad = partial(nn.utils.rnn.pad_sequence, batch_first=True)
         # the token that fills up is behind the mask: any number will do
         padded = {name: pad([row[name] for row in rows]) for name in rows[0]}
-        return self.model(padded | self.rest)["sentence_embedding"]
+        with autocast(self.precision):
+            vectors = self.model(padded | self.rest)["sentence_embedding"]
+        return vectors.to(next(self.model.parameters()).dtype)
 
 
 class TextHead(Head):
@@ -91,7 +108,8 @@ class TextHead(Head):
     def __init__(self, body: Body, head: Head, lr_ratio: float) -> None:
         super().__init__(1, head.n_classes)
         self.lr_ratio = lr_ratio
-        self.encoder = nn.Sequential(body, head.encoder)
+        self.encoder = nn.Sequential(body, getattr(head, "encoder", nn.Identity()))
+        self.scales = head.scales
         self.quantum, self.readout = head.quantum, head.readout
 
     @property
@@ -119,29 +137,32 @@ class TextHead(Head):
 class EndToEndClassifier(TrainedClassifier):
     """A language model `encoder` and a head, trained together on sentences.
 
-    First the head is trained (`head_epochs`, `lr`) on the embeddings of the body as it is, then
-    both together (`epochs`, `lr_together`, `lr_body`): a random head would pull the body about
-    (Kumar et al. 2022, arXiv 2202.10054; the numbers are ours). The head is photonic or its
-    `twin`. The `body` is trained as a ``"whole"``, by ``"low_rank"`` adapters of rank `rank`, or
-    stays ``"frozen"``. ``module_`` is a TextHead.
+    The `circuit` is "photonic" (`n_modes`, `n_photons`) or "qubit", or its `twin`, with the
+    defaults of the classifier of that name. First this head is trained (for `head_epochs`, or the
+    classifier's) on the embeddings of the body as it is, then both together (`epochs`,
+    `lr_together`, `lr_body`): a random head would pull the body about (Kumar et al. 2022, arXiv
+    2202.10054; the numbers are ours). The `body` is trained as a ``"whole"``, by ``"low_rank"``
+    adapters of rank `rank`, or stays ``"frozen"``; its `precision` is that of `encode`.
+    ``module_`` is a TextHead.
     """
 
     family = "photonic"
     reads_texts = True
 
     _: KW_ONLY
+    circuit: str = "photonic"
     n_modes: int = 8
     n_photons: int = 2
     twin: str | None = None
     body: str = "whole"
     rank: int = 8
-    head_epochs: int = 60
+    head_epochs: int | None = None
     epochs: int = 3
-    lr: float = 5e-3
     lr_together: float = 1e-3
     lr_body: float = 5e-5
     batch_size: int = 32
     encoder: str = DEFAULT_ENCODER
+    precision: str = "auto"
     progress: bool = False
     random_state: int = 0
 
@@ -151,13 +172,14 @@ class EndToEndClassifier(TrainedClassifier):
         classes, labels, index = number_labels(y, X_val, y_val)
         if X_val is not None:
             texts += _sentences("X_val", X_val, y_val)
-        alone, together = self._options()
+        first = self._head_classifier()
+        alone, together = self._options(first)
+        precision = resolve_precision(self.precision, self.encoder)
         seeds = [checks.integer("random_state", self.random_state, least=0)]
         with isolated_randomness(seeds[0]):
             model = load_encoder(self.encoder)
-            sizes = self._parameters(("n_modes", "n_photons", "twin"))
-            head = PhotonicHead(model.get_embedding_dimension(), len(classes), **sizes)
-            body = Body(model, self.body, self.rank)
+            head = first._build_head(model.get_embedding_dimension(), len(classes), 1)
+            body = Body(model, self.body, self.rank, precision)
             positions = body.read(texts)
             body.eval()
             with torch.no_grad():
@@ -170,12 +192,22 @@ class EndToEndClassifier(TrainedClassifier):
         self._set_fitted(whole.eval(), classes, result)
         return self
 
-    def _options(self) -> tuple[TrainingOptions, TrainingOptions]:
+    def _head_classifier(self) -> ReplicatedClassifier:
+        """What would be fitted on embeddings: it knows how to build and to train a head."""
+        checks.choice("circuit", self.circuit, CIRCUITS)
+        shared = self._parameters(("batch_size", "progress", "twin"))
+        if self.circuit == "qubit":
+            return QubitClassifier(**shared)
+        return PhotonicClassifier(self.n_modes, self.n_photons, **shared)
+
+    def _options(self, first: ReplicatedClassifier) -> tuple[TrainingOptions, TrainingOptions]:
         """Checked options of the two stages."""
         checks.choice("body", self.body, BODIES)
         checks.real("lr_body", self.lr_body, open_below=True)
+        alone = first._options()
+        if self.head_epochs is not None:
+            alone = replace(alone, epochs=self.head_epochs)
         shared = self._parameters(("batch_size", "progress"))
-        alone = TrainingOptions(epochs=self.head_epochs, lr=self.lr, **shared)
         return alone, TrainingOptions(epochs=self.epochs, lr=self.lr_together, **shared)
 
     def predict_proba(self, X) -> np.ndarray:

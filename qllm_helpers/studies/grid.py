@@ -150,8 +150,8 @@ class Unit:
     @property
     def family(self) -> str:
         """A key of ``figures.FAMILY_STYLE``; a head with its quantum layer replaced is a twin."""
-        kind = estimator_class(self.estimator)
-        family = getattr(kind, "family", None) or _FAMILIES[kind.__name__]
+        kind, circuit = estimator_class(self.estimator), self.parameters.get("circuit")
+        family = circuit or getattr(kind, "family", None) or _FAMILIES[kind.__name__]
         return "twin" if self.parameters.get("twin") else family
 
     def specification(self, data_digest: str) -> dict:

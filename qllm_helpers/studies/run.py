@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from qllm_helpers.files import DataError, cache_dir, write_atomic
 from qllm_helpers.studies import grid
-from qllm_helpers.studies.data import corpus_part, data_digest, tune_body
+from qllm_helpers.studies.data import corpus_part, data_digest, one_thread, tune_body
 from qllm_helpers.studies.grid import (
     PLACE,
     TOLERANCE,
@@ -30,7 +30,14 @@ from qllm_helpers.studies.grid import (
     reads_texts,
 )
 from qllm_helpers.studies.table import format_table, load_results, parse_table
-from qllm_helpers.studies.unit import REDRAWS, git_revision, run_unit
+from qllm_helpers.studies.unit import (
+    REDRAWS,
+    git_revision,
+    is_searched_apart,
+    redraws,
+    run_unit,
+    try_settings,
+)
 from qllm_helpers.text.encoders import DEFAULT_ENCODER
 
 
@@ -99,6 +106,25 @@ def _tune_bodies(units: list[Unit], n_jobs: int | None, progress: bool) -> None:
             pass
 
 
+def _try_settings(units: list[Unit], n_jobs: int | None, progress: bool) -> None:
+    """Long searches, setting by setting and side by side: units find the outcome in the cache."""
+    searches = {}
+    for unit in units:
+        if is_searched_apart(unit):
+            apart = replace(unit, seeds=(), study="", head="")
+            searches |= {(repr(apart), repr(one)): (unit, one) for one in unit.settings}
+    if searches:
+        jobs = (delayed(_try_setting)(*one) for one in searches.values())
+        done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
+        for _ in tqdm(done, desc="settings", total=len(searches), disable=not progress):
+            pass
+
+
+def _try_setting(unit: Unit, setting: dict) -> None:
+    with one_thread():
+        try_settings(unit, [setting], range(redraws(unit)[0]))
+
+
 def _tune_body(unit: Unit, seed: int, pool: bool) -> None:
     # the result stays in the cache folder: sending it back would only cost time
     tune_body(unit, seed, pool=pool)
@@ -147,6 +173,7 @@ def run_study(
     kept = {key: read_unit(folder, key) for key in by_key}
     missing = {key: unit for key, unit in by_key.items() if kept[key] is None}
     _tune_bodies(list(missing.values()), n_jobs, progress)
+    _try_settings(list(missing.values()), n_jobs, progress)
     revision = git_revision()
     total, left = (sum(one.cost() for one in part.values()) for part in (by_key, missing))
     with tqdm(

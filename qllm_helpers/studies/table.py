@@ -181,6 +181,7 @@ def _format_choices(rows: list[dict]) -> bytes:
         table[name] = table[name].map(json.dumps)
     if "curve" in table:
         table["curve"] = table["curve"].map(lambda one: json.dumps(np.round(one, 4).tolist()))
+    table = table.drop_duplicates()  # seeds that are units of their own share the search
     return table.to_csv(index=False, float_format="%.4f", lineterminator="\n").encode()
 
 

@@ -14,15 +14,15 @@ import time
 from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import f1_score, log_loss
 
-from qllm_helpers.classifiers.replicated import ReplicatedClassifier, fit_many
-from qllm_helpers.files import DATA_DIR
+from qllm_helpers.classifiers.replicated import ReplicatedClassifier, TrainedClassifier, fit_many
+from qllm_helpers.files import DATA_DIR, cached_arrays
 from qllm_helpers.heads import parameters as counting
 from qllm_helpers.studies import data as splits
 from qllm_helpers.studies.data import PARTS, UnitData, corpus_part, one_thread, unit_data
@@ -36,9 +36,13 @@ LIVE_SAMPLES = 512
 #: and the sentences have no more than 19,226 logits. Other heads need no such matrix.
 MAX_RANK = 6000
 #: Redraws of the first round, settings that go on, and redraws in all, by whether the body is
-#: tuned: a tuned body takes a minute for each redraw.
+#: tuned: a tuned body takes a minute for each redraw. One that is trained with its head takes that
+#: for each setting as well.
 FIRST_ROUND, FINALISTS = 5, 4
 REDRAWS = {False: 20, True: 5}
+END_TO_END_REDRAWS = 2
+#: Units that try more settings than this, or train bodies, try each one by itself and keep it.
+MAX_SETTINGS = 16
 _UNIT = ("dataset", "encoder", "protocol", "samples_per_class", "fine_tuned", "family", "selection")
 _CONFIGURATION = ("n_modes", "n_photons", "n_qubits", "encoding", "space", "readout", "twin")
 
@@ -90,7 +94,8 @@ def _fit_replicas(estimator, data: UnitData, seeds, validates: bool) -> list[tup
         tells = validates and getattr(fit, "reads_texts", False)
         parts = (split.train, split.validation) if tells else (split.train,)
         fit.fit(*(one for part in parts for one in (data.features(replica, part), data.y[part])))
-        fits.append((fit, *_validated(fit, data, replica)))
+        known = (fit.validation_accuracy_, fit.validation_loss_) if tells else None
+        fits.append((fit, *(known or _validated(fit, data, replica))))
     return fits
 
 
@@ -141,11 +146,12 @@ def choose(unit: Unit) -> tuple[dict, list[dict]]:
     """The best setting of a unit on the development pool, and all that were tried, as rows."""
     if len(unit.settings) == 1 and not isinstance(unit.settings[0].get("epochs"), list):
         return unit.settings[0], []
-    tried = _try(unit, unit.settings, range(FIRST_ROUND))
+    first, every = redraws(unit)
+    tried = try_settings(unit, unit.settings, range(first))
     # sorted keeps the order of equal ones: the first round's winner, then the grid's
     order = sorted(range(len(tried)), key=lambda one: -tried[one].merits.max())[:FINALISTS]
-    if rest := range(FIRST_ROUND, REDRAWS[unit.fine_tuned]):
-        more = _try(unit, [unit.settings[one] for one in order], rest)
+    if rest := range(first, every):
+        more = try_settings(unit, [unit.settings[one] for one in order], rest)
         for one, again in zip(order, more, strict=True):
             both = np.concatenate([tried[one].accuracies, again.accuracies])
             tried[one] = replace(again, accuracies=both)
@@ -154,26 +160,59 @@ def choose(unit: Unit) -> tuple[dict, list[dict]]:
     return rows[best]["setting"], rows
 
 
-def _try(unit: Unit, settings: Sequence[dict], redraws: range) -> list[Tried]:
+def redraws(unit: Unit) -> tuple[int, int]:
+    """How many redraws of the pool judge every setting, and how many the best ones."""
+    if reads_texts(unit.estimator):
+        return END_TO_END_REDRAWS, END_TO_END_REDRAWS
+    return FIRST_ROUND, REDRAWS[unit.fine_tuned]
+
+
+def is_searched_apart(unit: Unit) -> bool:
+    """Whether trying the settings of a unit takes so long that each one is kept."""
+    long = reads_texts(unit.estimator) or len(unit.settings) > MAX_SETTINGS
+    return long and unit.selection == "pool" and unit.settings != ({},)
+
+
+def try_settings(unit: Unit, settings: Sequence[dict], redraws: range) -> list[Tried]:
     """Accuracies of settings on redraws of the pool, whose numbers are seeds of weights too."""
     tried, unit = [], replace(unit, seeds=tuple(redraws))
-    data, kind = unit_data(unit, pool=True), estimator_class(unit.estimator)
+    data, kept = unit_data(unit, pool=True), is_searched_apart(unit)
     for setting in settings:
-        setting, epochs = dict(setting), setting.get("epochs")
+        compute = partial(_accuracies, unit, setting, data)
+        key = replace(unit, settings=(setting,)).key(splits.data_digest(unit.dataset, unit.encoder))
+        scores = (cached_arrays("tried", key, compute) if kept else compute())["accuracies"]
+        epochs = setting.get("epochs")
         if listed := isinstance(epochs, list):
-            del setting["epochs"]
-        last = {"epochs": max(epochs)} if listed else {}
-        estimator = kind(**unit.parameters | setting | last)
-        together = isinstance(estimator, ReplicatedClassifier)
-        fits = _fit_replicas(estimator, data, unit.seeds, validates=together)
-        scores = [[accuracy] for _, accuracy, _ in fits]
-        if together:
-            curves = [f.history_.set_index("epoch")["validation_accuracy"] for f, *_ in fits]
-            scores = [curve[epochs if listed else curve.index[-1:]] for curve in curves]
+            setting = {name: value for name, value in setting.items() if name != "epochs"}
         chance = 1 / (int(data.y.max()) + 1)
-        epochs = epochs if listed else [None]
-        tried.append(Tried(setting, epochs, np.array(scores, dtype=float), chance))
+        tried.append(Tried(setting, epochs if listed else [None], scores, chance))
     return tried
+
+
+def _accuracies(unit: Unit, setting: dict, data: UnitData) -> dict[str, np.ndarray]:
+    """Accuracies (redraws, numbers of epochs) on what judges: the last epoch's unless listed."""
+    epochs = setting.get("epochs")
+    last = {"epochs": max(epochs)} if isinstance(epochs, list) else {}
+    estimator = _estimator(unit, setting | last)
+    if isinstance(estimator, ReplicatedClassifier):
+        # nothing is read off in between, where most of a short training's time would go
+        every = int(np.gcd.reduce(epochs)) if last else estimator.epochs
+        estimator.set_params(validate_every=every)
+    together = isinstance(estimator, TrainedClassifier)
+    fits = _fit_replicas(estimator, data, unit.seeds, validates=together)
+    if not together:
+        return {"accuracies": np.array([[accuracy] for _, accuracy, _ in fits])}
+    curves = [fit.history_.set_index("epoch")["validation_accuracy"] for fit, *_ in fits]
+    scores = [curve[epochs if last else curve.index[-1:]] for curve in curves]
+    return {"accuracies": np.array(scores, dtype=float)}
+
+
+def _estimator(unit: Unit, setting: dict):
+    """An unfitted estimator of a unit."""
+    estimator = estimator_class(unit.estimator)(**unit.parameters | setting)
+    if reads_texts(unit.estimator) and "encoder" in estimator.get_params():
+        estimator.set_params(encoder=unit.encoder)
+    return estimator
 
 
 def select(candidates: Sequence[Candidate]) -> Candidate:
@@ -185,12 +224,10 @@ def select(candidates: Sequence[Candidate]) -> Candidate:
 
 def chosen_fits(unit: Unit, data: UnitData, settings) -> list[Candidate]:
     """For every seed the fit with the best of the settings on its validation part."""
-    fitted, kind = [], estimator_class(unit.estimator)
+    fitted = []
     for setting in settings:
-        estimator = kind(**unit.parameters | setting)
-        if reads_texts(unit.estimator) and "encoder" in estimator.get_params():
-            estimator.set_params(encoder=unit.encoder)
-        fits = _fit_replicas(estimator, data, unit.seeds, unit.selection == "validation")
+        validates = unit.selection == "validation"
+        fits = _fit_replicas(_estimator(unit, setting), data, unit.seeds, validates)
         fitted.append([Candidate(fit, setting, *scores) for fit, *scores in fits])
     return [select(candidates) for candidates in zip(*fitted, strict=True)]
 

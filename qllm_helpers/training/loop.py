@@ -43,8 +43,8 @@ class TrainingOptions:
 
     `lr` and `weight_decay` are those of ``torch.optim.AdamW``: decay apart from the gradient. The
     last mini-batch of an epoch may be smaller than `batch_size`. A replica stops once its best
-    epoch is `patience` epochs old; None never stops early. `device` is "cpu" or "cuda"; `progress`
-    shows a bar over epochs.
+    epoch is `patience` epochs old; None never stops early. Only every `validate_every`-th epoch and
+    the last one are validated. `device` is "cpu" or "cuda"; `progress` shows a bar over epochs.
     """
 
     epochs: int = 60
@@ -52,12 +52,14 @@ class TrainingOptions:
     batch_size: int = 32
     weight_decay: float = 0.0
     patience: int | None = None
+    validate_every: int = 1
     device: str = "cpu"
     progress: bool = False
 
     def __post_init__(self):
         checks.integer("epochs", self.epochs)
         checks.integer("batch_size", self.batch_size)
+        checks.integer("validate_every", self.validate_every)
         if self.patience is not None:
             checks.integer("patience", self.patience)
         checks.real("lr", self.lr, open_below=True)
@@ -67,7 +69,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training run recorded; arrays are (R,), and NaN where there is no validation.
+    """What a training run recorded; arrays are (R,), and NaN where nothing was validated.
 
     The history has one row per replica and epoch until the replica stopped: replica, epoch (from
     1), train_loss (mean over mini-batches, as seen), validation_loss, validation_accuracy.
@@ -325,14 +327,15 @@ def _run(head, data, batches, validation_index, best, seeds, options) -> pd.Data
         # Gathered once: they are the same in every epoch.
         samples = [data.take_shared(part) for part in _chunks(validation_index)]
         labels = data.labels[validation_index]
-    loss = accuracy = np.full(len(seeds), np.nan)
     actives, records = [], []
     epochs = range(1, options.epochs + 1)
     for epoch in tqdm(epochs, desc="training", unit="epoch", disable=not options.progress):
         active = best.active.copy()
         train_loss = _train_epoch(head, data, next(batches), optimizer)
         _require_finite("training", train_loss, active, seeds, epoch)
-        if validation_index is not None:
+        loss = accuracy = np.full(len(seeds), np.nan)
+        due = epoch % options.validate_every == 0 or epoch == options.epochs
+        if due and validation_index is not None:
             loss, accuracy = _validate(head, samples, labels)
             _require_finite("validation", loss, active, seeds, epoch)
             best.update(epoch, loss, accuracy)
