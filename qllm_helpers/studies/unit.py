@@ -94,8 +94,7 @@ def _fit_replicas(estimator, data: UnitData, seeds, validates: bool) -> list[tup
         tells = validates and getattr(fit, "reads_texts", False)
         parts = (split.train, split.validation) if tells else (split.train,)
         fit.fit(*(one for part in parts for one in (data.features(replica, part), data.y[part])))
-        known = (fit.validation_accuracy_, fit.validation_loss_) if tells else None
-        fits.append((fit, *(known or _validated(fit, data, replica))))
+        fits.append((fit, *_validated(fit, data, replica)))
     return fits
 
 

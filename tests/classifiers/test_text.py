@@ -9,7 +9,7 @@ from qllm_helpers.classifiers.text import Body, EndToEndClassifier, TextHead
 from qllm_helpers.heads.base import select_replica
 from qllm_helpers.heads.photonic import PhotonicHead
 from qllm_helpers.studies.grid import load_units
-from qllm_helpers.text.encoders import MINILM, MPNET, encode, load_encoder
+from qllm_helpers.text.encoders import MINILM, MPNET, PRECISIONS, encode, load_encoder
 from qllm_helpers.text.tuning import isolated_randomness
 
 # Written for this test.
@@ -102,6 +102,28 @@ def test_the_whole_body_moves_through_the_photons():
     assert {name.split(".")[2] for name in still} == {"pooler"}
 
 
+@pytest.mark.parametrize("twin", [None, "frozen"])
+def test_gate_based_heads_train_with_the_body(twin):
+    options = SHORT | {"circuit": "qubit", "twin": twin}
+    fit = EndToEndClassifier(**options, random_state=1).fit(TEXTS, LABELS)
+    head, body = fit.module_, fit.module_.body
+    rows = body.read(TEXTS)[None]
+    torch.nn.functional.cross_entropy(head(rows)[0], torch.from_numpy(LABELS)).backward()
+    trained = [one.grad is not None for one in head.quantum.parameters()]
+    assert all(trained) if twin is None else not any(trained)
+    word = dict(body.named_parameters())["model.0.model.embeddings.word_embeddings.weight"]
+    assert bool(word.grad.abs().max() > 0)
+    assert fit.predict_proba(TEXTS).sum(1) == pytest.approx(1, abs=1e-6)
+
+
+def test_precision_is_that_of_the_products_in_the_body():
+    exact, rough = (Body(load_encoder(MINILM), precision=p).eval() for p in PRECISIONS[1:])
+    with torch.no_grad():
+        ours, other = (body(body.read(TEXTS)[None])[0] for body in (exact, rough))
+    assert other.dtype == torch.float32 and not torch.equal(ours, other)
+    assert bool(((ours * other).sum(-1) > 0.999).all())
+
+
 def test_photonic_head_and_linear_twin_have_as_many_parameters():
     for trained in ("whole", "low_rank"):
         counts = []
@@ -141,7 +163,7 @@ def test_best_epoch_is_kept_and_described():
 
 def test_class_names_are_kept():
     names = np.array(["bad", "good"])[LABELS]
-    fit = EndToEndClassifier(body="frozen", twin="linear", head_epochs=40)
+    fit = EndToEndClassifier(body="frozen", twin="linear", head_epochs=200)
     assert fit.fit(TEXTS, names).score(TEXTS, names) == 1.0
 
 
@@ -158,6 +180,8 @@ def test_class_names_are_kept():
         ({"X_val": GOOD, "y_val": [1] * 5}, "y_val must hold 6 labels"),
         ({"X_val": GOOD, "y_val": [2] * 6}, r"y_val holds labels that y does not: \[2\]"),
         ({"body": "half"}, "body must be one of"),
+        ({"circuit": "neutrinos"}, "circuit must be one of"),
+        ({"precision": "float16"}, "precision must be one of"),
         ({"body": "low_rank", "rank": 0}, "rank must be .*0"),
         ({"lr_body": 0.0}, "lr_body must be .* not 0.0"),
         ({"epochs": 0}, "epochs"),

@@ -460,6 +460,24 @@ def test_epochs_are_read_off_one_training_run(units):
     assert fits[0]["choices"] == []
 
 
+def test_a_long_search_keeps_every_setting(units, tmp_path, monkeypatch):
+    monkeypatch.setenv("QLLM_CACHE_DIR", str(tmp_path))
+    net = {"estimator": "MLPClassifier", "parameters": {"hidden_dims": []}, "selection": "pool"}
+    rates = tuple({"lr": lr, "epochs": [1, 2]} for lr in np.geomspace(1e-4, 1e-1, 20).tolist())
+    unit = replace(units[0], **net, settings=rates)
+    plain = study_run.try_settings(replace(unit, settings=rates[:3]), rates[:3], range(5))
+    assert not (tmp_path / "tried").exists()  # few settings are tried anew
+    first = run_study([unit], store=tmp_path / "units")
+    assert len(list((tmp_path / "tried").iterdir())) == 20 + 4
+    kept = study_run.try_settings(unit, rates[:3], range(5))
+    assert all(map(np.array_equal, (a.accuracies for a in kept), (b.accuracies for b in plain)))
+    # what was tried is not tried again, by a unit of other seeds neither
+    monkeypatch.setattr(study_run, "_accuracies", None)
+    again = run_study([replace(unit, seeds=(7,))], store=tmp_path / "units")
+    assert again[0]["choices"] == first[0]["choices"]
+    assert again[0]["hyperparameters"] == first[0]["hyperparameters"]
+
+
 # --- whole studies ---------------------------------------------------------------------------
 
 

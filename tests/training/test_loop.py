@@ -206,6 +206,17 @@ def test_patience_stops_each_replica_by_itself(data):
     assert len(stopped.history) < len(full.history)
 
 
+@pytest.mark.parametrize("every", [5, 12, 40])
+def test_epochs_that_are_not_validated_change_nothing_but_the_choice(data, every):
+    _, full = run(data)
+    _, seldom = run(data, validate_every=every)
+    due = seldom.history["epoch"].isin({*range(every, 13, every), 12})
+    np.testing.assert_array_equal(seldom.history[due], full.history[due])
+    assert seldom.history.loc[~due, "validation_loss"].isna().all()
+    assert np.array_equal(seldom.history["train_loss"], full.history["train_loss"])
+    assert set(seldom.best_epoch) <= set(seldom.history.loc[due, "epoch"])
+
+
 def test_history_is_tidy(data):
     _, result = run(data)
     names = ["replica", "epoch", "train_loss", "validation_loss", "validation_accuracy"]
