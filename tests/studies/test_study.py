@@ -472,7 +472,7 @@ def test_a_long_search_keeps_every_setting(units, tmp_path, monkeypatch):
     kept = study_run.try_settings(unit, rates[:3], range(5))
     assert all(map(np.array_equal, (a.accuracies for a in kept), (b.accuracies for b in plain)))
     # what was tried is not tried again, by a unit of other seeds neither
-    monkeypatch.setattr(study_run, "_accuracies", None)
+    monkeypatch.setattr(study_run, "_accuracies", lambda *_: pytest.fail("tried again"))
     again = run_study([replace(unit, seeds=(7,))], store=tmp_path / "units")
     assert again[0]["choices"] == first[0]["choices"]
     assert again[0]["hyperparameters"] == first[0]["hyperparameters"]
