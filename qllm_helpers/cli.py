@@ -224,6 +224,15 @@ def qubit_noise(output: Path | None) -> None:
 
 
 @main.command()
+@_output("precision.csv")
+def precision(output: Path | None) -> None:
+    """Measure what the precision of the body does to heads (encodes SST-2 twice: ten minutes)."""
+    from qllm_helpers.studies.precision import precision_table
+
+    _write({"precision": precision_table(progress=True)}, output)
+
+
+@main.command()
 @click.option("--write", is_flag=True, help="Replace the shipped table of verdicts.")
 def verdicts(write: bool) -> None:
     """Judge every claim of the book anew from the shipped rows and predictions (a minute)."""

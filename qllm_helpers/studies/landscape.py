@@ -16,11 +16,11 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from qllm_helpers.heads.photonic import PhotonicHead
+from qllm_helpers.classifiers.estimators import PhotonicClassifier
+from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.photons.layer import PhotonicLayer
 from qllm_helpers.text.corpora import load_embeddings
 from qllm_helpers.text.protocols import paper_split
-from qllm_helpers.training.loop import TrainingOptions, train
 
 SEEDS = tuple(range(20))
 _INTERFEROMETERS = 5
@@ -77,13 +77,10 @@ def budget_losses(circuit: Circuit, epochs: int = 30) -> np.ndarray:
     """Cross-entropy (nats) of the last epoch of a head on the paper's protocol, for 20 seeds."""
     sizes, data = circuit._asdict(), load_embeddings("sst2")
     twin = "distinguishable" if sizes.pop("distinguishable") else None
-    head = PhotonicHead(data.X.shape[1], 2, **sizes, twin=twin, n_replicas=len(SEEDS))
-    head.reset_parameters(SEEDS)
-    index = np.stack([paper_split(data.y, seed).train for seed in SEEDS])
-    options = TrainingOptions(epochs=epochs)
-    history = train(head, data.X, data.y, index, None, seeds=SEEDS, options=options).history
-    last = history[history["epoch"] == epochs]
-    return last.sort_values("replica")["train_loss"].to_numpy()
+    head = PhotonicClassifier(**sizes, twin=twin, epochs=epochs, validate_every=epochs)
+    splits = [paper_split(data.y, seed) for seed in SEEDS]
+    fits = fit_many(head, data.X, data.y, splits, SEEDS)
+    return np.array([fit.history_["train_loss"].iloc[-1] for fit in fits])
 
 
 def landscape(circuits: Iterable[Circuit], *, progress: bool = False) -> pd.DataFrame:

@@ -45,6 +45,7 @@ TABLES = {
     "benchmark_qubits": "qllm bench",
     "landscape": "qllm landscape",
     "qubit_noise": "qllm qubit-noise",
+    "precision": "qllm precision",
 }
 
 
