@@ -85,9 +85,15 @@ class ClassicalTwin(nn.Module):
         self.register_buffer("_occupations", states, persistent=False)
 
     def reset_parameters(self, generators: Sequence[torch.Generator]) -> None:
-        """Draw normal entries of variance 1 / m, so that a phase keeps its scale."""
+        """Draw matrices that keep the scale of a phase: normal ones, or rotations ("linear")."""
+
+        # a product of two normal matrices is badly conditioned, and the map learns slowly
+        def change(drawn: Tensor) -> Tensor:
+            linear = self.kind == "linear"
+            return torch.linalg.qr(drawn).Q if linear else drawn / math.sqrt(drawn.shape[0])
+
         for matrix in (self.first, self.second):
-            fill(matrix, generators, lambda drawn: drawn / math.sqrt(drawn.shape[0]))
+            fill(matrix, generators, change)
 
     def forward(self, phases: Tensor) -> Tensor:
         mixed = torch.bmm(phases, self.first)
