@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from qllm_helpers.classifiers.estimators import PhotonicClassifier
+from qllm_helpers.classifiers.replicated import fit_many
 from qllm_helpers.heads.base import select_replica
 from qllm_helpers.heads.photonic import TWINS, MerlinHead, PhotonicHead, SubsetEncoder
+from qllm_helpers.text.corpora import load_embeddings
+from qllm_helpers.text.protocols import paper_split
 from qllm_helpers.training.loop import TrainingOptions, train
 
 
@@ -64,6 +68,22 @@ def test_only_the_frozen_twin_has_untrained_interferometers():
         head = PhotonicHead(6, 2, 4, 2, twin=twin)
         trained = all(parameter.requires_grad for parameter in head.parameters())
         assert trained == (twin != "frozen")
+
+
+def test_the_linear_twin_reaches_the_linear_map_that_it_equals():
+    """Three points apart where its matrices learn at the full rate."""
+    data = load_embeddings("trec")
+    splits = [paper_split(data.y, seed, samples_per_class=50) for seed in range(3)]
+    means = {}
+    for twin in ("linear", "identity"):
+        options = {"lr": 1e-2, "epochs": 40, "phase_scale": 1.0, "validate_every": 40}
+        head = PhotonicClassifier(8, 2, twin=twin, **options)
+        fits = fit_many(head, data.X, data.y, splits, range(3))
+        scores = [
+            f.score(data.X[s.test], data.y[s.test]) for f, s in zip(fits, splits, strict=True)
+        ]
+        means[twin] = np.mean(scores)
+    assert abs(means["linear"] - means["identity"]) < 0.01
 
 
 @pytest.mark.parametrize("options", [{"twin": twin} for twin in TWINS] + [{"n_encoders": 2}])
