@@ -89,6 +89,12 @@ def _results(units: dict[Hashable, Unit], n_jobs: int | None, tolerant=False) ->
         yield from Parallel(n_jobs=n_jobs, **options)(jobs)
 
 
+def _prepare(units: list[Unit], n_jobs: int | None, progress: bool) -> None:
+    """What several units share, side by side: workers then find it in the cache."""
+    _tune_bodies(units, n_jobs, progress)
+    _try_settings(units, n_jobs, progress)
+
+
 def _tune_bodies(units: list[Unit], n_jobs: int | None, progress: bool) -> None:
     """Fine-tune every body once, before the heads that share it ask for it in parallel."""
     bodies = {}
@@ -172,8 +178,7 @@ def run_study(
     by_key = dict(zip(keys, units, strict=True))
     kept = {key: read_unit(folder, key) for key in by_key}
     missing = {key: unit for key, unit in by_key.items() if kept[key] is None}
-    _tune_bodies(list(missing.values()), n_jobs, progress)
-    _try_settings(list(missing.values()), n_jobs, progress)
+    _prepare(list(missing.values()), n_jobs, progress)
     revision = git_revision()
     total, left = (sum(one.cost() for one in part.values()) for part in (by_key, missing))
     with tqdm(

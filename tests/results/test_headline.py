@@ -129,8 +129,16 @@ def test_the_first_sentence_is_what_the_verdicts_say(page, repository):
     table = table[table["dataset"] == "sst2"]
     heads = {unit.head for study in ("paper", "few_shot", "finetune") for unit in load_units(study)
              if unit.family == "photonic"}  # fmt: skip
-    mine = table[table["head"].isin(heads) & (table["reference"] == REFERENCE)]
-    assert len(mine) >= 40 and not (mine["verdict"] == "better").any()
+    table = table[table["head"].isin(heads)]
+    mine = table[table["reference"] == REFERENCE]
+    assert len(mine) >= 40
+    # "every head" is the reference, too: with eight sentences C = 1 falls by an accident (chapter
+    # 12), and what is better than that is asked beside the C that the pool chose
+    place = ["head", "study", "body", "samples_per_class"]
+    chosen = table[table["reference"] == "LogisticRegression"].set_index(place)["verdict"]
+    better = mine[mine["verdict"] == "better"].set_index(place).index
+    assert len(chosen) >= 7 and not (chosen == "better").any()
+    assert set(better) <= set(chosen.index)
 
 
 TABLE = published_table().set_index("label")
