@@ -207,7 +207,7 @@ def bench(threads, seconds, sweep, qubits, output) -> None:
 @main.command()
 @_output("landscape.csv")
 def landscape(output: Path | None) -> None:
-    """Measure gradients, expressivity and loss by number of photons (ten minutes, two cores)."""
+    """Measure gradients, expressivity and loss by number of photons (four minutes, two cores)."""
     from qllm_helpers.studies.landscape import landscape, standard_circuits
 
     _write({"landscape": landscape(standard_circuits(), progress=True)}, output)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import sys
 import sysconfig
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +12,6 @@ from uuid import uuid4
 import joblib
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from torch import nn
@@ -26,6 +22,7 @@ from qllm_helpers.heads import parameters as counting
 from qllm_helpers.studies.grid import KNOWN, Unit, digest, load_address
 from qllm_helpers.text.corpora import keep_own, load_embeddings
 from qllm_helpers.text.encoders import body_identity, encode
+from qllm_helpers.text.tuning import isolated_randomness
 
 #: What follows the name of a head that was taught the wrong labels on purpose.
 EXCHANGED = ", labels exchanged"
@@ -52,13 +49,13 @@ class OwnHead(BaseEstimator):
         known = self.head_.get_params() if hasattr(self.head_, "get_params") else ()
         if names := [name for name in known if name.rpartition("__")[2] == "random_state"]:
             self.head_.set_params(**dict.fromkeys(names, self.random_state))
-        with _seeded(self.random_state):
+        with isolated_randomness(self.random_state):
             self.head_.fit(X, (y + self.exchanged) % len(self.classes_))
         return self
 
     def predict(self, X) -> np.ndarray:
         """Labels (n,) of samples X (n, d); ValueError for anything else that the head says."""
-        with _seeded(self.random_state):
+        with isolated_randomness(self.random_state):
             said = np.asarray(self.head_.predict(X))
         if said.shape != (len(X),):
             raise ValueError(f"predict gave the shape {said.shape} for {len(X)} sentences")
@@ -74,20 +71,6 @@ class OwnHead(BaseEstimator):
             held = [one for one in vars(self.head_).values() if isinstance(one, nn.Module)]
         total = sum(p.numel() for one in held for p in counting.trainable(one).values())
         return counting.ParameterCount(counting.PartCount(total) if held else None)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draws from the global generators repeat; their states are put back afterwards."""
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        for start in (torch.manual_seed, np.random.seed, random.seed):
-            start(seed)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
 
 
 @dataclass(frozen=True)

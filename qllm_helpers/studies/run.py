@@ -105,11 +105,7 @@ def _tune_bodies(units: list[Unit], n_jobs: int | None, progress: bool) -> None:
         if unit.selection == "pool" and len(unit.settings) > 1:
             needed += [(redraw, True) for redraw in range(REDRAWS[True])]
         bodies |= {(*corpus_part(unit), *one): (unit, *one) for one in needed}
-    if bodies:
-        jobs = (delayed(_tune_body)(*body) for body in bodies.values())
-        done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
-        for _ in tqdm(done, desc="bodies", total=len(bodies), disable=not progress):
-            pass
+    _side_by_side(_tune_body, "bodies", bodies, n_jobs, progress)
 
 
 def _try_settings(units: list[Unit], n_jobs: int | None, progress: bool) -> None:
@@ -119,10 +115,15 @@ def _try_settings(units: list[Unit], n_jobs: int | None, progress: bool) -> None
         if is_searched_apart(unit):
             apart = replace(unit, seeds=(), study="", head="")
             searches |= {(repr(apart), repr(one)): (unit, one) for one in unit.settings}
-    if searches:
-        jobs = (delayed(_try_setting)(*one) for one in searches.values())
-        done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
-        for _ in tqdm(done, desc="settings", total=len(searches), disable=not progress):
+    _side_by_side(_try_setting, "settings", searches, n_jobs, progress)
+
+
+def _side_by_side(compute, what: str, jobs: dict, n_jobs: int | None, progress: bool) -> None:
+    """Call a function for every job, whose outcome stays in the cache."""
+    if jobs:
+        calls = (delayed(compute)(*job) for job in jobs.values())
+        done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
+        for _ in tqdm(done, desc=what, total=len(jobs), disable=not progress):
             pass
 
 

@@ -172,9 +172,9 @@ def is_searched_apart(unit: Unit) -> bool:
     return long and unit.selection == "pool" and unit.settings != ({},)
 
 
-def try_settings(unit: Unit, settings: Sequence[dict], redraws: range) -> list[Tried]:
-    """Accuracies of settings on redraws of the pool, whose numbers are seeds of weights too."""
-    tried, unit = [], replace(unit, seeds=tuple(redraws))
+def try_settings(unit: Unit, settings: Sequence[dict], numbers: range) -> list[Tried]:
+    """Accuracies of settings on redraws of the pool; their numbers are seeds of weights, too."""
+    tried, unit = [], replace(unit, seeds=tuple(numbers))
     data, kept = unit_data(unit, pool=True), is_searched_apart(unit)
     for setting in settings:
         compute = partial(_accuracies, unit, setting, data)
