@@ -89,7 +89,8 @@ class Body(nn.Module):
         # of one length together: little padding, and less memory
         order = sorted(range(len(index)), key=lambda i: -len(self.sentences[index[i]]["input_ids"]))
         parts = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
-        vectors = torch.cat([self._encode([index[i] for i in part]) for part in parts])
+        with autocast(self.precision):  # around all of them: each weight is rounded once
+            vectors = torch.cat([self._encode([index[i] for i in part]) for part in parts])
         return vectors[torch.tensor(order).argsort()][None]
 
     def _encode(self, index: list[int]) -> Tensor:

@@ -40,8 +40,10 @@ MAX_RANK = 6000
 #: for each setting as well.
 FIRST_ROUND, FINALISTS = 5, 4
 REDRAWS = {False: 20, True: 5}
-END_TO_END_REDRAWS = 2
-#: Units that try more settings than this, or train bodies, try each one by itself and keep it.
+SLOW_REDRAWS = 2
+#: Registers with more qubits take half a minute for each redraw of a setting.
+MANY_QUBITS = 10
+#: Units that try more settings than this, or are that slow, try each one by itself and keep it.
 MAX_SETTINGS = 16
 _UNIT = ("dataset", "encoder", "protocol", "samples_per_class", "fine_tuned", "family", "selection")
 _CONFIGURATION = ("n_modes", "n_photons", "n_qubits", "encoding", "space", "readout", "twin")
@@ -162,13 +164,16 @@ def choose(unit: Unit) -> tuple[dict, list[dict]]:
 def redraws(unit: Unit) -> tuple[int, int]:
     """How many redraws of the pool judge every setting, and how many the best ones."""
     if reads_texts(unit.estimator):
-        return END_TO_END_REDRAWS, END_TO_END_REDRAWS
+        return SLOW_REDRAWS, SLOW_REDRAWS
+    known = unit.parameters.get
+    if max(known("n_qubits", 0), known("n_latent") or 0) > MANY_QUBITS:
+        return SLOW_REDRAWS, REDRAWS[True]
     return FIRST_ROUND, REDRAWS[unit.fine_tuned]
 
 
 def is_searched_apart(unit: Unit) -> bool:
     """Whether trying the settings of a unit takes so long that each one is kept."""
-    long = reads_texts(unit.estimator) or len(unit.settings) > MAX_SETTINGS
+    long = redraws(unit)[0] < FIRST_ROUND or len(unit.settings) > MAX_SETTINGS
     return long and unit.selection == "pool" and unit.settings != ({},)
 
 
