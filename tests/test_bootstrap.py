@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import venv
 from pathlib import Path
 
@@ -85,6 +86,7 @@ def run(python, code, folder, published, **variables):
         "GIT_CONFIG_KEY_0": f"url.{published.as_uri()}.insteadOf",
         "GIT_CONFIG_VALUE_0": ADDRESS,
     }
+    code = code.replace("/tmp/book", tempfile.mkdtemp(dir=folder))
     return subprocess.run(
         [python, "-c", code], cwd=folder, env=kept | offline | variables,
         capture_output=True, text=True,
@@ -109,7 +111,8 @@ def test_setup_takes_the_tagged_version_or_another_source(tmp_path, fresh, publi
     """What the branch has become cannot be installed; pip only tries, with what it is told."""
     tag = f"v{__version__}"
     git("tag", tag, "main", cwd=published)
-    git("branch", "good", "main", cwd=published)
+    git("clone", "--bare", "--quiet", str(published), str(tmp_path / "other.git"), cwd=tmp_path)
+    git("tag", "--delete", tag, cwd=tmp_path / "other.git")
     empty = git("commit-tree", EMPTY_TREE, "-m", "empty", cwd=published)
     git("update-ref", "refs/heads/main", empty.strip(), cwd=published)
     attempt = {"PIP_DRY_RUN": "1"}
@@ -117,9 +120,21 @@ def test_setup_takes_the_tagged_version_or_another_source(tmp_path, fresh, publi
     assert tagged.returncode == 0, tagged.stderr[-3000:]
     git("tag", "--delete", tag, cwd=published)
     assert run(fresh, IN_COLAB + CELL, tmp_path, published, **attempt).returncode != 0
-    attempt["QLLM_BOOTSTRAP_SOURCE"] = f"git+{published.as_uri()}@good"
+    attempt["QLLM_BOOTSTRAP_SOURCE"] = (tmp_path / "other.git").as_uri()
     other = run(fresh, CELL, tmp_path, published, **attempt)
     assert other.returncode == 0, other.stderr[-3000:]
+
+
+def test_the_pins_are_those_of_that_version(tmp_path, fresh, published):
+    """A pin that the environment does not have is refused, since there is nothing to install."""
+    clone = tmp_path / "changed"
+    git("clone", "--quiet", str(published), str(clone), cwd=tmp_path)
+    pins = clone / "constraints.txt"
+    pins.write_text(pins.read_text().replace("click==", "click==0.0.1 # "))
+    git("commit", "--quiet", "--all", "-m", "other pin", cwd=clone)
+    result = run(fresh, CELL, tmp_path, published, QLLM_BOOTSTRAP_SOURCE=clone.as_uri())
+    assert result.returncode != 0
+    assert "click" in result.stderr
 
 
 def test_setup_is_silent_outside_of_colab(tmp_path, fresh, published):

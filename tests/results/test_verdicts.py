@@ -244,9 +244,14 @@ def test_shipped_claims_name_rows_that_their_study_has():
             assert tuple(one[way] for way in ways) in known, one["claim"]
 
 
-def test_shipped_verdicts_are_those_of_the_shipped_rows():
-    found, shipped = verdicts.verdict_table(), load_verdicts()
-    pd.testing.assert_frame_equal(found, shipped, rtol=1e-6, check_dtype=False)
+def test_the_command_judges_the_shipped_rows_anew(monkeypatch):
+    judged, compute = [], verdicts.verdict_table
+    monkeypatch.setattr(verdicts, "verdict_table", lambda: judged.append(compute()) or judged[0])
+    result, shipped = CliRunner().invoke(main, ["verdicts"]), load_verdicts()
+    assert result.exit_code == 0, result.output
+    assert len(result.output.splitlines()) == len(shipped)
+    assert "all-mpnet-base-v2, frozen): " in result.output
+    pd.testing.assert_frame_equal(judged[0], shipped, rtol=1e-6, check_dtype=False)
     short = shipped[shipped["n_seeds"] < verdicts.SEEDS]
     assert (short["because"] != "").all()
 
@@ -264,13 +269,6 @@ def test_changed_verdicts_are_refused(tmp_path, monkeypatch):
     (tmp_path / verdicts.TABLE).unlink()
     with pytest.raises(files.DataError, match="missing.*qllm verdicts --write"):
         load_verdicts()
-
-
-def test_command_prints_a_line_a_verdict():
-    result = CliRunner().invoke(main, ["verdicts"])
-    assert result.exit_code == 0, result.output
-    assert len(result.output.splitlines()) == len(load_verdicts())
-    assert "all-mpnet-base-v2, frozen): " in result.output
 
 
 def test_a_hundred_claims_take_less_than_a_minute(tmp_path):
