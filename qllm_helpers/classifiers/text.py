@@ -36,7 +36,8 @@ from qllm_helpers.training.loop import TrainingOptions, compute_logits, train
 BODIES = ("whole", "low_rank", "frozen")
 #: What the head is made of.
 CIRCUITS = ("photonic", "qubit")
-_CHUNK = 64  # sentences in one pass without gradients, of about the same length
+#: Sentences of about the same length in one pass, without gradients and in a training step.
+_CHUNK, _STEP_CHUNK = 64, 16
 
 
 class Body(nn.Module):
@@ -84,11 +85,10 @@ class Body(nn.Module):
     def forward(self, positions: Tensor) -> Tensor:
         """Embeddings (1, B, d) of the sentences at positions (1, B, 1)."""
         index = positions.flatten().long().tolist()
-        if torch.is_grad_enabled() and self.training:
-            return self._encode(index)[None]
+        size = _STEP_CHUNK if torch.is_grad_enabled() and self.training else _CHUNK
         # of one length together: little padding, and less memory
         order = sorted(range(len(index)), key=lambda i: -len(self.sentences[index[i]]["input_ids"]))
-        parts = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
+        parts = [order[start : start + size] for start in range(0, len(order), size)]
         with autocast(self.precision):  # around all of them: each weight is rounded once
             vectors = torch.cat([self._encode([index[i] for i in part]) for part in parts])
         return vectors[torch.tensor(order).argsort()][None]

@@ -122,6 +122,8 @@ class Unit:
     selection : {"pool", "validation"}
         Where a setting is chosen: once on the development pool, keeping the last weights, or seed
         by seed on the validation part, keeping the best epoch.
+    redraws : tuple of int
+        How many redraws of the pool judge every setting, and how many the best ones; () as usual.
     """
 
     study: str
@@ -136,6 +138,7 @@ class Unit:
     samples_per_class: int
     seeds: tuple[int, ...]
     selection: str = "validation"
+    redraws: tuple[int, ...] = ()
 
     @property
     def place(self) -> tuple:
@@ -157,6 +160,8 @@ class Unit:
     def specification(self, data_digest: str) -> dict:
         """Everything that the rows depend on, except the machine."""
         parts = {key: value for key, value in asdict(self).items() if key not in ("study", "head")}
+        if not self.redraws:
+            del parts["redraws"]
         more = {"data_digest": data_digest, "results_version": RESULTS_VERSION}
         return parts | {"estimator": self.estimator_name} | more
 
@@ -196,10 +201,13 @@ def _product(grid: dict) -> list[dict]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def _settings(head: dict, part: dict, search: dict) -> tuple[dict, ...]:
-    """All settings of a head: a list of epochs stays one, since it is read off one training run."""
+def _search(head: dict, part: dict, search: dict) -> dict:
+    """All settings of a head: a list of epochs stays one, since it is read off one training run.
+
+    With the `redraws` that judge them, where the search says how many.
+    """
     if "tune" not in head:
-        return ({},)
+        return {"settings": ({},)}
     name, selection = head["tune"], part["selection"]
     if isinstance(name, dict):
         name = name.get(part["dataset"], name.get(str(part["samples_per_class"])))
@@ -210,6 +218,7 @@ def _settings(head: dict, part: dict, search: dict) -> tuple[dict, ...]:
         )
     grid = dict(known[name])
     sample = grid.pop("sample", None)  # this many of all combinations, at random
+    redraws = tuple(grid.pop("redraws", ()))
     epochs = {"epochs": grid.pop("epochs")} if isinstance(grid.get("epochs"), list) else {}
     if epochs and selection == "validation":
         raise ValueError("on validation the best epoch is kept: give one number of epochs")
@@ -220,12 +229,12 @@ def _settings(head: dict, part: dict, search: dict) -> tuple[dict, ...]:
         checks.integer(f"sample of the search {name!r}", sample, most=most)
         order = np.random.default_rng(0).permutation(most)[:sample]
         combinations = [combinations[one] for one in order]
-    return tuple(one | fixed | epochs for one in combinations)
+    return {"settings": tuple(one | fixed | epochs for one in combinations), "redraws": redraws}
 
 
 def _head_units(head: dict, common: dict, n_seeds: int | None, search: dict) -> list[Unit]:
     estimator_class(head["estimator"])  # refuses unknown ones
-    common = common | {"estimator": head["estimator"], "settings": _settings(head, common, search)}
+    common = common | {"estimator": head["estimator"]} | _search(head, common, search)
     seeds, units = common["seeds"], []
     if "seeds" in head and n_seeds is None:  # fewer than the study's: it would take too long
         name = f"seeds of {head['label']!r}"

@@ -36,14 +36,10 @@ LIVE_SAMPLES = 512
 #: and the sentences have no more than 19,226 logits. Other heads need no such matrix.
 MAX_RANK = 6000
 #: Redraws of the first round, settings that go on, and redraws in all, by whether the body is
-#: tuned: a tuned body takes a minute for each redraw. One that is trained with its head takes that
-#: for each setting as well.
+#: tuned: a tuned body takes a minute for each redraw. A long search says that it has fewer.
 FIRST_ROUND, FINALISTS = 5, 4
 REDRAWS = {False: 20, True: 5}
-SLOW_REDRAWS = 2
-#: Registers with more qubits take half a minute for each redraw of a setting.
-MANY_QUBITS = 10
-#: Units that try more settings than this, or are that slow, try each one by itself and keep it.
+#: Units that try more settings than this, or on fewer redraws, try each one by itself and keep it.
 MAX_SETTINGS = 16
 _UNIT = ("dataset", "encoder", "protocol", "samples_per_class", "fine_tuned", "family", "selection")
 _CONFIGURATION = ("n_modes", "n_photons", "n_qubits", "encoding", "space", "readout", "twin")
@@ -163,17 +159,13 @@ def choose(unit: Unit) -> tuple[dict, list[dict]]:
 
 def redraws(unit: Unit) -> tuple[int, int]:
     """How many redraws of the pool judge every setting, and how many the best ones."""
-    if reads_texts(unit.estimator):
-        return SLOW_REDRAWS, SLOW_REDRAWS
-    known = unit.parameters.get
-    if max(known("n_qubits", 0), known("n_latent") or 0) > MANY_QUBITS:
-        return SLOW_REDRAWS, REDRAWS[True]
-    return FIRST_ROUND, REDRAWS[unit.fine_tuned]
+    first, every = unit.redraws or (FIRST_ROUND, REDRAWS[unit.fine_tuned])
+    return first, min(every, REDRAWS[unit.fine_tuned])
 
 
 def is_searched_apart(unit: Unit) -> bool:
     """Whether trying the settings of a unit takes so long that each one is kept."""
-    long = redraws(unit)[0] < FIRST_ROUND or len(unit.settings) > MAX_SETTINGS
+    long = bool(unit.redraws) or len(unit.settings) > MAX_SETTINGS
     return long and unit.selection == "pool" and unit.settings != ({},)
 
 
@@ -183,7 +175,8 @@ def try_settings(unit: Unit, settings: Sequence[dict], numbers: range) -> list[T
     data, kept = unit_data(unit, pool=True), is_searched_apart(unit)
     for setting in settings:
         compute = partial(_accuracies, unit, setting, data)
-        key = replace(unit, settings=(setting,)).key(splits.data_digest(unit.dataset, unit.encoder))
+        alone = replace(unit, settings=(setting,), redraws=())
+        key = alone.key(splits.data_digest(unit.dataset, unit.encoder))
         scores = (cached_arrays("tried", key, compute) if kept else compute())["accuracies"]
         epochs = setting.get("epochs")
         if listed := isinstance(epochs, list):
