@@ -224,7 +224,11 @@ def test_explorer_answers_to_pointer_and_keyboard(site, tab):
 
 # Pages with figures that move, and the sliders of each figure.
 MOVING = {
-    "03_photonic_head": [["angle θ (degrees)"], ["photons", "phase (degrees)"]],
+    "03_photonic_head": [
+        ["angle θ (degrees)"],
+        ["enters mode", "layers passed"],
+        ["photons", "phase (degrees)"],
+    ],
     "04_published_table": [["draw another seed"]],
     "07_where_the_gain_comes_from": [["heads tried, k", "draw again"]],
 }
