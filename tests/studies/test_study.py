@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -824,12 +825,14 @@ def test_rows_can_be_computed_again(monkeypatch):
 
 
 def test_circuits_on_machines_have_the_settings_that_the_pool_chose_for_them():
-    known = study_table.load_choices("paper").query("chosen and encoder == 'all-mpnet-base-v2'")
-    chosen = known.set_index("head")["setting"]
+    known = pd.concat([study_table.load_choices(name) for name in ("paper", "finetune")])
+    known = known.query("chosen and encoder == 'all-mpnet-base-v2'")
+    chosen = known.drop_duplicates(["head", "fine_tuned"]).set_index(["head", "fine_tuned"])
     units = [unit for unit in load_units("noise") if "n_modes" in unit.parameters]
     assert len(units) > 100
     for unit in units:
         mine, n_photons = unit.parameters, unit.parameters["n_photons"]
         words = [f"{mine['n_modes']} modes", f"{n_photons} photon{'s' * (n_photons > 1)}"]
-        setting = chosen[", ".join([*words, *filter(None, [mine.get("twin")])])]
+        head = ", ".join([*words, *filter(None, [mine.get("twin")])])
+        setting = chosen["setting"][head, unit.fine_tuned]
         assert {name: mine[name] for name in setting} == setting, unit.head
