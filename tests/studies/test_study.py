@@ -414,6 +414,17 @@ def test_the_pool_chooses_once_for_all_seeds_and_decides_no_verdict(pooled):
     assert all(row["outside_accuracy"] == row["test_accuracy"] for row in rows)
 
 
+def test_a_search_may_have_fewer_redraws_and_keeps_each_setting(pooled, monkeypatch, tmp_path):
+    monkeypatch.setenv("QLLM_CACHE_DIR", str(tmp_path))
+    unit = replace(pooled[2], redraws=(2, 3))
+    choices = study_run.run_unit(unit)[0]["choices"]
+    assert sorted({one["n_redraws"] for one in choices}) == [2, 3]
+    assert [one["n_redraws"] for one in choices].count(3) == study_run.FINALISTS
+    assert len([*(tmp_path / "tried").iterdir()]) == len(choices) + study_run.FINALISTS
+    assert study_run.redraws(replace(unit, redraws=(2, 10), fine_tuned=True)) == (2, 5)
+    assert unit.key("x") != pooled[2].key("x") != replace(unit, redraws=()).key("y")
+
+
 @pytest.mark.parametrize(
     ("protocol", "size", "sizes"), [("paper", 256, (435, 437)), ("few_shot", 8, (16, 437))]
 )

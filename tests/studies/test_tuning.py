@@ -30,7 +30,8 @@ def test_every_head_is_fitted_on_every_stage_of_the_same_sentences(bodies):
     regression = LogisticRegression(max_iter=5000)
     for passes, columns in ((0.0, slice(None)), (1.0, slice(384, None))):
         X = data.X[:, columns]
-        known = table.query("seed == 3 and passes == @passes and head.str.startswith('Log')")
+        known = table[(table["seed"] == 3) & (table["passes"] == passes)]
+        known = known[known["head"].str.startswith("Log")]
         score = regression.fit(X[train], data.y[train]).score(X[test], data.y[test])
         assert known["test_accuracy"].tolist() == [score] * 2
 
