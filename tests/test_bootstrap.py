@@ -86,9 +86,9 @@ def run(python, code, folder, published, **variables):
         "GIT_CONFIG_KEY_0": f"url.{published.as_uri()}.insteadOf",
         "GIT_CONFIG_VALUE_0": ADDRESS,
     }
-    code = code.replace("/tmp/book", tempfile.mkdtemp(dir=folder))
+    # every run has a folder of its own for the copy
     return subprocess.run(
-        [python, "-c", code], cwd=folder, env=kept | offline | variables,
+        [python, "-c", code], cwd=tempfile.mkdtemp(dir=folder), env=kept | offline | variables,
         capture_output=True, text=True,
     )  # fmt: skip
 
