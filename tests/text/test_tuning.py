@@ -62,8 +62,8 @@ def test_the_loss_has_finite_gradients():
 
 
 def test_tuning_moves_the_body_towards_the_labels():
-    frozen = encode([*TEXTS, *OTHERS])
-    tuned = tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=SHORT)
+    frozen = encode([*TEXTS, *OTHERS], MINILM)
+    tuned = tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=SHORT, encoder=MINILM)
     assert tuned.shape == frozen.shape
     assert tuned.dtype == np.float32
     gap_before, gap_after = (
@@ -71,7 +71,7 @@ def test_tuning_moves_the_body_towards_the_labels():
     )
     assert gap_after > gap_before
     # The shared model is not the one that was tuned.
-    assert np.array_equal(encode([*TEXTS, *OTHERS]), frozen)
+    assert np.array_equal(encode([*TEXTS, *OTHERS], MINILM), frozen)
 
 
 def test_the_same_seed_gives_the_same_bits_and_no_trace_in_the_generators(monkeypatch, tmp_path):
@@ -88,16 +88,17 @@ def test_the_same_seed_gives_the_same_bits_and_no_trace_in_the_generators(monkey
 
 
 def test_nothing_is_tuned_twice(monkeypatch, empty_cache, capfd):
-    first = tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=SHORT)
+    recipe = {"seed": 0, "options": SHORT, "encoder": MINILM}
+    first = tuned_vectors(TEXTS, LABELS, OTHERS, **recipe)
     assert capfd.readouterr() == ("", "")
     monkeypatch.setattr(finetuning, "tune", None)
-    assert np.array_equal(tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=SHORT), first)
+    assert np.array_equal(tuned_vectors(TEXTS, LABELS, OTHERS, **recipe), first)
     assert len(list((empty_cache / "tuned").iterdir())) == 1
-    for change in ({"seed": 1}, {"options": TuningOptions(steps=4)}):
+    for change in ({"seed": 1}, {"options": TuningOptions(steps=4)}, {"encoder": MPNET}):
         with pytest.raises(TypeError, match="not callable"):
-            tuned_vectors(TEXTS, LABELS, OTHERS, **{"seed": 0, "options": SHORT} | change)
+            tuned_vectors(TEXTS, LABELS, OTHERS, **recipe | change)
     with pytest.raises(TypeError, match="not callable"):
-        tuned_vectors(TEXTS, LABELS[::-1], OTHERS, seed=0, options=SHORT)
+        tuned_vectors(TEXTS, LABELS[::-1], OTHERS, **recipe)
 
 
 @pytest.mark.parametrize("loss", LOSSES[1:])
