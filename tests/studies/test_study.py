@@ -168,7 +168,7 @@ HEADS_OF_ANY_CORPUS = """
 [[toy.heads]]
 label = "net"
 estimator = "MLPClassifier"
-fixed = { epochs = 1 }
+fixed = { epochs = 1, hidden_dims = [2] }
 tune = "net"
 
 [[toy.heads]]
