@@ -102,19 +102,26 @@ def _sentence_weights(n: int) -> np.ndarray:
     return np.stack([one.astype(np.float32) for one in taken]).T
 
 
+@lru_cache(maxsize=16)
+def _counts(tested: bytes, n_seeds: int) -> np.ndarray:
+    """How many sentences test each seed in each draw: the same for all heads of a protocol."""
+    tested = np.frombuffer(tested, dtype=bool).reshape(n_seeds, -1).astype(np.float32)
+    return tested @ _sentence_weights(tested.shape[1])
+
+
 def crossed(gap: np.ndarray) -> tuple[float, float]:
     """Mean over seeds of a difference of accuracies, and its error by the two-way bootstrap.
 
     `gap`, (seeds, sentences), is -1, 0 or 1, and NaN where a sentence does not test a seed.
     """
     gap = gap[:, ~np.isnan(gap).all(axis=0)].astype(np.float32)
-    counted, gap = (~np.isnan(gap)).astype(np.float32), np.nan_to_num(gap)
+    tested, gap = ~np.isnan(gap), np.nan_to_num(gap)
     n_seeds, n_sentences = gap.shape
-    weights = _sentence_weights(n_sentences)
-    means = (gap @ weights).astype(float) / (counted @ weights)  # sums are exact: whole numbers
+    sums = gap @ _sentence_weights(n_sentences)  # exact: whole numbers
+    means = sums.astype(float) / _counts(tested.tobytes(), n_seeds)
     even, draw = np.full(n_seeds, 1 / n_seeds), np.random.default_rng(n_seeds)
     draws = (draw.multinomial(n_seeds, even, size=DRAWS).T * means).mean(axis=0)
-    mean = (gap.sum(axis=1, dtype=float) / counted.sum(axis=1, dtype=float)).mean()
+    mean = (gap.sum(axis=1, dtype=float) / tested.sum(axis=1)).mean()
     return float(mean), float(draws.std(ddof=1))
 
 
