@@ -46,7 +46,6 @@ TABLES = {
     "landscape": "qllm landscape",
     "qubit_noise": "qllm qubit-noise",
     "precision": "qllm precision",
-    "tuning": "qllm tuning",
 }
 
 
