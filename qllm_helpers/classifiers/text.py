@@ -98,8 +98,7 @@ class Body(nn.Module):
         pad = partial(nn.utils.rnn.pad_sequence, batch_first=True)
         # the token that fills up is behind the mask: any number will do
         padded = {name: pad([row[name] for row in rows]) for name in rows[0]}
-        with autocast(self.precision):
-            vectors = self.model(padded | self.rest)["sentence_embedding"]
+        vectors = self.model(padded | self.rest)["sentence_embedding"]
         return vectors.to(next(self.model.parameters()).dtype)
 
 
