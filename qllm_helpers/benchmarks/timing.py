@@ -15,7 +15,7 @@ from numba import njit
 
 from qllm_helpers.benchmarks.cases import QubitCase
 from qllm_helpers.photons.kernels import fock_tables
-from qllm_helpers.qubits.kernels import LANES
+from qllm_helpers.photons.lanes import LANES
 
 
 def clocked(call: Callable, n_threads: int, min_seconds: float):

@@ -7,14 +7,15 @@ import numpy as np
 import torch
 
 from qllm_helpers.photons.kernels import (
-    LANES,
-    conjugate_multiply_add,
-    jit,
-    load_rows,
+    add_conjugate_product,
+    add_product,
+    load_complex,
     lower_levels,
+    nothing,
     raise_levels,
-    store_rows,
+    store_complex,
 )
+from qllm_helpers.photons.lanes import LANES, jit, load, load_rows, spread, store, store_rows
 
 _BALANCED = float(np.sqrt(0.5))
 
@@ -148,46 +149,38 @@ def mesh_unitary(
 
 
 @jit
-def _scale_add(real, imaginary, x, total):
-    """total += (real + i imaginary) * x, lane by lane."""
-    for lane in range(LANES):
-        total[lane] += real * x[lane] - imaginary * x[lane + LANES]
-        total[lane + LANES] += real * x[lane + LANES] + imaginary * x[lane]
+def _spread_complex(values, index):
+    return spread(values[index, 0]), spread(values[index, 1])
 
 
 @jit
 def _turn_light(cosines, sines, entered, turned):
-    """turned[k, i] = exp(i phase_i) * entered[k, i]; rows (n m, 2) and (n m, 2 LANES)."""
+    """turned[k, i] = exp(i phase_i) * entered[k, i]; `entered` (n m, 2), complex rows n m."""
     n_modes = cosines.shape[0]
-    for row in range(turned.shape[0]):
-        real, imaginary = entered[row, 0], entered[row, 1]
-        cosine, sine, light = cosines[row % n_modes], sines[row % n_modes], turned[row]
-        for lane in range(LANES):
-            light[lane] = real * cosine[lane] - imaginary * sine[lane]
-            light[lane + LANES] = real * sine[lane] + imaginary * cosine[lane]
+    for row in range(entered.shape[0]):
+        turn = load(cosines, row % n_modes), load(sines, row % n_modes)
+        light = add_product(nothing(turned), _spread_complex(entered, row), turn)
+        store_complex(turned, row, light)
 
 
 @jit
 def _mix_modes(turned, right, forms):
-    """forms[k, j] = sum_i right[i, j] * turned[k, i]; `right` (m, m, 2), rows (n m, 2 LANES)."""
-    n_modes = right.shape[0]
-    forms[:] = 0
-    for start in range(0, forms.shape[0], n_modes):
-        # Sums over i outside: neighbouring steps then add to different rows and overlap.
+    """forms[k, j] = sum_i right[i, j] * turned[k, i]; `right` (m m, 2), complex rows n m."""
+    n_modes = int(np.sqrt(right.shape[0]))
+    for row in range(forms.shape[0] // 2):
+        j, total = row % n_modes, nothing(forms)
         for i in range(n_modes):
-            light = turned[start + i]
-            for j in range(n_modes):
-                _scale_add(right[i, j, 0], right[i, j, 1], light, forms[start + j])
+            weight = _spread_complex(right, i * n_modes + j)
+            total = add_product(total, weight, load_complex(turned, row - j + i))
+        store_complex(forms, row, total)
 
 
 @jit
 def _square(rows, squared):
     """|.|^2 of every row as the real part of `squared`, whose imaginary part becomes zero."""
-    for row in range(rows.shape[0]):
-        x, y = rows[row], squared[row]
-        for lane in range(LANES):
-            y[lane] = x[lane] * x[lane] + x[lane + LANES] * x[lane + LANES]
-            y[lane + LANES] = 0
+    for row in range(rows.shape[0] // 2):
+        x, y = load_complex(rows, row)
+        store_complex(squared, row, (x * x + y * y, x - x))
 
 
 @jit
@@ -205,78 +198,72 @@ def _raise_block(phases, first, entered, right, tables, classical, work):
 
 
 @jit
-def _weigh(amplitudes, weights, classical, normalise, probabilities, total):
-    """Probabilities (N, LANES) of a block, and their sum before it is divided out."""
-    total[:] = 0
+def _weigh(amplitudes, first, weights, classical, normalise, probabilities, total):
+    """Probabilities (N, LANES) of a block from row `first` on, and the sum divided out."""
+    sums, _ = nothing(total)
     for row in range(len(weights)):
-        amplitude, probability = amplitudes[row], probabilities[row]
-        for lane in range(LANES):
-            if classical:
-                probability[lane] = amplitude[lane]
-            else:
-                x, y = amplitude[lane], amplitude[lane + LANES]
-                probability[lane] = weights[row] * (x * x + y * y)
-            total[lane] += probability[lane]
+        probability, y = load_complex(amplitudes, first + row)
+        if not classical:
+            probability = spread(weights[row]) * (probability * probability + y * y)
+        store(probabilities, row, probability)
+        sums = sums + probability
+    store(total, 0, sums)
     if not normalise:
         total[:] = 1
         return
     for lane in range(LANES):
-        if total[lane] == 0:  # lanes without a sample
-            total[lane] = 1
+        if total[0, lane] == 0:  # lanes without a sample
+            total[0, lane] = 1
+    sums = load(total, 0)
     for row in range(len(weights)):
-        for lane in range(LANES):
-            probabilities[row, lane] /= total[lane]
+        store(probabilities, row, load(probabilities, row) / sums)
 
 
 @jit
-def _unweigh(amplitudes, weights, classical, normalise, probabilities, total, slopes, gradients):
-    """Reverse-mode derivative of `_weigh`; `slopes` (N, LANES) are those of the probabilities."""
-    mean = np.zeros_like(total)
+def _unweigh(amplitudes, first, weights, classical, normalise, probabilities, sums, slopes, out):
+    """Reverse-mode derivative of `_weigh`; `slopes` (N, LANES), `out` complex as amplitudes."""
+    mean, zero = nothing(slopes)
     if normalise:
         for row in range(len(weights)):
-            for lane in range(LANES):
-                mean[lane] += slopes[row, lane] * probabilities[row, lane]
+            mean = mean + load(slopes, row) * load(probabilities, row)
+    total = load(sums, 0)
     for row in range(len(weights)):
-        amplitude, gradient, slope = amplitudes[row], gradients[row], slopes[row]
-        for lane in range(LANES):
-            part = (slope[lane] - mean[lane]) / total[lane]
-            if classical:
-                gradient[lane] = part
-                gradient[lane + LANES] = 0
-            else:
-                part *= 2 * weights[row]
-                gradient[lane] = part * amplitude[lane]
-                gradient[lane + LANES] = part * amplitude[lane + LANES]
+        part = (load(slopes, row) - mean) / total
+        gradient = part, zero
+        if not classical:
+            part = spread(weights[row]) * (part + part)
+            x, y = load_complex(amplitudes, first + row)
+            gradient = part * x, part * y
+        store_complex(out, first + row, gradient)
 
 
 @jit
 def _unmix_modes(turned, right, form_gradients, turned_gradients, right_gradient):
-    """Reverse-mode derivative of `_mix_modes`; `right_gradient` (m m, 2 LANES) is added to."""
-    n_modes = right.shape[0]
-    turned_gradients[:] = 0
-    for start in range(0, turned.shape[0], n_modes):
-        for i in range(n_modes):
-            light, light_gradient = turned[start + i], turned_gradients[start + i]
-            for j in range(n_modes):
-                gradient = form_gradients[start + j]
-                _scale_add(right[i, j, 0], -right[i, j, 1], gradient, light_gradient)
-                conjugate_multiply_add(light, gradient, right_gradient[i * n_modes + j])
+    """Reverse-mode derivative of `_mix_modes`; `right_gradient`, m m complex rows, is added to."""
+    n_modes = int(np.sqrt(right.shape[0]))
+    for row in range(turned.shape[0] // 2):
+        i, light, total = row % n_modes, load_complex(turned, row), nothing(turned)
+        for j in range(n_modes):
+            entry = i * n_modes + j
+            gradient = load_complex(form_gradients, row - i + j)
+            total = add_conjugate_product(total, _spread_complex(right, entry), gradient)
+            slope = load_complex(right_gradient, entry)
+            store_complex(right_gradient, entry, add_conjugate_product(slope, light, gradient))
+        store_complex(turned_gradients, row, total)
 
 
 @jit
 def _unturn_light(cosines, sines, turned, turned_gradients, phase_slopes, entered_gradient):
-    """Reverse-mode derivative of `_turn_light`; `entered_gradient` (n m, 2 LANES) is added to."""
+    """Reverse-mode derivative of `_turn_light`; `entered_gradient`, complex rows, is added to."""
     n_modes = cosines.shape[0]
     phase_slopes[:] = 0
-    for row in range(turned.shape[0]):
+    for row in range(turned.shape[0] // 2):
         mode = row % n_modes
-        light, gradient, total = turned[row], turned_gradients[row], entered_gradient[row]
-        cosine, sine, slope = cosines[mode], sines[mode], phase_slopes[mode]
-        for lane in range(LANES):
-            u, v = gradient[lane], gradient[lane + LANES]
-            slope[lane] += v * light[lane] - u * light[lane + LANES]
-            total[lane] += cosine[lane] * u + sine[lane] * v
-            total[lane + LANES] += cosine[lane] * v - sine[lane] * u
+        light, gradient = load_complex(turned, row), load_complex(turned_gradients, row)
+        slope = load(phase_slopes, mode) + gradient[1] * light[0] - gradient[0] * light[1]
+        store(phase_slopes, mode, slope)
+        turn, total = (load(cosines, mode), load(sines, mode)), load_complex(entered_gradient, row)
+        store_complex(entered_gradient, row, add_conjugate_product(total, turn, gradient))
 
 
 @jit
@@ -285,22 +272,20 @@ def _workspace(n_modes, n_forms, n_rows, lane_type):
     return (
         np.zeros((n_modes, LANES), lane_type),
         np.zeros((n_modes, LANES), lane_type),
-        np.empty((n_forms, 2 * LANES), lane_type),
-        np.empty((n_forms, 2 * LANES), lane_type),
-        np.empty((n_forms, 2 * LANES), lane_type),
-        np.empty((n_rows, 2 * LANES), lane_type),
+        np.empty((2 * n_forms, LANES), lane_type),
+        np.empty((2 * n_forms, LANES), lane_type),
+        np.empty((2 * n_forms, LANES), lane_type),
+        np.empty((2 * n_rows, LANES), lane_type),
     )
 
 
 @jit
 def _unsquare(rows, gradients):
     """Reverse-mode derivative of `_square`, in place."""
-    for row in range(rows.shape[0]):
-        x, gradient = rows[row], gradients[row]
-        for lane in range(LANES):
-            slope = 2 * gradient[lane]
-            gradient[lane] = slope * x[lane]
-            gradient[lane + LANES] = slope * x[lane + LANES]
+    for row in range(rows.shape[0] // 2):
+        (x, y), (slope, _) = load_complex(rows, row), load_complex(gradients, row)
+        slope = slope + slope
+        store_complex(gradients, row, (slope * x, slope * y))
 
 
 @jit
@@ -315,13 +300,13 @@ def _forward(phases, left, right, tables, weights, classical, normalise, output)
     n_modes, last = right.shape[2], tables[0][-2]
     work = _workspace(n_modes, n_modes * left.shape[3], tables[0][-1], output.dtype)
     probabilities = np.empty((len(weights), LANES), output.dtype)
-    total = np.empty(LANES, output.dtype)
+    total = np.empty((1, LANES), output.dtype)
     for r in range(len(right)):
         entered = _input_first(left[r], output).reshape(-1, 2)
-        mixer = _input_first(right[r], output)
+        mixer = _input_first(right[r], output).reshape(-1, 2)
         for first in range(0, phases.shape[2], LANES):
             _raise_block(phases[r], first, entered, mixer, tables, classical, work)
-            _weigh(work[5][last:], weights, classical, normalise, probabilities, total)
+            _weigh(work[5], last, weights, classical, normalise, probabilities, total)
             store_rows(probabilities, first, output[r])
 
 
@@ -334,23 +319,22 @@ def _backward(phases, left, right, tables, weights, classical, normalise, slopes
     cosines, sines, turned, columns, forms, amplitudes = work
     gradients, form_gradients = np.empty_like(amplitudes), np.empty_like(forms)
     turned_gradients, entered_rows = np.empty_like(forms), np.empty_like(forms)
-    mixer_rows = np.empty((n_modes * n_modes, 2 * LANES), slopes.dtype)
+    mixer_rows = np.empty((2 * n_modes * n_modes, LANES), slopes.dtype)
     probabilities = np.empty((len(weights), LANES), slopes.dtype)
     slope_rows, phase_rows = np.empty_like(probabilities), np.empty_like(cosines)
-    total = np.empty(LANES, slopes.dtype)
+    total = np.empty((1, LANES), slopes.dtype)
     for r in range(len(right)):
         entered = _input_first(left[r], slopes).reshape(-1, 2)
-        mixer = _input_first(right[r], slopes)
+        mixer = _input_first(right[r], slopes).reshape(-1, 2)
         entered_rows[:] = 0
         mixer_rows[:] = 0
         for first in range(0, phases.shape[2], LANES):
             _raise_block(phases[r], first, entered, mixer, tables, classical, work)
-            outputs = amplitudes[last:]
-            _weigh(outputs, weights, classical, normalise, probabilities, total)
+            _weigh(amplitudes, last, weights, classical, normalise, probabilities, total)
             load_rows(slopes[r], first, slope_rows)
             _unweigh(
-                outputs, weights, classical, normalise,
-                probabilities, total, slope_rows, gradients[last:],
+                amplitudes, last, weights, classical, normalise,
+                probabilities, total, slope_rows, gradients,
             )  # fmt: skip
             lower_levels(forms, tables, amplitudes, gradients, form_gradients)
             if classical:
