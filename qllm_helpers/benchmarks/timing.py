@@ -2,6 +2,7 @@
 
 import multiprocessing
 import resource
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields, replace
@@ -27,13 +28,15 @@ def clocked(call: Callable, n_threads: int, min_seconds: float):
 
 
 def measure(case, n_threads: int, min_seconds: float) -> dict:
-    """Time one call of a case here: its fields, `seconds` (median over `min_seconds`), IQR, ..."""
+    """Time a case here: its fields, `seconds` a call (median over `min_seconds`), IQR, memory."""
     torch.set_num_threads(n_threads)
     # What the engine loads or compiles at its first call is not the case's.
     replace(case, **case.smallest).prepare()()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
     call = case.prepare()
     call()
+    first = time.perf_counter() - start
     call()
     timing = clocked(call, n_threads, min_seconds)
     # Before the quantiles are taken: they need megabytes of their own.
@@ -44,16 +47,18 @@ def measure(case, n_threads: int, min_seconds: float) -> dict:
         "seconds": timing.median,
         "seconds_iqr": timing.iqr,
         "seconds_per_replica": timing.median / case.n_replicas,
+        "build_seconds": max(first - timing.median, 0.0),
         "peak_mebibytes": rise / 1024,
         "n_threads": n_threads,
+        **case.check(call()),
     }
 
 
 def with_ratios(table: pd.DataFrame, kind: type) -> pd.DataFrame:
-    """Add `ratio`: time per replica of the rival of `kind` (NaN: not measured) over this one's."""
+    """Add `ratio`: time per replica of the fastest rival (NaN: not measured) over this one's."""
     keys = [field.name for field in fields(kind) if field.name not in ("engine", "n_replicas")]
-    rival = table[table["engine"] == kind.rival].set_index(keys)["seconds_per_replica"]
-    reference = table[keys].join(rival, on=keys)["seconds_per_replica"]
+    rivals = table[table["engine"].isin(kind.rivals)].groupby(keys)["seconds_per_replica"].min()
+    reference = table[keys].join(rivals, on=keys)["seconds_per_replica"]
     return table.assign(ratio=reference / table["seconds_per_replica"])
 
 
@@ -99,7 +104,7 @@ def machine_limits() -> dict[str, float]:
 def arithmetic(case) -> float:
     """Floating-point operations of the amplitude recursion in one call of our layer."""
     # 8 for each pair (mode, parent state); training repeats the pass and takes two derivatives
-    pairs = len(fock_tables(case.n_modes, case.n_photons, False).pair_mode)
+    pairs = len(fock_tables(case.n_modes, case.n_photons, case.space == "unbunched").pair_mode)
     passes = 4 if case.task == "training step" else 1
     return 8.0 * pairs * passes * case.n_replicas * case.batch
 

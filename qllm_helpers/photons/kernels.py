@@ -185,21 +185,58 @@ def lower_levels(forms, tables, amplitudes, gradients, form_gradients):
             store_complex(gradients, row, total)
 
 
-def compiled_product(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
-    """`product_of_forms` on the CPU and without derivatives."""
-    # Memory from torch: NumPy's alignment varies, and with it the rounding of later products.
-    output = torch.empty(len(forms), len(tables.states), dtype=forms.dtype)
-    # Samples come as pairs of real columns, which are the halves of a block's complex rows.
-    pairs = (torch.view_as_real(one.contiguous()).flatten(1).numpy() for one in (forms, output))
-    columns, results = pairs
+@jit
+def _products(columns, tables, products):
+    """Coefficients (S, 2 N) from forms (S, 2 n m), real and imaginary parts side by side."""
     rows = np.empty((columns.shape[1], LANES), columns.dtype)
-    amplitudes = np.empty((2 * tables.level_start[-1], LANES), columns.dtype)
-    outputs = amplitudes[2 * tables.level_start[-2] :]
+    amplitudes = np.empty((2 * tables[0][-1], LANES), columns.dtype)
     for first in range(0, len(columns), LANES):
         load_rows(columns, first, rows)
-        raise_levels(rows, tables[1:], amplitudes)
-        store_rows(outputs, first, results)
-    return output
+        raise_levels(rows, tables, amplitudes)
+        store_rows(amplitudes[2 * tables[0][-2] :], first, products)
+
+
+@jit
+def _products_backward(columns, tables, slopes, results):
+    """Derivatives of `_products` by the forms."""
+    rows = np.empty((columns.shape[1], LANES), columns.dtype)
+    form_gradients = np.empty_like(rows)
+    amplitudes = np.empty((2 * tables[0][-1], LANES), columns.dtype)
+    gradients = np.empty_like(amplitudes)
+    for first in range(0, len(columns), LANES):
+        load_rows(columns, first, rows)
+        raise_levels(rows, tables, amplitudes)
+        load_rows(slopes, first, gradients[2 * tables[0][-2] :])
+        lower_levels(rows, tables, amplitudes, gradients, form_gradients)
+        store_rows(form_gradients, first, results)
+
+
+def _real(values: torch.Tensor) -> np.ndarray:
+    return torch.view_as_real(values.detach().resolve_conj().contiguous()).flatten(1).numpy()
+
+
+class _CompiledProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(context, forms, tables):
+        # Memory from torch: NumPy's alignment varies, and with it the rounding of later products.
+        output = torch.empty(len(forms), len(tables.states), dtype=forms.dtype)
+        _products(_real(forms), tables[1:], _real(output))
+        context.save_for_backward(forms)
+        context.tables = tables
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient):
+        (forms,) = context.saved_tensors
+        slopes = torch.empty(forms.shape, dtype=forms.dtype)
+        _products_backward(_real(forms), context.tables[1:], _real(gradient), _real(slopes))
+        return slopes, None
+
+
+def compiled_product(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
+    """`product_of_forms` on the CPU, with first derivatives."""
+    return _CompiledProduct.apply(forms, tables)
 
 
 def add_photon(values: torch.Tensor, form: torch.Tensor, tables: FockTables, photon: int):
