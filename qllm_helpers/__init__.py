@@ -15,6 +15,8 @@ _HOME = {
     "load_embeddings": "text.corpora",
     "encode": "text.encoders",
     "PhotonicLayer": "photons.layer",
+    "accelerate": "photons.accelerate",
+    "restore": "photons.accelerate",
     "PhotonicClassifier": "classifiers.estimators",
     "QubitClassifier": "classifiers.estimators",
     "MLPClassifier": "classifiers.estimators",

@@ -1,4 +1,4 @@
-"""What is timed: our circuits beside MerLin, Perceval and PennyLane, and the mode sweep.
+"""What is timed: our circuits beside other simulators, and the mode sweep.
 
 A case is a frozen dataclass with `prepare`, which returns the call that is timed.
 """
@@ -7,15 +7,18 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 
+from qllm_helpers import __version__
+from qllm_helpers.benchmarks import rivals
 from qllm_helpers.heads.photonic import MerlinHead, PhotonicHead
 from qllm_helpers.photons.layer import PhotonicLayer
-from qllm_helpers.photons.merlin import perceval_circuit
 from qllm_helpers.qubits.states import SimulatedEncoder
 from qllm_helpers.text.corpora import load_embeddings
 from qllm_helpers.text.protocols import few_shot_split
@@ -25,8 +28,11 @@ CIRCUITS = ((2, 1), (4, 2), (6, 3), (8, 1), (8, 2), (8, 4), (10, 5), (12, 4))
 # Modes and photons of the MerLin reproduction (its notebook QLLM_fine_tuning).
 SWEEP = ((2, 1), (4, 1), (4, 2), (6, 1), (6, 2), (6, 3), (8, 1), (8, 2), (8, 3), (8, 4))
 SEEDS = tuple(range(20))
-# Qubits and connectivity of the encoders, one layer each: 10 and 56 blocks of CNOT + RY.
-REGISTERS = ((10, 1), (14, 4))
+# Where all simulators are compared, and where circuits get large.
+COMPARED = ((4, 2), (8, 2), (8, 4))
+LARGE = ((10, 5), (12, 6), (16, 8))
+# Qubits and connectivity of the encoders, one layer each: 10 to 56 blocks of CNOT + RY.
+REGISTERS = ((10, 1), (14, 4), (16, 1), (18, 1))
 
 
 def training_step(module, parameters, x: torch.Tensor) -> Callable[[], None]:
@@ -45,11 +51,11 @@ def training_step(module, parameters, x: torch.Tensor) -> Callable[[], None]:
 
 @dataclass(frozen=True)
 class Case:
-    """Engine ("ours", "merlin", "perceval"), circuit, batch, task; `series`: the question."""
+    """Engine ("ours" or one of `rivals`), circuit, batch, task; `series`: the question."""
 
-    rival: ClassVar = "merlin"
+    rivals: ClassVar = ("merlin",)
     smallest: ClassVar = {"n_modes": 2, "n_photons": 1, "n_replicas": 1, "batch": 1}
-    derived: ClassVar = ("n_outputs",)
+    derived: ClassVar = ("n_outputs", "precision", "version")
     series: str
     engine: str
     task: str
@@ -57,20 +63,37 @@ class Case:
     n_photons: int
     n_replicas: int = 1
     batch: int = 32
+    space: str = "fock"
 
     @property
     def n_outputs(self) -> int:
         """Fock states of the circuit."""
-        return math.comb(self.n_modes + self.n_photons - 1, self.n_photons)
+        more = 0 if self.space == "unbunched" else self.n_photons - 1
+        return math.comb(self.n_modes + more, self.n_photons)
+
+    @property
+    def precision(self) -> str:
+        """Number type that the engine computes in."""
+        return "float32" if self.engine == "ours" else rivals.ENGINES[self.engine][1]
+
+    @property
+    def version(self) -> str:
+        """Version of the engine's package."""
+        return __version__ if self.engine == "ours" else version(rivals.ENGINES[self.engine][0])
+
+    def _circuit(self) -> tuple[PhotonicLayer, torch.Tensor]:
+        sizes = self.n_modes, self.n_photons
+        layer = PhotonicLayer(*sizes, space=self.space, n_replicas=self.n_replicas)
+        generator = torch.Generator().manual_seed(0)
+        shape = (self.n_replicas, self.batch, self.n_modes)
+        return layer, 2 * math.pi * torch.rand(shape, generator=generator)
 
     def prepare(self) -> Callable[[], object]:
         """What is timed."""
-        layer = PhotonicLayer(self.n_modes, self.n_photons, n_replicas=self.n_replicas)
-        generator = torch.Generator().manual_seed(0)
-        shape = (self.n_replicas, self.batch, self.n_modes)
-        phases = 2 * math.pi * torch.rand(shape, generator=generator)
-        if self.engine == "perceval":
-            return _perceval_inference(layer, phases)
+        layer, phases = self._circuit()
+        if self.engine not in ("ours", "merlin"):
+            engine = getattr(rivals, self.engine)
+            return engine(layer, phases[0], self.task == "training step")
         if self.engine == "merlin":
             layer, phases = layer.to_merlin(), phases[0]
         if self.task == "inference":
@@ -78,52 +101,51 @@ class Case:
         # In a head the phases come from a trained encoder, so their derivative is part of the step.
         return training_step(layer, list(layer.parameters()), phases.requires_grad_())
 
-
-def _perceval_inference(layer: PhotonicLayer, phases: torch.Tensor) -> Callable[[], None]:
-    """One SLOS simulation per sample: Perceval has no batch of circuits."""
-    import perceval
-
-    circuit = perceval_circuit(layer.n_modes)
-    parameters = circuit.get_parameters()
-    state = perceval.BasicState(list(layer.input_state))
-    backend = perceval.BackendFactory.get_backend("SLOS")
-    left, right = layer.left[0].tolist(), layer.right[0].tolist()
-
-    def infer() -> None:
-        for sample in phases[0].tolist():
-            for parameter, value in zip(parameters, [*left, *sample, *right], strict=True):
-                parameter.set_value(value)
-            backend.set_circuit(circuit)
-            backend.set_input_state(state)
-            backend.all_prob()
-
-    return infer
+    def check(self, outputs) -> dict[str, float]:
+        """Distance of an inference's outputs from permanents."""
+        if self.task != "inference":
+            return {}
+        layer, phases = self._circuit()
+        outputs = outputs[0] if self.engine == "ours" else outputs
+        return {"gap": rivals.permanent_gap(layer, phases[0], outputs)}
 
 
 def layer_cases() -> list[Case]:
-    """The table's circuits on every engine, then our growth with each size."""
-    engines = (("ours", 1), ("ours", 20), ("merlin", 1), ("perceval", 1))
+    """The table's circuits, all simulators on some of them, large ones, then our growth."""
+    tasks = ("training step", "inference")
     cases = [
         Case("circuits", engine, task, *circuit, replicas)
         for circuit in CIRCUITS
-        for task in ("training step", "inference")
-        for engine, replicas in engines
-        # Perceval's SLOS backend has no derivative
-        if (engine, task) != ("perceval", "training step")
+        for task in tasks
+        for engine, replicas in (("ours", 1), ("ours", 20), ("merlin", 1))
+    ]
+    cases += [
+        Case("circuits", engine, task, *circuit)
+        for circuit in COMPARED
+        for engine, (_, _, derivatives) in rivals.ENGINES.items()
+        for task in tasks
+        if engine != "merlin" and (derivatives or task == "inference")
+    ]
+    cases += [
+        Case("large", engine, task, *circuit, 1, batch, space)
+        for circuit in LARGE
+        for space in ("fock", "unbunched")
+        for task in tasks
+        for engine, batch in (("ours", 1), ("ours", 8), ("ours", 32), ("merlin", 8))
     ]
     step = ("ours", "training step")
     cases += [Case("modes", *step, m, 2, 20) for m in (2, 4, 6, 8, 10, 12, 16)]
     cases += [Case("photons", *step, 8, n, 20) for n in range(1, 7)]
     cases += [Case("replicas", *step, 8, 2, replicas) for replicas in (1, 2, 5, 10, 20, 50)]
     cases += [Case("batch", *step, 8, 2, 1, batch) for batch in (8, 32, 128, 512, 2048)]
-    return cases
+    return [case for case in cases if case.engine == "ours" or find_spec(case.engine)]
 
 
 @dataclass(frozen=True)
 class QubitCase:
-    """One measurement: an engine ("ours", "pennylane"), a circuit and a batch."""
+    """One measurement: "ours" or a device of PennyLane's, a circuit and a batch."""
 
-    rival: ClassVar = "pennylane"
+    rivals: ClassVar = ("default.qubit", "lightning.qubit")
     smallest: ClassVar = {"n_qubits": 9, "connectivity": 1, "n_replicas": 1, "batch": 2}
     derived: ClassVar = ("n_blocks",)
     engine: str
@@ -143,20 +165,25 @@ class QubitCase:
         generator = torch.Generator().manual_seed(0)
         X = torch.randn(self.n_replicas, self.batch, 384, generator=generator)
         encoder = SimulatedEncoder(self.n_qubits, self.connectivity, n_replicas=self.n_replicas)
-        if self.engine == "pennylane":
-            return _pennylane_step(encoder, X[0])
+        if self.engine in self.rivals:
+            return _pennylane_step(self.engine, encoder, X[0])
         return training_step(encoder, encoder.parameters(), X)
 
+    def check(self, outputs) -> dict[str, float]:
+        """Nothing: a training step has no outputs, and the tests compare them."""
+        return {}
 
-def _pennylane_step(encoder: SimulatedEncoder, X: torch.Tensor) -> Callable[[], None]:
-    """A step of the circuit of the encoder's first replica."""
+
+def _pennylane_step(name: str, encoder: SimulatedEncoder, X: torch.Tensor) -> Callable[[], None]:
+    """A step of the circuit of the encoder's first replica, on a device with its best method."""
     import pennylane as qml
 
     wires = range(encoder.circuit.n_qubits)
     angles = torch.nn.Parameter(encoder.angles.detach()[0].clone())
-    device = qml.device("default.qubit", wires=len(wires))
+    device = qml.device(name, wires=len(wires))
+    method = "adjoint" if name == "lightning.qubit" else "backprop"
 
-    @qml.qnode(device, interface="torch", diff_method="backprop")
+    @qml.qnode(device, interface="torch", diff_method=method)
     def circuit(x):
         qml.AmplitudeEmbedding(x, wires=wires, pad_with=0.0, normalize=True)
         for control, target, source in encoder.circuit.gates:
@@ -168,11 +195,14 @@ def _pennylane_step(encoder: SimulatedEncoder, X: torch.Tensor) -> Callable[[], 
 
 
 def qubit_cases() -> list[QubitCase]:
-    """Every register on PennyLane, and on ours with 1 and 20 replicas."""
+    """Every register on PennyLane, and on ours with 1 and 20 replicas; large ones with one."""
+    devices = ("lightning.qubit", "default.qubit")
     return [
         QubitCase(engine, *register, replicas)
         for register in REGISTERS
-        for engine, replicas in (("pennylane", 1), ("ours", 1), ("ours", 20))
+        for engine, replicas in (*zip(devices, (1, 1), strict=True), ("ours", 1), ("ours", 20))
+        # With more qubits it keeps gigabytes, and twenty circuits would.
+        if register[0] < 16 or (engine, replicas) in (("ours", 1), ("lightning.qubit", 1))
     ]
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from qllm_helpers.figures.style import FAMILY_STYLE, INK, legend_above, new_figure, styled
-from qllm_helpers.photons.interferometer import mesh_layout
+from qllm_helpers.photons.interferometer import SPLIT, mesh_gates
 from qllm_helpers.qubits.states import Circuit
 
 _PHOTON, _DATA, _QUBIT = (FAMILY_STYLE[name].color for name in ("photonic", "svc", "qubit"))
@@ -66,7 +66,8 @@ def _draw_mesh(axes, start: float, n_modes: int, live: np.ndarray) -> float:
     """Draw a mesh from x = `start` on; returns where it ends."""
     paths = [[(start, row)] for row in range(n_modes)]
     phases = []
-    for mode in mesh_layout(n_modes):
+    steps = mesh_gates(n_modes).steps
+    for mode in steps[steps[:, 0] == SPLIT, 1][::2]:
         x = max(paths[row][-1][0] for row in (mode, mode + 1))
         # beam splitter, phase, beam splitter, phase
         for row, other in ((mode, mode + 1), (mode + 1, mode)):

@@ -1,193 +1,257 @@
-"""Meshes of interferometers, and phases to probabilities in one compiled pass, block by block."""
+"""Interferometers gate by gate, and phases to probabilities in one compiled pass."""
 
+import itertools
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from qllm_helpers.photons.kernels import (
-    LANES,
-    conjugate_multiply_add,
-    jit,
-    load_rows,
+    add_conjugate_product,
+    add_product,
+    load_complex,
     lower_levels,
+    nothing,
     raise_levels,
-    store_rows,
+    store_complex,
 )
+from qllm_helpers.photons.lanes import LANES, jit, load, load_rows, spread, store, store_rows
 
-_BALANCED = float(np.sqrt(0.5))
+# What a gate is: a phase on a mode, a beam splitter (a rotation about x by twice its angle), or a
+# matrix that mixes neighbouring modes.
+TURN, SPLIT, MIX = range(3)
+
+
+class Gates(NamedTuple):
+    """An interferometer in light's order."""
+
+    n_modes: int
+    # (G, 4): what it is, its first mode, its angle (-1 - k: constant k) or block, its modes
+    steps: np.ndarray
+    constants: np.ndarray  # cosines and sines of known angles, (K, 2)
+    blocks: np.ndarray  # real and imaginary parts of matrices, (L, 2, k, k); K and L > 0
 
 
 @lru_cache(maxsize=64)
-def mesh_layout(n_modes: int) -> np.ndarray:
-    """Upper modes, (m (m - 1) / 2,), of a mesh in light's order (Clements et al. 2016)."""
+def mesh_gates(n_modes: int) -> Gates:
+    """A rectangular mesh (Clements et al. 2016): two phases for each pair of splitters, then m."""
     columns = (range(column % 2, n_modes - 1, 2) for column in range(n_modes))
-    layout = np.array([mode for column in columns for mode in column], dtype=np.int64)
-    layout.setflags(write=False)
-    return layout
+    steps, angle = [], itertools.count()
+    for mode in itertools.chain(*columns):
+        for _ in range(2):
+            steps += [(SPLIT, mode, -1, 2), (TURN, mode, next(angle), 1)]
+    steps += [(TURN, mode, next(angle), 1) for mode in range(n_modes)]
+    steps = np.array(steps, dtype=np.int64)
+    steps.setflags(write=False)
+    return Gates(n_modes, steps, np.sqrt([[0.5, 0.5]]), np.zeros((1, 2, 1, 1)))
 
 
-# Real and imaginary parts lie in separate planes: a gate is a few vector operations on two rows.
-@jit
-def _turn(real, imaginary, cosine, sine):
-    """Multiply a row by exp(i phase)."""
-    for column in range(real.shape[0]):
-        x, y = real[column], imaginary[column]
-        real[column] = cosine * x - sine * y
-        imaginary[column] = cosine * y + sine * x
-
-
-@jit
-def _split_beam(planes, row, sign):
-    """A balanced beam splitter on rows `row`, `row + 1` (`sign` -1: its inverse)."""
-    upper_real, lower_real = planes[0, row], planes[0, row + 1]
-    upper_imaginary, lower_imaginary = planes[1, row], planes[1, row + 1]
-    cross = sign * _BALANCED
-    for column in range(upper_real.shape[0]):
-        a, b = upper_real[column], upper_imaginary[column]
-        c, d = lower_real[column], lower_imaginary[column]
-        upper_real[column] = _BALANCED * a - cross * d
-        upper_imaginary[column] = _BALANCED * b + cross * c
-        lower_real[column] = _BALANCED * c - cross * b
-        lower_imaginary[column] = _BALANCED * d + cross * a
+# Replicas are lanes, and complex row i k + j is the amplitude from column j to mode i. In double
+# precision: gates cost microseconds, and a replica's rounding must not depend on the others.
 
 
 @jit
-def _mesh_forward(turns, layout, columns, planes):
-    """Fill `planes` (R, 2, m, k) with columns of the meshes; `turns` (2, R, m * m): cos, sin."""
-    n_gates = len(layout)
-    planes[:] = 0
-    for replica in range(len(planes)):
-        light, cosine, sine = planes[replica], turns[0, replica], turns[1, replica]
+def _turn(light, mode, n_columns, turn):
+    """Multiply a mode's amplitudes by exp(i phase); `turn`: cosine and sine."""
+    for row in range(mode * n_columns, (mode + 1) * n_columns):
+        value = add_product(nothing(light), load_complex(light, row), turn)
+        store_complex(light, row, value)
+
+
+@jit
+def _split_beam(light, mode, n_columns, turn):
+    """A beam splitter on `mode` and the next one."""
+    cosine, sine = turn
+    for row in range(mode * n_columns, (mode + 1) * n_columns):
+        (a, b), (c, d) = load_complex(light, row), load_complex(light, row + n_columns)
+        store_complex(light, row, (cosine * a - sine * d, cosine * b + sine * c))
+        store_complex(light, row + n_columns, (cosine * c - sine * b, cosine * d + sine * a))
+
+
+@jit
+def _mix(light, mode, n_columns, n_rows, block, inverse):
+    """A matrix, or its conjugate transpose, on `n_rows` modes from `mode` on."""
+    start, end = mode * n_columns, (mode + n_rows) * n_columns
+    before = light[2 * start : 2 * end].copy()
+    for i in range(n_rows):
+        for column in range(n_columns):
+            total = nothing(light)
+            for j in range(n_rows):
+                value = load_complex(before, j * n_columns + column)
+                if inverse:
+                    weight = spread(block[0, j, i]), spread(block[1, j, i])
+                    total = add_conjugate_product(total, weight, value)
+                else:
+                    weight = spread(block[0, i, j]), spread(block[1, i, j])
+                    total = add_product(total, weight, value)
+            store_complex(light, start + i * n_columns + column, total)
+
+
+@jit
+def _apply(light, n_columns, step, constants, blocks, turns, inverse):
+    """One gate, or its inverse; `turns`: cosines and sines of the angles, (A, LANES) each."""
+    what, mode, index, n_rows = step
+    if what == MIX:
+        _mix(light, mode, n_columns, n_rows, blocks[index], inverse)
+        return
+    if index < 0:
+        turn = spread(constants[-1 - index, 0]), spread(constants[-1 - index, 1])
+    else:
+        turn = load(turns[0], index), load(turns[1], index)
+    if inverse:
+        turn = turn[0], nothing(light)[0] - turn[1]
+    if what == TURN:
+        _turn(light, mode, n_columns, turn)
+    else:
+        _split_beam(light, mode, n_columns, turn)
+
+
+@jit
+def _step(steps, number):
+    return steps[number, 0], steps[number, 1], steps[number, 2], steps[number, 3]
+
+
+@jit
+def _forward_gates(turns, gates, columns, output):
+    """Columns of interferometers, `output` (R, 2 m k); `turns` (2, R, A): cosines and sines."""
+    _, steps, constants, blocks = gates
+    light = np.empty((output.shape[1], LANES))
+    block_turns = np.empty((turns.shape[2], LANES)), np.empty((turns.shape[2], LANES))
+    for first in range(0, len(output), LANES):
+        load_rows(turns[0], first, block_turns[0])
+        load_rows(turns[1], first, block_turns[1])
+        light[:] = 0
         for k in range(len(columns)):
-            light[0, columns[k], k] = 1
-        for j in range(n_gates):
-            row = layout[j]
-            for index in range(2 * j, 2 * j + 2):
-                _split_beam(light, row, 1.0)
-                _turn(light[0, row], light[1, row], cosine[index], sine[index])
-        for row in range(light.shape[1]):
-            index = 2 * n_gates + row
-            _turn(light[0, row], light[1, row], cosine[index], sine[index])
+            light[2 * (columns[k] * len(columns) + k)] = 1
+        for number in range(len(steps)):
+            step = _step(steps, number)
+            _apply(light, len(columns), step, constants, blocks, block_turns, False)
+        store_rows(light, first, output)
 
 
 @jit
-def _undo_phase(light, gradient, row, cosine, sine):
-    """Take a phase shifter off `light` and `gradient`; return the phase's own derivative."""
-    slope = 0.0
-    for column in range(light.shape[2]):
-        # Re(conj(gradient) * i * light), summed over the row that the phase turns
-        slope += gradient[1, row, column] * light[0, row, column]
-        slope -= gradient[0, row, column] * light[1, row, column]
-    _turn(light[0, row], light[1, row], cosine, -sine)
-    _turn(gradient[0, row], gradient[1, row], cosine, -sine)
-    return slope
+def _slope(light, gradient, n_columns, mode, other):
+    """Sum over columns of Re(conj(gradient[mode]) * i * light[other])."""
+    total, _ = nothing(light)
+    for column in range(n_columns):
+        x, y = load_complex(light, other * n_columns + column)
+        u, v = load_complex(gradient, mode * n_columns + column)
+        total = total + v * x - u * y
+    return total
 
 
 @jit
-def _mesh_backward(turns, layout, planes, gradients, slopes):
-    """Walk the mesh backwards, undoing each unitary element: no intermediate is stored."""
-    n_gates = len(layout)
-    for replica in range(len(planes)):
-        light, gradient = planes[replica], gradients[replica]
-        cosine, sine, slope = turns[0, replica], turns[1, replica], slopes[replica]
-        for row in range(light.shape[1]):
-            index = 2 * n_gates + row
-            slope[index] = _undo_phase(light, gradient, row, cosine[index], sine[index])
-        for j in range(n_gates - 1, -1, -1):
-            row = layout[j]
-            for index in range(2 * j + 1, 2 * j - 1, -1):
-                slope[index] = _undo_phase(light, gradient, row, cosine[index], sine[index])
-                _split_beam(light, row, -1.0)
-                _split_beam(gradient, row, -1.0)
+def _backward_gates(turns, gates, output, gradients, slopes):
+    """Walk back, undoing each unitary gate: no intermediate is stored; `slopes` (R, A)."""
+    n_modes, steps, constants, blocks = gates
+    n_columns = output.shape[1] // (2 * n_modes)
+    light, gradient = np.empty((output.shape[1], LANES)), np.empty((output.shape[1], LANES))
+    block_turns = np.empty((turns.shape[2], LANES)), np.empty((turns.shape[2], LANES))
+    slope = np.zeros((turns.shape[2], LANES))
+    for first in range(0, len(output), LANES):
+        load_rows(turns[0], first, block_turns[0])
+        load_rows(turns[1], first, block_turns[1])
+        load_rows(output, first, light)
+        load_rows(gradients, first, gradient)
+        for number in range(len(steps) - 1, -1, -1):
+            step = _step(steps, number)
+            what, mode, index, _ = step
+            if what == TURN and index >= 0:
+                store(slope, index, _slope(light, gradient, n_columns, mode, mode))
+            elif what == SPLIT and index >= 0:
+                one = _slope(light, gradient, n_columns, mode, mode + 1)
+                store(slope, index, one + _slope(light, gradient, n_columns, mode + 1, mode))
+            _apply(light, n_columns, step, constants, blocks, block_turns, True)
+            _apply(gradient, n_columns, step, constants, blocks, block_turns, True)
+        store_rows(slope, first, slopes)
 
 
-def _planes(turns: torch.Tensor, n_modes: int, columns: np.ndarray) -> torch.Tensor:
-    planes = turns.new_empty(turns.shape[1], 2, n_modes, len(columns))
-    _mesh_forward(turns.numpy(), mesh_layout(n_modes), columns, planes.numpy())
-    return planes
+def _light(turns: torch.Tensor, gates: Gates, columns: np.ndarray) -> torch.Tensor:
+    """Columns of interferometers, (R, m, k, 2)."""
+    light = turns.new_empty(turns.shape[1], gates.n_modes, len(columns), 2)
+    _forward_gates(turns.numpy(), tuple(gates), columns, light.numpy().reshape(len(light), -1))
+    return light
 
 
-def _slopes(turns, planes, gradients) -> torch.Tensor:
-    """Derivatives (R, m m) by the phases; `gradients`, those of the planes, are overwritten."""
-    slopes, layout = torch.empty_like(turns[0]), mesh_layout(planes.shape[2])
-    light = planes.clone()
-    _mesh_backward(turns.numpy(), layout, light.numpy(), gradients.numpy(), slopes.numpy())
+def _slopes(turns, gates: Gates, light, gradients) -> torch.Tensor:
+    """Derivatives (R, A) by the angles from those of `light`."""
+    slopes = torch.empty_like(turns[0])
+    arrays = (one.numpy().reshape(len(one), -1) for one in (light, gradients, slopes))
+    _backward_gates(turns.numpy(), tuple(gates), *arrays)
     return slopes
 
 
-class _MeshColumns(torch.autograd.Function):
-    # In float64: meshes cost microseconds, and a replica's rounding must not depend on the others.
+class _Columns(torch.autograd.Function):
     @staticmethod
-    def forward(context, phases, n_modes, columns):
-        angles = phases.detach().to(torch.float64)
-        turns = torch.stack([angles.cos(), angles.sin()])
-        planes = _planes(turns, n_modes, columns)
-        context.turns, context.planes, context.dtype = turns, planes, phases.dtype
-        return torch.complex(planes[:, 0], planes[:, 1]).to(phases.dtype.to_complex())
+    def forward(context, angles, gates, columns):
+        doubles = angles.detach().to(torch.float64)
+        turns = torch.stack([doubles.cos(), doubles.sin()])
+        light = _light(turns, gates, columns)
+        context.turns, context.gates, context.light = turns, gates, light
+        context.dtype = angles.dtype
+        return torch.view_as_complex(light).to(angles.dtype.to_complex())
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient):
-        gradient = gradient.detach().to(torch.complex128)
-        gradients = torch.stack([gradient.real, gradient.imag], dim=1)
-        slopes = _slopes(context.turns, context.planes, gradients)
+        gradients = torch.view_as_real(gradient.detach().to(torch.complex128).resolve_conj())
+        slopes = _slopes(context.turns, context.gates, context.light, gradients.contiguous())
         return slopes.to(context.dtype), None, None
+
+
+def unitary(
+    angles: torch.Tensor, gates: Gates, columns: Sequence[int] | None = None
+) -> torch.Tensor:
+    """Amplitudes (R, m, k) from modes `columns` (default: all) behind `gates` with angles (R, A).
+
+    An angle in radians is a gate's own: a phase, or half the angle of a beam splitter.
+    """
+    columns = np.arange(gates.n_modes) if columns is None else np.array(columns)
+    return _Columns.apply(angles.cpu(), gates, columns).to(angles.device)
 
 
 def mesh_unitary(
     phases: torch.Tensor, n_modes: int, columns: Sequence[int] | None = None
 ) -> torch.Tensor:
-    """Amplitudes (R, m, k) from modes `columns` (default: all) to every mode of meshes.
-
-    `phases` (R, m m), radians: two of each interferometer in the order of `mesh_layout`, then m.
-    """
-    columns = np.arange(n_modes) if columns is None else np.array(columns)
-    return _MeshColumns.apply(phases.cpu(), n_modes, columns).to(phases.device)
+    """`unitary` of meshes; `phases` (R, m m), radians, in the order of `mesh_gates`."""
+    return unitary(phases, mesh_gates(n_modes), columns)
 
 
 @jit
-def _scale_add(real, imaginary, x, total):
-    """total += (real + i imaginary) * x, lane by lane."""
-    for lane in range(LANES):
-        total[lane] += real * x[lane] - imaginary * x[lane + LANES]
-        total[lane + LANES] += real * x[lane + LANES] + imaginary * x[lane]
+def _spread_complex(values, index):
+    return spread(values[index, 0]), spread(values[index, 1])
 
 
 @jit
 def _turn_light(cosines, sines, entered, turned):
-    """turned[k, i] = exp(i phase_i) * entered[k, i]; rows (n m, 2) and (n m, 2 LANES)."""
+    """turned[k, i] = exp(i phase_i) * entered[k, i]; `entered` (n m, 2), complex rows n m."""
     n_modes = cosines.shape[0]
-    for row in range(turned.shape[0]):
-        real, imaginary = entered[row, 0], entered[row, 1]
-        cosine, sine, light = cosines[row % n_modes], sines[row % n_modes], turned[row]
-        for lane in range(LANES):
-            light[lane] = real * cosine[lane] - imaginary * sine[lane]
-            light[lane + LANES] = real * sine[lane] + imaginary * cosine[lane]
+    for row in range(entered.shape[0]):
+        turn = load(cosines, row % n_modes), load(sines, row % n_modes)
+        light = add_product(nothing(turned), _spread_complex(entered, row), turn)
+        store_complex(turned, row, light)
 
 
 @jit
 def _mix_modes(turned, right, forms):
-    """forms[k, j] = sum_i right[i, j] * turned[k, i]; `right` (m, m, 2), rows (n m, 2 LANES)."""
-    n_modes = right.shape[0]
-    forms[:] = 0
-    for start in range(0, forms.shape[0], n_modes):
-        # Sums over i outside: neighbouring steps then add to different rows and overlap.
+    """forms[k, j] = sum_i right[i, j] * turned[k, i]; `right` (m m, 2), complex rows n m."""
+    n_modes = int(np.sqrt(right.shape[0]))
+    for row in range(forms.shape[0] // 2):
+        j, total = row % n_modes, nothing(forms)
         for i in range(n_modes):
-            light = turned[start + i]
-            for j in range(n_modes):
-                _scale_add(right[i, j, 0], right[i, j, 1], light, forms[start + j])
+            weight = _spread_complex(right, i * n_modes + j)
+            total = add_product(total, weight, load_complex(turned, row - j + i))
+        store_complex(forms, row, total)
 
 
 @jit
 def _square(rows, squared):
     """|.|^2 of every row as the real part of `squared`, whose imaginary part becomes zero."""
-    for row in range(rows.shape[0]):
-        x, y = rows[row], squared[row]
-        for lane in range(LANES):
-            y[lane] = x[lane] * x[lane] + x[lane + LANES] * x[lane + LANES]
-            y[lane + LANES] = 0
+    for row in range(rows.shape[0] // 2):
+        x, y = load_complex(rows, row)
+        store_complex(squared, row, (x * x + y * y, x - x))
 
 
 @jit
@@ -205,78 +269,72 @@ def _raise_block(phases, first, entered, right, tables, classical, work):
 
 
 @jit
-def _weigh(amplitudes, weights, classical, normalise, probabilities, total):
-    """Probabilities (N, LANES) of a block, and their sum before it is divided out."""
-    total[:] = 0
+def _weigh(amplitudes, first, weights, classical, normalise, probabilities, total):
+    """Probabilities (N, LANES) of a block from row `first` on, and the sum divided out."""
+    sums, _ = nothing(total)
     for row in range(len(weights)):
-        amplitude, probability = amplitudes[row], probabilities[row]
-        for lane in range(LANES):
-            if classical:
-                probability[lane] = amplitude[lane]
-            else:
-                x, y = amplitude[lane], amplitude[lane + LANES]
-                probability[lane] = weights[row] * (x * x + y * y)
-            total[lane] += probability[lane]
+        probability, y = load_complex(amplitudes, first + row)
+        if not classical:
+            probability = spread(weights[row]) * (probability * probability + y * y)
+        store(probabilities, row, probability)
+        sums = sums + probability
+    store(total, 0, sums)
     if not normalise:
         total[:] = 1
         return
     for lane in range(LANES):
-        if total[lane] == 0:  # lanes without a sample
-            total[lane] = 1
+        if total[0, lane] == 0:  # lanes without a sample
+            total[0, lane] = 1
+    sums = load(total, 0)
     for row in range(len(weights)):
-        for lane in range(LANES):
-            probabilities[row, lane] /= total[lane]
+        store(probabilities, row, load(probabilities, row) / sums)
 
 
 @jit
-def _unweigh(amplitudes, weights, classical, normalise, probabilities, total, slopes, gradients):
-    """Reverse-mode derivative of `_weigh`; `slopes` (N, LANES) are those of the probabilities."""
-    mean = np.zeros_like(total)
+def _unweigh(amplitudes, first, weights, classical, normalise, probabilities, sums, slopes, out):
+    """Reverse-mode derivative of `_weigh`; `slopes` (N, LANES), `out` complex as amplitudes."""
+    mean, zero = nothing(slopes)
     if normalise:
         for row in range(len(weights)):
-            for lane in range(LANES):
-                mean[lane] += slopes[row, lane] * probabilities[row, lane]
+            mean = mean + load(slopes, row) * load(probabilities, row)
+    total = load(sums, 0)
     for row in range(len(weights)):
-        amplitude, gradient, slope = amplitudes[row], gradients[row], slopes[row]
-        for lane in range(LANES):
-            part = (slope[lane] - mean[lane]) / total[lane]
-            if classical:
-                gradient[lane] = part
-                gradient[lane + LANES] = 0
-            else:
-                part *= 2 * weights[row]
-                gradient[lane] = part * amplitude[lane]
-                gradient[lane + LANES] = part * amplitude[lane + LANES]
+        part = (load(slopes, row) - mean) / total
+        gradient = part, zero
+        if not classical:
+            part = spread(weights[row]) * (part + part)
+            x, y = load_complex(amplitudes, first + row)
+            gradient = part * x, part * y
+        store_complex(out, first + row, gradient)
 
 
 @jit
 def _unmix_modes(turned, right, form_gradients, turned_gradients, right_gradient):
-    """Reverse-mode derivative of `_mix_modes`; `right_gradient` (m m, 2 LANES) is added to."""
-    n_modes = right.shape[0]
-    turned_gradients[:] = 0
-    for start in range(0, turned.shape[0], n_modes):
-        for i in range(n_modes):
-            light, light_gradient = turned[start + i], turned_gradients[start + i]
-            for j in range(n_modes):
-                gradient = form_gradients[start + j]
-                _scale_add(right[i, j, 0], -right[i, j, 1], gradient, light_gradient)
-                conjugate_multiply_add(light, gradient, right_gradient[i * n_modes + j])
+    """Reverse-mode derivative of `_mix_modes`; `right_gradient`, m m complex rows, is added to."""
+    n_modes = int(np.sqrt(right.shape[0]))
+    for row in range(turned.shape[0] // 2):
+        i, light, total = row % n_modes, load_complex(turned, row), nothing(turned)
+        for j in range(n_modes):
+            entry = i * n_modes + j
+            gradient = load_complex(form_gradients, row - i + j)
+            total = add_conjugate_product(total, _spread_complex(right, entry), gradient)
+            slope = load_complex(right_gradient, entry)
+            store_complex(right_gradient, entry, add_conjugate_product(slope, light, gradient))
+        store_complex(turned_gradients, row, total)
 
 
 @jit
 def _unturn_light(cosines, sines, turned, turned_gradients, phase_slopes, entered_gradient):
-    """Reverse-mode derivative of `_turn_light`; `entered_gradient` (n m, 2 LANES) is added to."""
+    """Reverse-mode derivative of `_turn_light`; `entered_gradient`, complex rows, is added to."""
     n_modes = cosines.shape[0]
     phase_slopes[:] = 0
-    for row in range(turned.shape[0]):
+    for row in range(turned.shape[0] // 2):
         mode = row % n_modes
-        light, gradient, total = turned[row], turned_gradients[row], entered_gradient[row]
-        cosine, sine, slope = cosines[mode], sines[mode], phase_slopes[mode]
-        for lane in range(LANES):
-            u, v = gradient[lane], gradient[lane + LANES]
-            slope[lane] += v * light[lane] - u * light[lane + LANES]
-            total[lane] += cosine[lane] * u + sine[lane] * v
-            total[lane + LANES] += cosine[lane] * v - sine[lane] * u
+        light, gradient = load_complex(turned, row), load_complex(turned_gradients, row)
+        slope = load(phase_slopes, mode) + gradient[1] * light[0] - gradient[0] * light[1]
+        store(phase_slopes, mode, slope)
+        turn, total = (load(cosines, mode), load(sines, mode)), load_complex(entered_gradient, row)
+        store_complex(entered_gradient, row, add_conjugate_product(total, turn, gradient))
 
 
 @jit
@@ -285,72 +343,87 @@ def _workspace(n_modes, n_forms, n_rows, lane_type):
     return (
         np.zeros((n_modes, LANES), lane_type),
         np.zeros((n_modes, LANES), lane_type),
-        np.empty((n_forms, 2 * LANES), lane_type),
-        np.empty((n_forms, 2 * LANES), lane_type),
-        np.empty((n_forms, 2 * LANES), lane_type),
-        np.empty((n_rows, 2 * LANES), lane_type),
+        np.empty((2 * n_forms, LANES), lane_type),
+        np.empty((2 * n_forms, LANES), lane_type),
+        np.empty((2 * n_forms, LANES), lane_type),
+        np.empty((2 * n_rows, LANES), lane_type),
     )
 
 
 @jit
 def _unsquare(rows, gradients):
     """Reverse-mode derivative of `_square`, in place."""
-    for row in range(rows.shape[0]):
-        x, gradient = rows[row], gradients[row]
-        for lane in range(LANES):
-            slope = 2 * gradient[lane]
-            gradient[lane] = slope * x[lane]
-            gradient[lane + LANES] = slope * x[lane + LANES]
+    for row in range(rows.shape[0] // 2):
+        (x, y), (slope, _) = load_complex(rows, row), load_complex(gradients, row)
+        slope = slope + slope
+        store_complex(gradients, row, (slope * x, slope * y))
 
 
 @jit
-def _input_first(planes, values):
-    """A mesh's planes (2, m, k) as (k, m, 2), in the type of `values`."""
-    return np.ascontiguousarray(planes.T).astype(values.dtype)
+def _input_first(columns, values):
+    """A mesh's columns (m, k, 2) as (k, m, 2), in the type of `values`."""
+    return np.ascontiguousarray(columns.transpose(1, 0, 2)).astype(values.dtype)
 
 
 @jit
-def _forward(phases, left, right, tables, weights, classical, normalise, output):
-    """Fill `output` (R, B, N); `phases` (R, 2, B, m) are cosines and sines; planes of meshes."""
-    n_modes, last = right.shape[2], tables[0][-2]
-    work = _workspace(n_modes, n_modes * left.shape[3], tables[0][-1], output.dtype)
+def _entered(left, photon_modes, values):
+    """Amplitudes (n m, 2) of the photons behind the first mesh."""
+    columns = _input_first(left, values)
+    entered = np.empty((len(photon_modes), *columns.shape[1:]), values.dtype)
+    for photon in range(len(photon_modes)):
+        entered[photon] = columns[photon_modes[photon]]
+    return entered.reshape(-1, 2)
+
+
+@jit
+def _summed(rows, n_columns):
+    """Derivatives (k, m, 2) of columns, summed over samples."""
+    return rows.reshape(n_columns, -1, 2, LANES).sum(axis=3)
+
+
+@jit
+def _forward(phases, light, photon_modes, tables, weights, classical, normalise, output):
+    """Fill `output` (R, B, N); `phases` (R, 2, B, m): cosines, sines; `light`: all both meshes."""
+    n_replicas, n_modes, last = len(phases), light.shape[1], tables[0][-2]
+    work = _workspace(n_modes, n_modes * len(photon_modes), tables[0][-1], output.dtype)
     probabilities = np.empty((len(weights), LANES), output.dtype)
-    total = np.empty(LANES, output.dtype)
-    for r in range(len(right)):
-        entered = _input_first(left[r], output).reshape(-1, 2)
-        mixer = _input_first(right[r], output)
+    total = np.empty((1, LANES), output.dtype)
+    for r in range(n_replicas):
+        entered = _entered(light[r], photon_modes, output)
+        mixer = _input_first(light[n_replicas + r], output).reshape(-1, 2)
         for first in range(0, phases.shape[2], LANES):
             _raise_block(phases[r], first, entered, mixer, tables, classical, work)
-            _weigh(work[5][last:], weights, classical, normalise, probabilities, total)
+            _weigh(work[5], last, weights, classical, normalise, probabilities, total)
             store_rows(probabilities, first, output[r])
 
 
 @jit
-def _backward(phases, left, right, tables, weights, classical, normalise, slopes, results):
-    """Derivatives with respect to phases (R, B, m) and the planes of both meshes."""
-    phase_slopes, left_gradients, right_gradients = results
-    n_modes, n_photons, last = left.shape[2], left.shape[3], tables[0][-2]
+def _backward(phases, light, photon_modes, tables, weights, classical, normalise, slopes, results):
+    """Derivatives with respect to phases (R, B, m) and the columns of all meshes."""
+    phase_slopes, light_slopes = results
+    n_replicas, n_modes, n_photons = len(phases), light.shape[1], len(photon_modes)
+    last = tables[0][-2]
     work = _workspace(n_modes, n_modes * n_photons, tables[0][-1], slopes.dtype)
     cosines, sines, turned, columns, forms, amplitudes = work
     gradients, form_gradients = np.empty_like(amplitudes), np.empty_like(forms)
     turned_gradients, entered_rows = np.empty_like(forms), np.empty_like(forms)
-    mixer_rows = np.empty((n_modes * n_modes, 2 * LANES), slopes.dtype)
+    mixer_rows = np.empty((2 * n_modes * n_modes, LANES), slopes.dtype)
     probabilities = np.empty((len(weights), LANES), slopes.dtype)
     slope_rows, phase_rows = np.empty_like(probabilities), np.empty_like(cosines)
-    total = np.empty(LANES, slopes.dtype)
-    for r in range(len(right)):
-        entered = _input_first(left[r], slopes).reshape(-1, 2)
-        mixer = _input_first(right[r], slopes)
+    total = np.empty((1, LANES), slopes.dtype)
+    light_slopes[:] = 0
+    for r in range(n_replicas):
+        entered = _entered(light[r], photon_modes, slopes)
+        mixer = _input_first(light[n_replicas + r], slopes).reshape(-1, 2)
         entered_rows[:] = 0
         mixer_rows[:] = 0
         for first in range(0, phases.shape[2], LANES):
             _raise_block(phases[r], first, entered, mixer, tables, classical, work)
-            outputs = amplitudes[last:]
-            _weigh(outputs, weights, classical, normalise, probabilities, total)
+            _weigh(amplitudes, last, weights, classical, normalise, probabilities, total)
             load_rows(slopes[r], first, slope_rows)
             _unweigh(
-                outputs, weights, classical, normalise,
-                probabilities, total, slope_rows, gradients[last:],
+                amplitudes, last, weights, classical, normalise,
+                probabilities, total, slope_rows, gradients,
             )  # fmt: skip
             lower_levels(forms, tables, amplitudes, gradients, form_gradients)
             if classical:
@@ -358,37 +431,37 @@ def _backward(phases, left, right, tables, weights, classical, normalise, slopes
             _unmix_modes(turned, mixer, form_gradients, turned_gradients, mixer_rows)
             _unturn_light(cosines, sines, turned, turned_gradients, phase_rows, entered_rows)
             store_rows(phase_rows, first, phase_slopes[r])
-        left_gradients[r] = entered_rows.reshape(n_photons, n_modes, 2, LANES).sum(axis=3).T
-        right_gradients[r] = mixer_rows.reshape(n_modes, n_modes, 2, LANES).sum(axis=3).T
+        each = _summed(entered_rows, n_photons)
+        for photon in range(n_photons):
+            light_slopes[r, :, photon_modes[photon]] += each[photon]
+        light_slopes[n_replicas + r] = _summed(mixer_rows, n_modes).transpose(1, 0, 2)
 
 
 class _Probabilities(torch.autograd.Function):
-    # Meshes in float64, as above. All memory comes from torch: NumPy's alignment varies, and with
-    # it the rounding of later products.
+    # Outputs are torch's memory: NumPy's alignment varies, and with it the rounding of products.
     @staticmethod
     def forward(context, phases, left, right, tables, modes, weights, classical, normalise):
-        angles = torch.stack([left.detach(), right.detach()]).double()
-        turns = torch.stack([angles.cos(), angles.sin()], dim=1)
-        n_modes, options = phases.shape[2], (tables[1:], weights, classical, normalise)
-        columns = (np.array(modes), np.arange(n_modes))
-        planes = [_planes(turns[k], n_modes, columns[k]) for k in range(2)]
+        angles = torch.cat([left.detach(), right.detach()]).double()
+        turns, gates = torch.stack([angles.cos(), angles.sin()]), mesh_gates(phases.shape[2])
+        light = _light(turns, gates, np.arange(gates.n_modes))
         waves = torch.stack([phases.detach().cos(), phases.detach().sin()], dim=1)
+        options = np.array(modes), tables[1:], weights, classical, normalise
         output = phases.new_empty(*phases.shape[:2], len(weights))
-        _forward(waves.numpy(), *(one.numpy() for one in planes), *options, output.numpy())
-        context.save_for_backward(waves, turns, *planes)
+        _forward(waves.numpy(), light.numpy(), *options, output.numpy())
+        context.save_for_backward(waves, turns, light)
         context.options = options
         return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(context, gradient):
-        waves, turns, *planes = context.saved_tensors
+        waves, turns, light = context.saved_tensors
         slopes = gradient.detach().contiguous().numpy()
-        results = [torch.empty_like(one) for one in (waves[:, 0], *planes)]
-        arrays, targets = ([one.numpy() for one in part] for part in ([waves, *planes], results))
-        _backward(*arrays, *context.options, slopes, tuple(targets))
-        mesh = [_slopes(*one) for one in zip(turns, planes, results[1:], strict=True)]
-        return results[0], *(one.to(gradient.dtype) for one in mesh), *[None] * 5
+        results = torch.empty_like(waves[:, 0]), torch.empty_like(light)
+        targets = tuple(one.numpy() for one in results)
+        _backward(waves.numpy(), light.numpy(), *context.options, slopes, targets)
+        mesh = _slopes(turns, mesh_gates(light.shape[1]), light, results[1])
+        return results[0], *mesh.to(gradient.dtype).chunk(2), *[None] * 5
 
 
 # Probabilities (R, B, N), on the CPU, from phases (R, B, m) and meshes (R, m m), radians, tables,

@@ -6,41 +6,29 @@ anew instead of storing them. No second derivatives, no `torch.func.vmap`.
 
 import math
 from functools import lru_cache
-from itertools import combinations, combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from scipy.special import binom
 
 from qllm_helpers import checks
-
-# Samples that one block carries: a usual mini-batch, two AVX-512 registers of float32. A complex
-# row holds the real parts of the block's samples, then their imaginary parts.
-LANES = 32
-
-jit = njit(cache=True, nogil=True, fastmath={"contract"})
+from qllm_helpers.photons.lanes import LANES, jit, load, load_rows, spread, store, store_rows
 
 
 class FockTables(NamedTuple):
-    """Index tables of the amplitude recursion; from `level_start` on int32, for the kernels."""
+    """Index tables of the amplitude recursion, int32."""
 
-    states: np.ndarray  # occupations of the outputs, int64 (N, m), descending lexicographic order
+    states: np.ndarray  # occupations of the outputs, (N, m), descending lexicographic order
     level_start: np.ndarray  # first row of each photon number among all states, (n + 2,)
-    pair_start: np.ndarray  # first (mode, parent) pair of each state, (rows + 1,)
-    # A state arises from the one in row `pair_parent` by a photon more in `pair_mode`
+    # A state arises from those in rows `pair_parent` by a photon more in `pair_mode`
+    pair_start: np.ndarray  # first pair of each state, (rows + 1,)
     pair_mode: np.ndarray
     pair_parent: np.ndarray
-
-
-def _occupations(n_modes: int, n_photons: int, unbunched: bool) -> list[tuple[int, ...]]:
-    """All Fock states, in descending order."""
-    choose = combinations if unbunched else combinations_with_replacement
-    chosen = np.array(list(choose(range(n_modes), n_photons)), dtype=np.int64)
-    states = np.zeros((len(chosen), n_modes), dtype=np.int64)
-    np.add.at(states, (np.arange(len(chosen))[:, None], chosen), 1)
-    return list(map(tuple, states.tolist()))
+    # The way back: rows `child_row` arise from a state by a photon more in `child_mode`
+    child_start: np.ndarray
+    child_mode: np.ndarray
+    child_row: np.ndarray
 
 
 def _check_memory(n_modes: int, n_photons: int, unbunched: bool) -> None:
@@ -55,28 +43,65 @@ def _check_memory(n_modes: int, n_photons: int, unbunched: bool) -> None:
         else:
             n_rows, n_pairs = binom(m + n, n), m * binom(m + n - 1, n - 1)
         n_states = binom(places, n)
-        # While they are built: a tuple for every state of every level, and lists of the pairs.
-        n_bytes = n_rows * (64 + 8 * m) + n_pairs * 24 + n_states * 8 * m
+        # tables, and while they are built the modes and parents of every photon
+        n_bytes = n_rows * (8 + 4 * m + 8 * n) + n_pairs * 20 + n_states * 4 * m
     count = f"{math.comb(places, n):,}" if n_states < 1e18 else f"{n_states:.3g}"
     checks.memory(f"{count} Fock states of {n:,} photons in {m:,} modes", n_bytes)
+
+
+def _levels(n_modes: int, n_photons: int, unbunched: bool):
+    """Photon by photon: states as sorted modes (N_k, k), their rows without each of the photons."""
+    modes = parents = np.zeros((1, 0), np.int32)
+    first_before = lowest_before = np.zeros(1, np.int64)
+    yield modes, parents
+    for photon in range(n_photons):
+        # A state goes on with the modes from its last one on.
+        lowest = modes[:, -1] + unbunched if photon else lowest_before
+        counts = n_modes - lowest
+        first = np.cumsum(counts) - counts
+        rows = np.repeat(np.arange(len(modes)), counts)
+        added = np.arange(len(rows)) - first[rows] + lowest[rows]
+        # Without an earlier photon: the same step from the state that lacks it.
+        less = parents[rows]
+        less = first_before[less] + added[:, None] - lowest_before[less]
+        parents = np.column_stack([less, rows]).astype(np.int32)
+        modes = np.column_stack([modes[rows], added]).astype(np.int32)
+        first_before, lowest_before = first, lowest
+        yield modes, parents
+
+
+def _occupations(modes: np.ndarray, n_modes: int) -> np.ndarray:
+    states = np.zeros((len(modes), n_modes), np.int32)
+    for column in modes.T:
+        states[np.arange(len(modes)), column] += 1
+    return states
 
 
 @lru_cache(maxsize=128)
 def fock_tables(n_modes: int, n_photons: int, unbunched: bool) -> FockTables:
     """Tables of the recursion, of all states or the `unbunched` ones, whose recursion is closed."""
     _check_memory(n_modes, n_photons, unbunched)
-    levels = [_occupations(n_modes, k, unbunched) for k in range(n_photons + 1)]
-    level_start = np.cumsum([0] + [len(level) for level in levels]).astype(np.int32)
-    starts, modes, parents = [0, 0], [], []
-    for first, level, above in zip(level_start.tolist(), levels, levels[1:], strict=False):
-        row_of = {state: row for row, state in enumerate(level, first)}
-        for state in above:
-            for i in np.flatnonzero(state).tolist():
-                modes.append(i)
-                parents.append(row_of[state[:i] + (state[i] - 1,) + state[i + 1 :]])
-            starts.append(len(modes))
-    pairs = (np.array(values, dtype=np.int32) for values in (starts, modes, parents))
-    return FockTables(np.array(levels[-1], dtype=np.int64), level_start, *pairs)
+    level_start, pair_counts, pairs = [0, 1], [np.zeros(1, np.int32)], []
+    levels = _levels(n_modes, n_photons, unbunched)
+    modes, _ = next(levels)
+    for modes, parents in levels:
+        # Photons of one mode leave the same state behind: the last of them stands for all.
+        distinct = np.diff(modes, axis=1, append=n_modes) > 0
+        pair_counts.append(distinct.sum(axis=1))
+        pairs.append((modes[distinct], parents[distinct] + level_start[-2]))
+        level_start.append(level_start[-1] + len(modes))
+    pair_counts = np.concatenate(pair_counts)
+    pair_mode, pair_parent = map(np.concatenate, zip(*pairs, strict=True))
+    children = np.zeros((level_start[-2], n_modes), np.int32)  # 0: none, the vacuum is no child
+    children[pair_parent, pair_mode] = np.repeat(np.arange(level_start[-1]), pair_counts)
+    parent, child_mode = np.nonzero(children)
+    arrays = (
+        level_start,
+        np.append(0, pair_counts.cumsum()), pair_mode, pair_parent,
+        np.append(0, np.bincount(parent).cumsum()), child_mode, children[parent, child_mode],
+    )  # fmt: skip
+    arrays = (np.asarray(one, dtype=np.int32) for one in arrays)
+    return FockTables(_occupations(modes, n_modes), *arrays)
 
 
 def bunching_factors(tables: FockTables, photon_modes: list[int]) -> np.ndarray:
@@ -85,89 +110,133 @@ def bunching_factors(tables: FockTables, photon_modes: list[int]) -> np.ndarray:
     return factorial[tables.states].prod(axis=1) / factorial[np.bincount(photon_modes)].prod()
 
 
-@jit
-def load_rows(values, first, rows):
-    """Copy samples of `values` (B, K), from `first`, into `rows` (K or more, lanes), else zeros."""
-    n_samples, n_columns = min(rows.shape[1], len(values) - first), values.shape[1]
-    if n_samples < rows.shape[1] or n_columns < len(rows):
-        rows[:] = 0
-    for lane in range(n_samples):
-        for column in range(n_columns):
-            rows[column, lane] = values[first + lane, column]
+# A row of complex numbers is two rows of real ones, the real parts and the imaginary parts.
 
 
 @jit
-def store_rows(rows, first, values):
-    """The way back of `load_rows`."""
-    for lane in range(min(rows.shape[1], len(values) - first)):
-        for column in range(values.shape[1]):
-            values[first + lane, column] = rows[column, lane]
+def load_complex(rows, row):
+    """Real and imaginary parts of row `row`."""
+    return load(rows, 2 * row), load(rows, 2 * row + 1)
 
 
 @jit
-def multiply_add(x, y, total):
-    """total += x * y, lane by lane."""
-    for lane in range(LANES):
-        total[lane] += x[lane] * y[lane] - x[lane + LANES] * y[lane + LANES]
-        total[lane + LANES] += x[lane] * y[lane + LANES] + x[lane + LANES] * y[lane]
+def store_complex(rows, row, value):
+    """The way back of `load_complex`."""
+    store(rows, 2 * row, value[0])
+    store(rows, 2 * row + 1, value[1])
 
 
 @jit
-def conjugate_multiply_add(x, y, total):
-    """total += conj(x) * y, lane by lane."""
-    for lane in range(LANES):
-        total[lane] += x[lane] * y[lane] + x[lane + LANES] * y[lane + LANES]
-        total[lane + LANES] += x[lane] * y[lane + LANES] - x[lane + LANES] * y[lane]
+def nothing(rows):
+    """A complex zero in every lane, of the type of `rows`."""
+    zero = spread(rows.dtype.type(0))
+    return zero, zero
+
+
+@jit
+def add_product(total, x, y):
+    """total + x * y."""
+    return total[0] + x[0] * y[0] - x[1] * y[1], total[1] + x[0] * y[1] + x[1] * y[0]
+
+
+@jit
+def add_conjugate_product(total, x, y):
+    """total + conj(x) * y."""
+    return total[0] + x[0] * y[0] + x[1] * y[1], total[1] + x[0] * y[1] - x[1] * y[0]
 
 
 @jit
 def raise_levels(forms, tables, amplitudes):
-    """Run the recursion for one block; `forms` (n m, 2 LANES), `amplitudes` (rows, 2 LANES)."""
-    level_start, pair_start, pair_mode, pair_parent = tables
+    """Run the recursion for one block; `forms` and `amplitudes` are n m and all complex rows."""
+    level_start, pair_start, pair_mode, pair_parent = tables[:4]
     n_photons = level_start.shape[0] - 2
-    n_modes = forms.shape[0] // n_photons
-    amplitudes[:] = 0
-    amplitudes[0, :LANES] = 1
+    n_modes = forms.shape[0] // (2 * n_photons)
+    zero = nothing(amplitudes)
+    store_complex(amplitudes, 0, (spread(amplitudes.dtype.type(1)), zero[0]))
     for photon in range(n_photons):
-        form = forms[photon * n_modes : (photon + 1) * n_modes]
+        form = photon * n_modes
         for row in range(level_start[photon + 1], level_start[photon + 2]):
+            total = zero
             for pair in range(pair_start[row], pair_start[row + 1]):
-                multiply_add(form[pair_mode[pair]], amplitudes[pair_parent[pair]], amplitudes[row])
+                step = load_complex(forms, form + pair_mode[pair])
+                total = add_product(total, step, load_complex(amplitudes, pair_parent[pair]))
+            store_complex(amplitudes, row, total)
 
 
 @jit
 def lower_levels(forms, tables, amplitudes, gradients, form_gradients):
     """Reverse-mode derivative of `raise_levels`; the last level of `gradients` is given."""
-    level_start, pair_start, pair_mode, pair_parent = tables
+    level_start, child_start, child_mode, child_row = tables[0], *tables[4:]
     n_photons = level_start.shape[0] - 2
-    n_modes = forms.shape[0] // n_photons
-    gradients[: level_start[n_photons]] = 0
-    form_gradients[:] = 0
+    n_modes = forms.shape[0] // (2 * n_photons)
+    zero = nothing(gradients)
+    for row in range(n_photons * n_modes):
+        store_complex(form_gradients, row, zero)
     for photon in range(n_photons - 1, -1, -1):
-        form = forms[photon * n_modes : (photon + 1) * n_modes]
-        form_gradient = form_gradients[photon * n_modes : (photon + 1) * n_modes]
-        for row in range(level_start[photon + 1], level_start[photon + 2]):
-            for pair in range(pair_start[row], pair_start[row + 1]):
-                i, parent = pair_mode[pair], pair_parent[pair]
-                conjugate_multiply_add(amplitudes[parent], gradients[row], form_gradient[i])
-                conjugate_multiply_add(form[i], gradients[row], gradients[parent])
+        for row in range(level_start[photon], level_start[photon + 1]):
+            amplitude, total = load_complex(amplitudes, row), zero
+            for child in range(child_start[row], child_start[row + 1]):
+                form = photon * n_modes + child_mode[child]
+                gradient = load_complex(gradients, child_row[child])
+                total = add_conjugate_product(total, load_complex(forms, form), gradient)
+                slope = load_complex(form_gradients, form)
+                slope = add_conjugate_product(slope, amplitude, gradient)
+                store_complex(form_gradients, form, slope)
+            store_complex(gradients, row, total)
+
+
+@jit
+def _products(columns, tables, products):
+    """Coefficients (S, 2 N) from forms (S, 2 n m), real and imaginary parts side by side."""
+    rows = np.empty((columns.shape[1], LANES), columns.dtype)
+    amplitudes = np.empty((2 * tables[0][-1], LANES), columns.dtype)
+    for first in range(0, len(columns), LANES):
+        load_rows(columns, first, rows)
+        raise_levels(rows, tables, amplitudes)
+        store_rows(amplitudes[2 * tables[0][-2] :], first, products)
+
+
+@jit
+def _products_backward(columns, tables, slopes, results):
+    """Derivatives of `_products` by the forms."""
+    rows = np.empty((columns.shape[1], LANES), columns.dtype)
+    form_gradients = np.empty_like(rows)
+    amplitudes = np.empty((2 * tables[0][-1], LANES), columns.dtype)
+    gradients = np.empty_like(amplitudes)
+    for first in range(0, len(columns), LANES):
+        load_rows(columns, first, rows)
+        raise_levels(rows, tables, amplitudes)
+        load_rows(slopes, first, gradients[2 * tables[0][-2] :])
+        lower_levels(rows, tables, amplitudes, gradients, form_gradients)
+        store_rows(form_gradients, first, results)
+
+
+def _real(values: torch.Tensor) -> np.ndarray:
+    return torch.view_as_real(values.detach().resolve_conj().contiguous()).flatten(1).numpy()
+
+
+class _CompiledProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(context, forms, tables):
+        # Memory from torch: NumPy's alignment varies, and with it the rounding of later products.
+        output = torch.empty(len(forms), len(tables.states), dtype=forms.dtype)
+        _products(_real(forms), tables[1:], _real(output))
+        context.save_for_backward(forms)
+        context.tables = tables
+        return output
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context, gradient):
+        (forms,) = context.saved_tensors
+        slopes = torch.empty(forms.shape, dtype=forms.dtype)
+        _products_backward(_real(forms), context.tables[1:], _real(gradient), _real(slopes))
+        return slopes, None
 
 
 def compiled_product(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
-    """`product_of_forms` on the CPU and without derivatives."""
-    # Memory from torch: NumPy's alignment varies, and with it the rounding of later products.
-    output = torch.empty(len(forms), len(tables.states), dtype=forms.dtype)
-    # Samples come as pairs of real columns, which are the halves of a block's complex rows.
-    pairs = (torch.view_as_real(one.contiguous()).flatten(1).numpy() for one in (forms, output))
-    columns, results = pairs
-    rows = np.empty((columns.shape[1], LANES), columns.dtype)
-    amplitudes = np.empty((tables.level_start[-1], 2 * LANES), columns.dtype)
-    outputs = amplitudes[tables.level_start[-2] :].reshape(-1, LANES)
-    for first in range(0, len(columns), LANES):
-        load_rows(columns, first, rows)
-        raise_levels(rows.reshape(-1, 2 * LANES), tables[1:], amplitudes)
-        store_rows(outputs, first, results)
-    return output
+    """`product_of_forms` on the CPU, with first derivatives."""
+    return _CompiledProduct.apply(forms, tables)
 
 
 def add_photon(values: torch.Tensor, form: torch.Tensor, tables: FockTables, photon: int):

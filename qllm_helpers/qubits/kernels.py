@@ -5,85 +5,10 @@ differentiation; Jones and Gacon, arXiv 2009.02823).
 """
 
 import math
-import operator
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.core.datamodel import models
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, register_model
 
-from qllm_helpers.photons.kernels import jit, load_rows, store_rows
-
-#: Samples in one vector: as float32 they fill one AVX-512 register.
-LANES = 16
-
-
-# LLVM does not vectorise loops over rows of one array, because two rows might overlap. Here a row
-# is loaded as one value on which +, - and * act lane by lane.
-class _LanesType(types.Type):
-    def __init__(self, scalar: types.Float) -> None:
-        self.scalar = scalar
-        super().__init__(name=f"Lanes({scalar})")
-
-
-@register_model(_LanesType)
-class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager, type_) -> None:
-        scalar = manager.lookup(type_.scalar).get_value_type()
-        super().__init__(manager, type_, ir.VectorType(scalar, LANES))
-
-
-def _define(operation, instruction: str) -> None:
-    @infer_global(operation)
-    class _Arithmetic(AbstractTemplate):
-        def generic(self, arguments, keywords):
-            if len(arguments) == 2 and all(isinstance(one, _LanesType) for one in arguments):
-                return signature(arguments[0], *arguments)
-            return None
-
-    @lower_builtin(operation, _LanesType, _LanesType)
-    def _lower(context, builder, signature_, arguments):
-        # a multiplication and an addition may become one fused operation, always the same one
-        return getattr(builder, instruction)(*arguments, flags=("contract",))
-
-
-for _pair in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
-    _define(*_pair)
-
-
-def _row_pointer(context, builder, array_type, array, row):
-    """Address of a row, and its alignment: that of a single number, so that any array may do."""
-    data = context.make_array(array_type)(context, builder, array).data
-    offset = builder.mul(row, ir.Constant(row.type, LANES))
-    vector = context.get_value_type(_LanesType(array_type.dtype))
-    pointer = builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
-    return pointer, array_type.dtype.bitwidth // 8
-
-
-@intrinsic
-def load(typing_context, array, row):
-    """Row `row` of a C-contiguous array (rows, LANES), without a check of bounds."""
-
-    def generate(context, builder, signature_, arguments):
-        pointer, align = _row_pointer(context, builder, signature_.args[0], *arguments)
-        return builder.load(pointer, align=align)
-
-    return _LanesType(array.dtype)(array, types.intp), generate
-
-
-@intrinsic
-def store(typing_context, array, row, lanes):
-    """The way back of `load`."""
-
-    def generate(context, builder, signature_, arguments):
-        pointer, align = _row_pointer(context, builder, signature_.args[0], *arguments[:2])
-        builder.store(arguments[2], pointer, align=align)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, lanes), generate
-
+from qllm_helpers.photons.lanes import LANES, jit, load, load_rows, store, store_rows
 
 # A gate is an optional CNOT and RY in one pass over the rows, because the CNOT only changes which
 # row is read; two gates with different targets share a pass. `controls` (G,) are bit masks, 0 for

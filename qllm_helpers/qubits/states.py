@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from qllm_helpers import checks
-from qllm_helpers.qubits.kernels import LANES, circuit_backward, circuit_forward, half_angles
+from qllm_helpers.photons.lanes import LANES
+from qllm_helpers.qubits.kernels import circuit_backward, circuit_forward, half_angles
 
 # Standard deviation (radians) of a "small" start.
 _SMALL_ANGLE = 0.1
