@@ -197,10 +197,9 @@ def test_no_amplitude_is_kept_for_the_backward_pass():
             getattr(layer, name)(torch.zeros(1, 32, 6))
         storages = {storage.data_ptr(): storage.nbytes() for storage in kept}
         n_bytes[n_photons, name] = sum(storages.values())
-    # cosines and sines of all phases, in single and double precision, and columns of the meshes
-    phases, columns = 2 * 32 * 6 * 4 + 2 * 2 * 36 * 8, 2 * 6 * 8
-    assert n_bytes[1, "forward"] == phases + (1 + 6) * columns
-    assert n_bytes[4, "forward"] == phases + (4 + 6) * columns
+    # cosines and sines of all phases, in single and double precision, and the matrices of the meshes
+    phases, meshes = 2 * 32 * 6 * 4 + 2 * 2 * 36 * 8, 2 * 36 * 2 * 8
+    assert n_bytes[1, "forward"] == n_bytes[4, "forward"] == phases + meshes
     assert n_bytes[4, "reference"] > 10 * n_bytes[4, "forward"]
 
 
