@@ -197,7 +197,7 @@ def test_no_amplitude_is_kept_for_the_backward_pass():
             getattr(layer, name)(torch.zeros(1, 32, 6))
         storages = {storage.data_ptr(): storage.nbytes() for storage in kept}
         n_bytes[n_photons, name] = sum(storages.values())
-    # cosines and sines of all phases, in single and double precision, and the matrices of the meshes
+    # cosines and sines of all phases, in single and double precision, and both meshes
     phases, meshes = 2 * 32 * 6 * 4 + 2 * 2 * 36 * 8, 2 * 36 * 2 * 8
     assert n_bytes[1, "forward"] == n_bytes[4, "forward"] == phases + meshes
     assert n_bytes[4, "reference"] > 10 * n_bytes[4, "forward"]
