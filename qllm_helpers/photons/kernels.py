@@ -234,9 +234,8 @@ class _CompiledProduct(torch.autograd.Function):
         return slopes, None
 
 
-def compiled_product(forms: torch.Tensor, tables: FockTables) -> torch.Tensor:
-    """`product_of_forms` on the CPU, with first derivatives."""
-    return _CompiledProduct.apply(forms, tables)
+# `product_of_forms` on the CPU, with first derivatives.
+compiled_product = _CompiledProduct.apply
 
 
 def add_photon(values: torch.Tensor, form: torch.Tensor, tables: FockTables, photon: int):

@@ -5,7 +5,6 @@ U(x) = R diag(exp(i phi(x))) L with two universal rectangular meshes; Fock proba
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Self
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from qllm_helpers.photons.kernels import (
     fock_tables,
     product_of_forms,
 )
-from qllm_helpers.photons.merlin import read_merlin, to_merlin
+from qllm_helpers.photons.merlin import to_merlin
 
 
 def default_input_state(n_modes: int, n_photons: int) -> tuple[int, ...]:
@@ -167,16 +166,6 @@ class PhotonicLayer(nn.Module):
     def to_merlin(self, replica: int = 0, **options):
         """One replica as a `merlin.QuantumLayer`, with its `options`: (B, m) radians to (B, N)."""
         return to_merlin(self, replica, **options)
-
-    @classmethod
-    def from_merlin(cls, layer) -> Self:
-        """A layer (R = 1) with circuit and weights of a `merlin.QuantumLayer`, or ValueError."""
-        arguments, left, right = read_merlin(layer)
-        converted = cls(**arguments).to(layer.dtype)
-        with torch.no_grad():
-            converted.left[0] = torch.tensor(left, dtype=torch.float64)
-            converted.right[0] = torch.tensor(right, dtype=torch.float64)
-        return converted
 
     def extra_repr(self) -> str:
         names = ["n_modes", "n_photons", "space", "input_state", "n_replicas"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from qllm_helpers import checks
@@ -76,54 +75,6 @@ def to_merlin(layer, replica: int = 0, **options) -> merlin.QuantumLayer:
         for name in (_LEFT, _RIGHT):
             getattr(converted, name).copy_(getattr(layer, name)[replica])
     return converted
-
-
-def read_merlin(layer: merlin.QuantumLayer) -> tuple[dict, list[float], list[float]]:
-    """Arguments of the `PhotonicLayer` of the same circuit, and the phases of its two meshes."""
-    known = [parameter.name for parameter in layer.circuit.get_parameters()]
-    inputs = {name for name in known if name.startswith(tuple(layer.input_parameters))}
-    values, found, position, reason = {}, _components(layer.circuit), 0, ""
-    for prefix in layer.trainable_parameters:
-        names = [name for name in known if name.startswith(prefix)]
-        values |= zip(names, getattr(layer, prefix).tolist(), strict=True)
-    phases = {_LEFT: [], _RIGHT: []}
-    for modes, expected in _components(perceval_circuit(layer.circuit.m)):
-        there, element = found[position] if position < len(found) else (None, None)
-        fits = there == modes and _alike(element, expected, inputs)
-        name = expected.param("phi").name if expected.name == "PS" else ""
-        # shifters that end a mesh may be missing
-        if not fits and "_end" not in name:
-            reason = f"component {position} is no {expected.name} on modes {modes}"
-            break
-        mesh = name.partition("_")[0]
-        if mesh in phases:
-            phase = element.param("phi") if fits else 0.0
-            phases[mesh].append(float(values.get(getattr(phase, "name", None), phase)))
-        position += fits
-    if not reason and position != len(found):
-        reason = f"{len(found) - position} components follow the second mesh"
-    if reason:
-        known = "Only a mesh, one encoded phase per mode and a second mesh"
-        raise ValueError(f"{known}, as from PhotonicLayer.to_merlin, can be read: {reason}.")
-    state, space = list(layer.input_state), layer.computation_space.name.lower()
-    arguments = {"n_modes": layer.circuit.m, "n_photons": sum(state), "input_state": state}
-    return arguments | {"space": space}, phases[_LEFT], phases[_RIGHT]
-
-
-def _components(circuit) -> list:
-    from perceval.components import Barrier
-
-    return [(tuple(modes), one) for modes, one in circuit if not isinstance(one, Barrier)]
-
-
-def _alike(element, expected, inputs: set[str]) -> bool:
-    """Whether both are balanced beam splitters, or phase shifters for inputs, or for weights."""
-    if type(element) is not type(expected):
-        return False
-    if expected.name == "PS":
-        encodes = expected.param("phi").name.startswith(_INPUT)
-        return (element.param("phi").name in inputs) == encodes
-    return element.defined and np.allclose(element.compute_unitary(), expected.compute_unitary())
 
 
 def to_noise_model(noise: Noise) -> perceval.NoiseModel:

@@ -78,39 +78,6 @@ def test_probabilities_are_those_of_percevals_slos(n_modes, n_photons):
     assert max(abs(ours[state] - expected.get(state, 0.0)) for state in ours) < 1e-10
 
 
-def test_from_merlin_reads_our_own_layer_and_the_circuit_builders():
-    import merlin
-
-    layer = _layer(5, 2, space="unbunched")
-    back = PhotonicLayer.from_merlin(layer.to_merlin())
-    assert torch.equal(back.left, layer.left[:1]) and torch.equal(back.right, layer.right[:1])
-    assert (back.space, back.input_state) == (layer.space, layer.input_state)
-    builder = merlin.CircuitBuilder(n_modes=4)
-    builder.add_entangling_layer(trainable=True, name="a")
-    builder.add_angle_encoding(modes=[0, 1, 2, 3], name="x")
-    builder.add_entangling_layer(trainable=True, name="b")
-    phases = torch.rand(1, 6, 4)
-    probabilities = merlin.MeasurementStrategy.probs(merlin.ComputationSpace.FOCK)
-    theirs = merlin.QuantumLayer(
-        input_size=4,
-        builder=builder,
-        input_state=[0, 1, 0, 1],
-        measurement_strategy=probabilities,
-    )
-    assert (PhotonicLayer.from_merlin(theirs)(phases)[0] - theirs(phases[0])).abs().max() < 1e-5
-
-
-def test_from_merlin_refuses_another_circuit():
-    import merlin
-
-    builder = merlin.CircuitBuilder(n_modes=3)
-    builder.add_angle_encoding(modes=[0, 1, 2], name="x")
-    builder.add_entangling_layer(trainable=True, name="b")
-    layer = merlin.QuantumLayer(input_size=3, builder=builder, input_state=[1, 0, 0])
-    with pytest.raises(ValueError, match="Only a mesh, one encoded phase per mode"):
-        PhotonicLayer.from_merlin(layer)
-
-
 def test_a_replica_is_the_same_alone_and_among_others():
     many = _layer(6, 3, torch.float32, n_replicas=4)
     phases = _phases(many)
