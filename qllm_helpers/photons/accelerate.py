@@ -42,6 +42,7 @@ def accelerate(module: torch.nn.Module) -> dict[str, str]:
     >>> accelerate(model)
     {'0.quantum_layer': 'accelerated'}
     """
+    restore(module)
     report = {}
     for name, layer in _layers(module):
         process = layer.computation_process
@@ -139,7 +140,8 @@ class _Compiler:
             place[:, : block.shape[1], : block.shape[1]] = block
         constants = np.array([0.0, *self.constants][bool(self.constants) :])
         constants = np.stack([np.cos(constants), np.sin(constants)], axis=1)
-        return Gates(self.n_modes, np.array(self.steps).reshape(-1, 4), constants, blocks)
+        steps = np.array(self.steps, dtype=np.int64).reshape(-1, 4)
+        return Gates(self.n_modes, steps, constants, blocks)
 
 
 def _fast_unitary(converter):

@@ -112,6 +112,11 @@ def test_outputs_gradients_and_training_are_merlins(name):
 def test_layers_are_found_anywhere_and_named():
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), _simple(), torch.nn.ModuleList([_built()]))
     assert list(accelerate(model)) == ["1.quantum_layer", "2.0"]
+    graph = model[2][0].computation_process.simulation_graph
+    first = graph.compute
+    assert accelerate(model)["2.0"] == "accelerated" and graph.compute is not first
+    restore(model)
+    assert "compute" not in vars(graph)  # also after two calls
     assert accelerate(torch.nn.Linear(2, 2)) == {}
 
 
