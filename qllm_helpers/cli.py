@@ -233,6 +233,15 @@ def precision(output: Path | None) -> None:
 
 
 @main.command()
+@_output("tuning.csv")
+def tuning(output: Path | None) -> None:
+    """Measure heads along the tuning of their body, by two recipes (an hour on two cores)."""
+    from qllm_helpers.studies.tuning import tuning_table
+
+    _write({"tuning": tuning_table(progress=True)}, output)
+
+
+@main.command()
 @click.option("--write", is_flag=True, help="Replace the shipped table of verdicts.")
 def verdicts(write: bool) -> None:
     """Judge every claim of the book anew from the shipped rows and predictions (a minute)."""

@@ -160,7 +160,7 @@ class Unit:
     def specification(self, data_digest: str) -> dict:
         """Everything that the rows depend on, except the machine."""
         parts = {key: value for key, value in asdict(self).items() if key not in ("study", "head")}
-        if not self.redraws:  # units from before there was such a field keep their keys
+        if not self.redraws:
             del parts["redraws"]
         more = {"data_digest": data_digest, "results_version": RESULTS_VERSION}
         return parts | {"estimator": self.estimator_name} | more

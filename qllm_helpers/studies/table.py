@@ -46,6 +46,7 @@ TABLES = {
     "landscape": "qllm landscape",
     "qubit_noise": "qllm qubit-noise",
     "precision": "qllm precision",
+    "tuning": "qllm tuning",
 }
 
 

@@ -7,14 +7,14 @@ vectors are cached under a digest of these, and no result row tunes twice.
 import json
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from qllm_helpers import checks
-from qllm_helpers.files import cached_arrays, sha256
+from qllm_helpers.files import cached_arrays, is_cached, sha256
 from qllm_helpers.text.corpora import Texts
 from qllm_helpers.text.encoders import (
     DEFAULT_ENCODER,
@@ -28,14 +28,15 @@ from qllm_helpers.text.encoders import (
 )
 from qllm_helpers.text.protocols import Split
 
-LOSSES = ("supervised_contrastive", "batch_all_triplet")
+LOSSES = ("supervised_contrastive", "batch_all_triplet", "cosine_pairs")
 
 
 @dataclass(frozen=True)
 class TuningOptions:
     """A loss, steps and sentences a step (None: all), Adam's learning rate, loss temperature.
 
-    The loss is that of Khosla et al. 2020, equation 2, or sentence-transformers' triplet loss.
+    The loss is that of Khosla et al. 2020, equation 2, or one of sentence-transformers': triplets,
+    or cosines of SetFit's pairs (Tunstall et al. 2022), two sentences each.
     """
 
     loss: str = "supervised_contrastive"
@@ -58,23 +59,31 @@ FEW_SHOT_OPTIONS = TuningOptions()
 PAPER_OPTIONS = TuningOptions(loss="batch_all_triplet", steps=14, batch_size=32, lr=2e-5)
 
 
-def tuned_vectors(
+def tuned_vectors(texts: list[str], labels, others: list[str], **recipe) -> np.ndarray:
+    """Tune the body on texts, then encode these and the others: float32 (n, d), cached.
+
+    The recipe is that of `tuned_stages`, with the steps of its options.
+    """
+    steps = recipe.get("options", FEW_SHOT_OPTIONS).steps
+    return tuned_stages(texts, labels, others, (steps,), **recipe)[0]
+
+
+def tuned_stages(
     texts: list[str],
     labels,
     others: list[str],
+    stages: Sequence[int],
     *,
     seed: int,
     options: TuningOptions = FEW_SHOT_OPTIONS,
     encoder: str = DEFAULT_ENCODER,
     precision: str = "auto",
-) -> np.ndarray:
-    """Tune the body on texts, then encode these and the others: float32 (n, d), cached.
+) -> list[np.ndarray]:
+    """What `tuned_vectors` gives after each of some numbers of steps, in one run.
 
-    Needs two labels with two sentences each. The precision is that of training as well.
+    The rate is constant, so that a shorter run is the beginning of a longer one. Needs two labels
+    with two sentences each. The precision is that of training as well.
     """
-    import sentence_transformers
-    import torch
-
     labels = np.asarray(labels).astype(np.int64)
     if len(texts) != len(labels):
         raise ValueError(f"got {len(texts)} sentences and {len(labels)} labels")
@@ -82,24 +91,30 @@ def tuned_vectors(
         raise ValueError("tuning needs at least two labels with two sentences each")
     encoder = short_name(encoder)
     precision = resolve_precision(precision, encoder)
-    about = {
-        "encoder": encoder,
-        "weights": body_identity(encoder),
-        "precision": precision,
-        "train": [texts, labels.tolist()],
-        "others": others,
-        "seed": int(seed),
-        "options": asdict(options),
-        "versions": [sentence_transformers.__version__, torch.__version__],
-    }
-
-    def compute() -> dict[str, np.ndarray]:
+    about = {"train": [texts, labels.tolist()], "others": others, "seed": int(seed)}
+    about |= {"encoder": encoder, "precision": precision}
+    keys = {steps: _key(about, replace(options, steps=steps)) for steps in stages}
+    missing = {steps: key for steps, key in keys.items() if not is_cached("tuned", key)}
+    if missing:
         model = load_encoder(encoder)
-        tune(model, texts, labels, seed, options, precision)
-        return {"X": vectors_of(model, encoder, [*texts, *others], precision)}
 
-    key = sha256(json.dumps(about, sort_keys=True).encode())
-    return cached_arrays("tuned", key, compute)["X"]
+        def keep(steps: int) -> None:
+            if steps in missing:
+                vectors = vectors_of(model, encoder, [*texts, *others], precision)
+                cached_arrays("tuned", missing[steps], lambda: {"X": vectors})
+
+        tune(model, texts, labels, seed, replace(options, steps=max(missing)), precision, keep)
+    return [cached_arrays("tuned", key, dict)["X"] for key in keys.values()]
+
+
+def _key(about: dict, options: TuningOptions) -> str:
+    """Digest of all that tuned vectors depend on."""
+    import sentence_transformers
+    import torch
+
+    versions = [sentence_transformers.__version__, torch.__version__]
+    more = {"weights": body_identity(about["encoder"]), "options": asdict(options)}
+    return sha256(json.dumps(about | more | {"versions": versions}, sort_keys=True).encode())
 
 
 def tune_split(
@@ -138,23 +153,38 @@ def supervised_contrastive(vectors, labels, temperature: float):
     return per_sentence[n_partners > 0].mean()
 
 
-def tune(model, texts: list[str], labels, seed: int, options: TuningOptions, precision: str):
-    """Tune a model in place; the precision is that of the forward pass, losses are float32."""
-    from datasets import Dataset
+def tune(
+    model,
+    texts: list[str],
+    labels,
+    seed: int,
+    options: TuningOptions,
+    precision: str,
+    keep: Callable[[int], None] = lambda steps: None,
+):
+    """Tune a model in place; the precision is that of the forward pass, losses are float32.
+
+    After each step `keep` is called with their number, and may use the model.
+    """
     from sentence_transformers import SentenceTransformerTrainer
-    from transformers.trainer_callback import PrinterCallback
+    from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
     class Trainer(SentenceTransformerTrainer):
         def add_model_card_callback(self, default_args_dict) -> None:
             """None: the tuned body is not published, and the card draws progress bars."""
 
-    sentences = Dataset.from_dict({"sentence": texts, "label": labels.tolist()})
+    class Keep(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs) -> None:
+            keep(state.global_step)
+            model.train()
+
     with isolated_randomness(seed), tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=model,
             args=_arguments(folder, len(texts), seed, options),
-            train_dataset=sentences,
+            train_dataset=_dataset(texts, labels.tolist(), options),
             loss=_loss(model, options, precision),
+            callbacks=[Keep()],
         )
         # Without its progress bar the trainer prints every log entry instead.
         trainer.remove_callback(PrinterCallback)
@@ -162,13 +192,26 @@ def tune(model, texts: list[str], labels, seed: int, options: TuningOptions, pre
     model.eval()
 
 
+def _dataset(texts: list[str], labels: list[int], options: TuningOptions):
+    """What a step draws from: sentences with labels, or all pairs with 1 (alike) or 0."""
+    from datasets import Dataset
+
+    if options.loss != "cosine_pairs":
+        return Dataset.from_dict({"sentence": texts, "label": labels})
+    from setfit.sampler import ContrastiveDataset
+
+    # as many alike as not: the rarer kind is repeated
+    return Dataset.from_list([*ContrastiveDataset(texts, labels, multilabel=False)])
+
+
 def _arguments(folder: str, n_sentences: int, seed: int, options: TuningOptions):
     from sentence_transformers.sentence_transformer import training_args
 
+    rows = 2 if options.loss == "cosine_pairs" else 1
     return training_args.SentenceTransformerTrainingArguments(
         output_dir=folder,
         max_steps=options.steps,
-        per_device_train_batch_size=options.batch_size or n_sentences,
+        per_device_train_batch_size=(options.batch_size or n_sentences) // rows,
         learning_rate=options.lr,
         lr_scheduler_type="constant",
         # AdamW without weight decay is Adam.
@@ -188,9 +231,10 @@ def _arguments(folder: str, n_sentences: int, seed: int, options: TuningOptions)
 
 def _loss(model, options: TuningOptions, precision: str):
     import torch
-    from sentence_transformers.sentence_transformer.losses import BatchAllTripletLoss
+    from sentence_transformers.sentence_transformer import losses
 
-    triplet = BatchAllTripletLoss(None).batch_all_triplet_loss
+    triplet = losses.BatchAllTripletLoss(None).batch_all_triplet_loss
+    cosine = losses.CosineSimilarityLoss(None).compute_loss_from_embeddings
 
     class Loss(torch.nn.Module):
         def __init__(self) -> None:
@@ -199,10 +243,12 @@ def _loss(model, options: TuningOptions, precision: str):
 
         def forward(self, features, labels):
             with autocast(precision):
-                vectors = self.model(next(iter(features)))["sentence_embedding"].float()
+                columns = [self.model(one)["sentence_embedding"].float() for one in features]
+            if options.loss == "cosine_pairs":
+                return cosine(columns, labels)
             if options.loss == "batch_all_triplet":
-                return triplet(labels, vectors)
-            return supervised_contrastive(vectors, labels, options.temperature)
+                return triplet(labels, columns[0])
+            return supervised_contrastive(columns[0], labels, options.temperature)
 
     return Loss()
 

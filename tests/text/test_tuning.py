@@ -13,9 +13,11 @@ from qllm_helpers.text.corpora import load_embeddings, load_texts
 from qllm_helpers.text.encoders import HUB_PREFIX, MINILM, MPNET, encode
 from qllm_helpers.text.protocols import few_shot_split, paper_split
 from qllm_helpers.text.tuning import (
+    LOSSES,
     TuningOptions,
     supervised_contrastive,
     tune_split,
+    tuned_stages,
     tuned_vectors,
 )
 
@@ -99,9 +101,29 @@ def test_nothing_is_tuned_twice(monkeypatch, empty_cache, capfd):
         tuned_vectors(TEXTS, LABELS[::-1], OTHERS, **recipe)
 
 
-def test_the_library_s_triplet_loss_works_too():
-    options = TuningOptions(loss="batch_all_triplet", steps=2, batch_size=4, lr=4e-5)
-    assert tuned_vectors(TEXTS, LABELS, OTHERS, seed=0, options=options).shape == (5, 768)
+@pytest.mark.parametrize("loss", LOSSES[1:])
+def test_the_library_s_losses_work_too(loss):
+    options = TuningOptions(loss=loss, steps=3, batch_size=4, lr=4e-5)
+    vectors = tuned_vectors(TEXTS, LABELS, [], seed=0, options=options)
+    near = vectors @ vectors.T - encode(TEXTS) @ encode(TEXTS).T
+    assert near[0, 1] + near[2, 3] > near[0, 2] + near[1, 3]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_shorter_run_is_the_beginning_of_a_longer_one(loss, monkeypatch, tmp_path):
+    options = TuningOptions(loss=loss, steps=2, batch_size=4, lr=1e-4)
+    recipe = {"seed": 3, "options": options, "encoder": MINILM}
+    stages = tuned_stages(TEXTS, LABELS, OTHERS, (2, 5), **recipe)
+    assert not np.array_equal(*stages)
+    monkeypatch.setenv("QLLM_CACHE_DIR", str(tmp_path / "alone"))
+    assert np.array_equal(tuned_vectors(TEXTS, LABELS, OTHERS, **recipe), stages[0])
+
+
+def test_stages_that_are_there_are_not_tuned_again(monkeypatch):
+    recipe = {"seed": 3, "options": SHORT, "encoder": MINILM}
+    first, _ = tuned_stages(TEXTS, LABELS, OTHERS, (1, 3), **recipe)
+    monkeypatch.setattr(finetuning, "tune", None)
+    assert np.array_equal(tuned_stages(TEXTS, LABELS, OTHERS, (1,), **recipe)[0], first)
 
 
 @pytest.mark.parametrize(
