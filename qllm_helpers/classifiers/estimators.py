@@ -204,7 +204,7 @@ class QubitClassifier(_EvenClassifier):
     start: str = "uniform"
     constant: float = 1.0
     twin: str | None = None
-    lr: float = field(default=3e-3, kw_only=True)
+    lr: float = field(default=1e-2, kw_only=True)
     epochs: int = field(default=240, kw_only=True)
     weight_decay: float = field(default=1.0, kw_only=True)
 

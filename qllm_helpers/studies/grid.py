@@ -218,7 +218,8 @@ def _search(head: dict, part: dict, search: dict) -> dict:
         )
     grid = dict(known[name])
     sample = grid.pop("sample", None)  # this many of all combinations, at random
-    redraws = tuple(grid.pop("redraws", ()))
+    frozen, tuned = (grid.pop(key, None) for key in ("redraws", "redraws_tuned"))
+    redraws = tuple((tuned if part["fine_tuned"] and tuned else frozen) or ())
     epochs = {"epochs": grid.pop("epochs")} if isinstance(grid.get("epochs"), list) else {}
     if epochs and selection == "validation":
         raise ValueError("on validation the best epoch is kept: give one number of epochs")
