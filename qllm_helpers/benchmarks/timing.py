@@ -9,6 +9,7 @@ from dataclasses import asdict, fields, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 
+import numba
 import numpy as np
 import pandas as pd
 import torch
@@ -29,6 +30,7 @@ def clocked(call: Callable, n_threads: int, min_seconds: float):
 def measure(case, n_threads: int, min_seconds: float) -> dict:
     """Time a case here: its fields, `seconds` a call (median over `min_seconds`), IQR, memory."""
     torch.set_num_threads(n_threads)
+    numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
     # What the engine loads or compiles at its first call is not the case's.
     replace(case, **case.smallest).prepare()()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

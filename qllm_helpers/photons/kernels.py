@@ -10,10 +10,24 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numba import prange
 from scipy.special import binom
 
 from qllm_helpers import checks
-from qllm_helpers.photons.lanes import LANES, jit, load, load_rows, spread, store, store_rows
+from qllm_helpers.photons.lanes import (
+    LANES,
+    jit,
+    jit_parallel,
+    load,
+    load_rows,
+    spread,
+    store,
+    store_rows,
+)
+
+#: Where a photon leads to as many states as this, they are computed in parts, side by side: always
+#: the same parts, so that bits do not depend on the number of threads.
+LARGE, PARTS = 4096, 8
 
 
 class FockTables(NamedTuple):
@@ -127,6 +141,13 @@ def store_complex(rows, row, value):
 
 
 @jit
+def _part(first, last, part):
+    """Where a part of some rows starts and ends."""
+    size = last - first
+    return first + size * part // PARTS, first + size * (part + 1) // PARTS
+
+
+@jit
 def nothing(rows):
     """A complex zero in every lane, of the type of `rows`."""
     zero = spread(rows.dtype.type(0))
@@ -146,43 +167,81 @@ def add_conjugate_product(total, x, y):
 
 
 @jit
+def _raise_rows(forms, tables, amplitudes, photon, first, last):
+    """Amplitudes of the states in rows `first` to `last`, behind another photon."""
+    _, pair_start, pair_mode, pair_parent = tables[:4]
+    form = photon * (forms.shape[0] // (2 * (tables[0].shape[0] - 2)))
+    for row in range(first, last):
+        total = nothing(amplitudes)
+        for pair in range(pair_start[row], pair_start[row + 1]):
+            step = load_complex(forms, form + pair_mode[pair])
+            total = add_product(total, step, load_complex(amplitudes, pair_parent[pair]))
+        store_complex(amplitudes, row, total)
+
+
+@jit_parallel
+def _raise_parts(forms, tables, amplitudes, photon, first, last):
+    """`_raise_rows`, on all threads."""
+    for part in prange(PARTS):
+        start, end = _part(first, last, part)
+        _raise_rows(forms, tables, amplitudes, photon, start, end)
+
+
+@jit
 def raise_levels(forms, tables, amplitudes):
     """Run the recursion for one block; `forms` and `amplitudes` are n m and all complex rows."""
-    level_start, pair_start, pair_mode, pair_parent = tables[:4]
-    n_photons = level_start.shape[0] - 2
-    n_modes = forms.shape[0] // (2 * n_photons)
-    zero = nothing(amplitudes)
-    store_complex(amplitudes, 0, (spread(amplitudes.dtype.type(1)), zero[0]))
-    for photon in range(n_photons):
-        form = photon * n_modes
-        for row in range(level_start[photon + 1], level_start[photon + 2]):
-            total = zero
-            for pair in range(pair_start[row], pair_start[row + 1]):
-                step = load_complex(forms, form + pair_mode[pair])
-                total = add_product(total, step, load_complex(amplitudes, pair_parent[pair]))
-            store_complex(amplitudes, row, total)
+    level_start = tables[0]
+    one = spread(amplitudes.dtype.type(1))
+    store_complex(amplitudes, 0, (one, nothing(amplitudes)[0]))
+    for photon in range(level_start.shape[0] - 2):
+        first, last = level_start[photon + 1], level_start[photon + 2]
+        if last - first < LARGE:
+            _raise_rows(forms, tables, amplitudes, photon, first, last)
+        else:
+            _raise_parts(forms, tables, amplitudes, photon, first, last)
+
+
+@jit
+def _lower_rows(forms, tables, amplitudes, gradients, form_gradients, photon, first, last):
+    """Gradients of the states in rows `first` to `last`; `form_gradients` are added to."""
+    child_start, child_mode, child_row = tables[4:]
+    base = photon * (forms.shape[0] // (2 * (tables[0].shape[0] - 2)))
+    for row in range(first, last):
+        amplitude, total = load_complex(amplitudes, row), nothing(gradients)
+        for child in range(child_start[row], child_start[row + 1]):
+            form = base + child_mode[child]
+            gradient = load_complex(gradients, child_row[child])
+            total = add_conjugate_product(total, load_complex(forms, form), gradient)
+            slope = load_complex(form_gradients, form)
+            slope = add_conjugate_product(slope, amplitude, gradient)
+            store_complex(form_gradients, form, slope)
+        store_complex(gradients, row, total)
+
+
+@jit_parallel
+def _lower_parts(forms, tables, amplitudes, gradients, slopes, photon, first, last):
+    """`_lower_rows`, on all threads; every part has `slopes` of its own."""
+    for part in prange(PARTS):
+        start, end = _part(first, last, part)
+        _lower_rows(forms, tables, amplitudes, gradients, slopes[part], photon, start, end)
 
 
 @jit
 def lower_levels(forms, tables, amplitudes, gradients, form_gradients):
     """Reverse-mode derivative of `raise_levels`; the last level of `gradients` is given."""
-    level_start, child_start, child_mode, child_row = tables[0], *tables[4:]
-    n_photons = level_start.shape[0] - 2
-    n_modes = forms.shape[0] // (2 * n_photons)
-    zero = nothing(gradients)
-    for row in range(n_photons * n_modes):
-        store_complex(form_gradients, row, zero)
-    for photon in range(n_photons - 1, -1, -1):
-        for row in range(level_start[photon], level_start[photon + 1]):
-            amplitude, total = load_complex(amplitudes, row), zero
-            for child in range(child_start[row], child_start[row + 1]):
-                form = photon * n_modes + child_mode[child]
-                gradient = load_complex(gradients, child_row[child])
-                total = add_conjugate_product(total, load_complex(forms, form), gradient)
-                slope = load_complex(form_gradients, form)
-                slope = add_conjugate_product(slope, amplitude, gradient)
-                store_complex(form_gradients, form, slope)
-            store_complex(gradients, row, total)
+    level_start, shape = tables[0], form_gradients.shape
+    form_gradients[:] = 0
+    slopes = form_gradients.reshape((1, *shape))
+    if level_start[-2] - level_start[-3] >= LARGE:
+        slopes = np.zeros((PARTS, *shape), form_gradients.dtype)
+    for photon in range(level_start.shape[0] - 3, -1, -1):
+        first, last = level_start[photon], level_start[photon + 1]
+        if last - first < LARGE:
+            _lower_rows(forms, tables, amplitudes, gradients, slopes[0], photon, first, last)
+        else:
+            _lower_parts(forms, tables, amplitudes, gradients, slopes, photon, first, last)
+    if len(slopes) > 1:
+        form_gradients[:] = slopes.sum(axis=0)
 
 
 @jit

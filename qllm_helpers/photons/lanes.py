@@ -10,6 +10,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, register_model
 
 jit = njit(cache=True, nogil=True, fastmath={"contract"})
+jit_parallel = njit(cache=True, nogil=True, fastmath={"contract"}, parallel=True)
 
 #: Samples in one row: as float32 they fill one AVX-512 register.
 LANES = 16

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numba
 import numpy as np
 import perceval as pcvl
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qllm_helpers.photons.interferometer import mesh_unitary
+from qllm_helpers.photons.kernels import LARGE
 from qllm_helpers.photons.layer import PhotonicLayer, default_input_state
 from qllm_helpers.photons.merlin import perceval_circuit
 
@@ -248,19 +250,39 @@ def test_default_input_state_is_the_earlier_reproductions():
     assert default_input_state(4, 3) == (1, 1, 1, 0)
 
 
+def _with_gradients(layer, compute, n_samples):
+    """Probabilities, and derivatives of a fixed sum of them."""
+    generator = torch.Generator().manual_seed(n_samples)
+    shape = (layer.n_replicas, n_samples, layer.n_modes)
+    phases = 6 * torch.rand(shape, generator=generator, dtype=torch.float64)
+    slopes = torch.randn(*shape[:2], layer.n_outputs, generator=generator, dtype=torch.float64)
+    output = compute(phases.requires_grad_())
+    inputs = (phases, layer.left, layer.right)
+    return output, *torch.autograd.grad((output * slopes).sum(), inputs)
+
+
 @pytest.mark.parametrize("distinguishable", [False, True])
 @pytest.mark.parametrize("space", ["fock", "unbunched"])
 @pytest.mark.parametrize("n_samples", [3, 32, 45])
 def test_compiled_pass_equals_torchs_own_operations(space, distinguishable, n_samples):
     options = {"space": space, "n_replicas": 2, "distinguishable": distinguishable}
     layer = PhotonicLayer(5, 3, input_state=(2, 0, 1, 0, 0), **options).double()
-    generator = torch.Generator().manual_seed(n_samples)
-    phases = 6 * torch.rand(2, n_samples, 5, generator=generator, dtype=torch.float64)
-    inputs = (phases.requires_grad_(), layer.left, layer.right)
-    slopes = torch.randn(2, n_samples, layer.n_outputs, generator=generator, dtype=torch.float64)
-    results = []
-    for compute in (layer.forward, layer.reference):
-        output = compute(phases)
-        results.append((output, *torch.autograd.grad((output * slopes).sum(), inputs)))
+    results = (_with_gradients(layer, f, n_samples) for f in (layer.forward, layer.reference))
     for compiled, reference in zip(*results, strict=True):
         torch.testing.assert_close(compiled, reference, rtol=1e-10, atol=1e-12)
+
+
+def test_parts_of_a_large_circuit_give_the_same_bits_on_any_number_of_threads():
+    layer = PhotonicLayer(12, 5).double()
+    assert layer.n_outputs >= LARGE
+    reference = _with_gradients(layer, layer.reference, 20)
+    before, results = numba.get_num_threads(), []
+    try:
+        for n_threads in (1, before):
+            numba.set_num_threads(n_threads)
+            results.append(_with_gradients(layer, layer.forward, 20))
+    finally:
+        numba.set_num_threads(before)
+    for one, other, expected in zip(*results, reference, strict=True):
+        assert torch.equal(one, other)
+        torch.testing.assert_close(one, expected, rtol=1e-9, atol=1e-12)
