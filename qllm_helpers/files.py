@@ -120,15 +120,6 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("qllm_helpers", appauthor=False))
 
 
-def _cached(folder: str, key: str) -> Path:
-    return cache_dir() / folder / f"{key}.safetensors"
-
-
-def is_cached(folder: str, key: str) -> bool:
-    """Whether `cached_arrays` has something to read."""
-    return _cached(folder, key).is_file()
-
-
 def cached_arrays(folder: str, key: str, compute: Callable[[], dict]) -> dict:
     """Arrays from a folder below the cache, or computed now and stored; DataError if damaged.
 
@@ -136,7 +127,7 @@ def cached_arrays(folder: str, key: str, compute: Callable[[], dict]) -> dict:
     """
     from safetensors.numpy import load, save
 
-    path = _cached(folder, key)
+    path = cache_dir() / folder / f"{key}.safetensors"
     if not path.is_file():
         body = save(compute())
         write_atomic(path, bytes.fromhex(sha256(body)) + body)

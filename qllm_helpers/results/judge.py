@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ from qllm_helpers.results.contrasts import LEVEL, MARGIN, NOT_RUN, verdict
 from qllm_helpers.results.intervals import having
 from qllm_helpers.results.verdicts import SEEDS, expand, shipped_fits, verdict_table
 from qllm_helpers.studies.data import study_split
-from qllm_helpers.studies.grid import PROTOCOLS, load_units
+from qllm_helpers.studies.grid import PROTOCOLS
 from qllm_helpers.studies.own import EXCHANGED, Entrant, find_data, find_head
-from qllm_helpers.studies.run import run_study
+from qllm_helpers.studies.run import run_study, shipped_units
 from qllm_helpers.studies.table import with_predictions
 from qllm_helpers.text.corpora import load_embeddings
 from qllm_helpers.text.encoders import DEFAULT_ENCODER
@@ -194,12 +193,10 @@ def _references(place: dict, size: float, options: dict) -> tuple[pd.DataFrame, 
         names = [*REFERENCES, *times[times <= math.log(NEAR)].nsmallest(1).index]
         return here[here["head"].isin(names) & here["seed"].isin(place["seeds"])], []
     body = place["encoder"] if place["encoder"] in set(every["encoder"]) else DEFAULT_ENCODER
-    settings = having(every, {"encoder": body}).drop_duplicates("head").set_index("head")
     units = [
-        replace(unit, **place, study="judge", settings=(json.loads(setting),))
-        for unit in load_units(study, encoder=body)
-        if unit.head in (*REFERENCES, LINEAR) and not unit.fine_tuned and unit.selection == "pool"
-        for setting in [settings.loc[unit.head, "hyperparameters"]]
+        replace(unit, **place, study="judge")
+        for unit in shipped_units(study, body)
+        if unit.head in (*REFERENCES, LINEAR) and not unit.fine_tuned
     ]
     rows = run_study(units, **options)
     return with_predictions("judge", rows), rows

@@ -206,6 +206,17 @@ def run_study(
     ]
 
 
+def shipped_units(study: str, encoder: str = DEFAULT_ENCODER) -> list[Unit]:
+    """Units of a study on one body, each with the one setting that its shipped rows have."""
+    rows = load_results(study).drop_duplicates([*PLACE]).set_index([*PLACE])
+    chosen = rows["hyperparameters"].map(json.loads).to_dict()
+    return [
+        replace(unit, settings=(chosen[unit.place],), redraws=())
+        for unit in load_units(study, encoder=encoder)
+        if unit.selection == "pool" and unit.place in chosen
+    ]
+
+
 def study_rows(
     study: str, *, encoder: str = DEFAULT_ENCODER, selection: str = "pool", recompute: bool = False
 ) -> pd.DataFrame:

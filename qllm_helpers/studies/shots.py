@@ -14,8 +14,7 @@ from qllm_helpers import checks
 from qllm_helpers.heads.qubit import QubitHead
 from qllm_helpers.qubits.states import noisy_expectations, sampled_expectations
 from qllm_helpers.studies.data import one_thread, unit_data
-from qllm_helpers.studies.grid import load_units
-from qllm_helpers.studies.table import load_choices
+from qllm_helpers.studies.run import shipped_units
 from qllm_helpers.studies.unit import chosen_fits
 
 SEEDS = tuple(range(20))
@@ -66,14 +65,12 @@ def trained_heads(seeds: Iterable[int] = SEEDS) -> list[tuple]:
 
     Its setting is the shipped one; X (1, n, d) and y (n,) are a thousand test sentences.
     """
-    choices, trained = load_choices("qubits"), []
-    choices = choices[choices["chosen"] & choices["head"].eq(HEAD)].set_index("fine_tuned")
-    units = [unit for unit in load_units("qubits", heads=HEAD) if unit.fine_tuned in choices.index]
+    trained, units = [], [unit for unit in shipped_units("qubits") if unit.head == HEAD]
     for unit in units:
         unit = replace(unit, seeds=tuple(seeds))
         with one_thread():
             data = unit_data(unit)
-            fits = chosen_fits(unit, data, [choices.loc[unit.fine_tuned, "setting"]])
+            fits = chosen_fits(unit, data)
         for replica, (seed, split, one) in enumerate(zip(seeds, data.splits, fits, strict=True)):
             test = split.test[:1000]
             X = torch.as_tensor(data.features(replica, test), dtype=torch.float32)[None]

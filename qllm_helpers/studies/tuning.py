@@ -1,6 +1,5 @@
 """Heads along the tuning of their body: steps of two recipes as an axis."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -10,8 +9,8 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from qllm_helpers.studies.data import UnitData, corpus_part, one_thread, outside_pool, study_split
-from qllm_helpers.studies.grid import Unit, load_units
-from qllm_helpers.studies.table import load_results
+from qllm_helpers.studies.grid import Unit
+from qllm_helpers.studies.run import shipped_units
 from qllm_helpers.studies.unit import chosen_fits
 from qllm_helpers.text.corpora import load_embeddings, load_texts
 from qllm_helpers.text.protocols import Split
@@ -28,26 +27,15 @@ SEEDS = tuple(range(10))
 #: Test sentences of each seed: encoding all of them would take nine tenths of the time.
 N_TEST = 1000
 #: Heads of two studies, with the settings that the pool chose on a frozen and on a tuned body.
-HEADS = {
-    "LogisticRegression, C = 1": "finetune",
-    "SVC RBF, C = 1": "finetune",
-    "MLP": "finetune",
-    "8 modes, 2 photons": "finetune",
-    "8 modes, 2 photons, distinguishable": "finetune",
-    "10 qubits, single, with a constant": "qubits",
-}
+CLASSICAL = ("LogisticRegression, C = 1", "SVC RBF, C = 1", "MLP")
+PHOTONIC = ("8 modes, 2 photons", "8 modes, 2 photons, distinguishable")
+HEADS = {"finetune": CLASSICAL + PHOTONIC, "qubits": ("10 qubits, single, with a constant",)}
 
 
-def _units() -> list[tuple[Unit, dict]]:
-    """Every head as a unit, with its settings by whether the body is tuned."""
-    units = []
-    for head, study in HEADS.items():
-        unit = next(one for one in load_units(study) if one.head == head)
-        rows = load_results(study).query("head == @head and selection == 'pool'")
-        rows = rows[rows["encoder"] == unit.encoder].drop_duplicates("fine_tuned")
-        settings = rows.set_index("fine_tuned")["hyperparameters"].map(json.loads)
-        units.append((unit, settings.to_dict()))
-    return units
+def _units() -> list[Unit]:
+    """Every head as two units, one for the frozen and one for the tuned body."""
+    pairs = [(study, head) for study, heads in HEADS.items() for head in heads]
+    return [one for study, head in pairs for one in shipped_units(study) if one.head == head]
 
 
 def _parts(unit: Unit, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,18 +57,18 @@ def _bodies(unit: Unit, seed: int, recipe: str) -> dict[float, np.ndarray]:
     return {0.0: frozen} | dict(zip(STAGES, tuned, strict=True))
 
 
-def _rows(units: list, seed: int, recipe: str) -> list[tuple]:
+def _rows(units: list[Unit], seed: int, recipe: str) -> list[tuple]:
     """Accuracy of every head on every stage of one body."""
-    first, rows = units[0][0], []
+    first, rows = units[0], []
     train, test = _parts(first, seed)
     y = load_embeddings(first.dataset).y[np.concatenate([train, test])]
     ends = np.split(np.arange(len(y)), [len(train)])
     split = Split(train=ends[0], validation=ends[0], test=ends[1])
     for passes, X in _bodies(first, seed, recipe).items():
-        for unit, settings in units:
+        for unit in (one for one in units if one.fine_tuned == (passes > 0)):
             data = UnitData(X, y, [split])
             with one_thread():
-                (one,) = chosen_fits(replace(unit, seeds=(seed,)), data, [settings[passes > 0]])
+                (one,) = chosen_fits(replace(unit, seeds=(seed,)), data)
                 accuracy = float(np.mean(one.fit.predict(X[split.test]) == y[split.test]))
             rows.append((recipe, passes, unit.head, unit.family, seed, len(test), accuracy))
     return rows

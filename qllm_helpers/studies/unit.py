@@ -219,10 +219,10 @@ def select(candidates: Sequence[Candidate]) -> Candidate:
     return candidates[np.lexsort((loss, np.negative(accuracy)))[0]]
 
 
-def chosen_fits(unit: Unit, data: UnitData, settings) -> list[Candidate]:
-    """For every seed the fit with the best of the settings on its validation part."""
+def chosen_fits(unit: Unit, data: UnitData) -> list[Candidate]:
+    """For every seed the fit with the best of the unit's settings on its validation part."""
     fitted = []
-    for setting in settings:
+    for setting in unit.settings:
         validates = unit.selection == "validation"
         fits = _fit_replicas(_estimator(unit, setting), data, unit.seeds, validates)
         fitted.append([Candidate(fit, setting, *scores) for fit, *scores in fits])
@@ -238,7 +238,7 @@ def run_unit(unit: Unit) -> list[dict]:
         on_pool = unit.selection == "pool"
         setting, choices = choose(unit) if on_pool else (None, [])
         data, start = unit_data(unit), time.perf_counter()
-        chosen = chosen_fits(unit, data, (setting,) if on_pool else unit.settings)
+        chosen = chosen_fits(replace(unit, settings=(setting,)) if on_pool else unit, data)
         seconds = (time.perf_counter() - start) / len(unit.seeds)
         shared = _counts(chosen[0].fit, data) | {"fit_seconds": seconds}
         rows = [_row(unit, replica, one, data) | shared for replica, one in enumerate(chosen)]

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from qllm_helpers import checks
-from qllm_helpers.files import cached_arrays, is_cached, sha256
+from qllm_helpers.files import cached_arrays, sha256
 from qllm_helpers.text.corpora import Texts
 from qllm_helpers.text.encoders import (
     DEFAULT_ENCODER,
@@ -84,6 +84,9 @@ def tuned_stages(
     The rate is constant, so that a shorter run is the beginning of a longer one. Needs two labels
     with two sentences each. The precision is that of training as well.
     """
+    import sentence_transformers
+    import torch
+
     labels = np.asarray(labels).astype(np.int64)
     if len(texts) != len(labels):
         raise ValueError(f"got {len(texts)} sentences and {len(labels)} labels")
@@ -91,30 +94,25 @@ def tuned_stages(
         raise ValueError("tuning needs at least two labels with two sentences each")
     encoder = short_name(encoder)
     precision = resolve_precision(precision, encoder)
-    about = {"train": [texts, labels.tolist()], "others": others, "seed": int(seed)}
-    about |= {"encoder": encoder, "precision": precision}
-    keys = {steps: _key(about, replace(options, steps=steps)) for steps in stages}
-    missing = {steps: key for steps, key in keys.items() if not is_cached("tuned", key)}
-    if missing:
-        model = load_encoder(encoder)
+    options = replace(options, steps=max(stages))
+    about = {"encoder": encoder, "weights": body_identity(encoder), "precision": precision}
+    about |= {"train": [texts, labels.tolist()], "others": others, "seed": int(seed)}
+    about |= {"options": asdict(options), "stages": list(stages)}
+    about |= {"versions": [sentence_transformers.__version__, torch.__version__]}
+
+    def compute() -> dict[str, np.ndarray]:
+        model, kept = load_encoder(encoder), {}
 
         def keep(steps: int) -> None:
-            if steps in missing:
-                vectors = vectors_of(model, encoder, [*texts, *others], precision)
-                cached_arrays("tuned", missing[steps], lambda: {"X": vectors})
+            if steps in stages:
+                kept[str(steps)] = vectors_of(model, encoder, [*texts, *others], precision)
 
-        tune(model, texts, labels, seed, replace(options, steps=max(missing)), precision, keep)
-    return [cached_arrays("tuned", key, dict)["X"] for key in keys.values()]
+        tune(model, texts, labels, seed, options, precision, keep)
+        return kept
 
-
-def _key(about: dict, options: TuningOptions) -> str:
-    """Digest of all that tuned vectors depend on."""
-    import sentence_transformers
-    import torch
-
-    versions = [sentence_transformers.__version__, torch.__version__]
-    more = {"weights": body_identity(about["encoder"]), "options": asdict(options)}
-    return sha256(json.dumps(about | more | {"versions": versions}, sort_keys=True).encode())
+    key = sha256(json.dumps(about, sort_keys=True).encode())
+    kept = cached_arrays("tuned", key, compute)
+    return [kept[str(steps)] for steps in stages]
 
 
 def tune_split(

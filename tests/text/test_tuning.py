@@ -119,13 +119,6 @@ def test_a_shorter_run_is_the_beginning_of_a_longer_one(loss, monkeypatch, tmp_p
     assert np.array_equal(tuned_vectors(TEXTS, LABELS, OTHERS, **recipe), stages[0])
 
 
-def test_stages_that_are_there_are_not_tuned_again(monkeypatch):
-    recipe = {"seed": 3, "options": SHORT, "encoder": MINILM}
-    first, _ = tuned_stages(TEXTS, LABELS, OTHERS, (1, 3), **recipe)
-    monkeypatch.setattr(finetuning, "tune", None)
-    assert np.array_equal(tuned_stages(TEXTS, LABELS, OTHERS, (1,), **recipe)[0], first)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
