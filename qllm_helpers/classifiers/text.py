@@ -36,6 +36,8 @@ from qllm_helpers.training.loop import TrainingOptions, compute_logits, train
 BODIES = ("whole", "low_rank", "frozen")
 #: What the head is made of.
 CIRCUITS = ("photonic", "qubit")
+#: Learning rates of the body that the development pool chose for most heads.
+_RATES = {"whole": 3e-5, "low_rank": 1e-3, "frozen": 3e-5}
 #: Sentences of about the same length in one pass, without gradients and in a training step.
 _CHUNK, _STEP_CHUNK = 64, 16
 
@@ -141,8 +143,9 @@ class EndToEndClassifier(TrainedClassifier):
     defaults of the classifier of that name. First this head is trained (for `head_epochs`, or the
     classifier's) on the embeddings of the body as it is, then both together (`epochs`,
     `lr_together`, `lr_body`): a random head would pull the body about (Kumar et al. 2022, arXiv
-    2202.10054; the numbers are ours). The `body` is trained as a ``"whole"``, by ``"low_rank"``
-    adapters of rank `rank`, or stays ``"frozen"``; its `precision` is that of `encode`.
+    2202.10054). The `body` is trained as a ``"whole"``, by ``"low_rank"`` adapters of rank `rank`,
+    or stays ``"frozen"``; its `precision` is that of `encode`, and `lr_body` None the rate that the
+    development pool chose for it.
     ``module_`` is a TextHead.
     """
 
@@ -157,9 +160,9 @@ class EndToEndClassifier(TrainedClassifier):
     body: str = "whole"
     rank: int = 8
     head_epochs: int | None = None
-    epochs: int = 3
+    epochs: int = 2
     lr_together: float = 1e-3
-    lr_body: float = 5e-5
+    lr_body: float | None = None
     batch_size: int = 32
     encoder: str = DEFAULT_ENCODER
     precision: str = "auto"
@@ -173,7 +176,7 @@ class EndToEndClassifier(TrainedClassifier):
         if X_val is not None:
             texts += _sentences("X_val", X_val, y_val)
         first = self._head_classifier()
-        alone, together = self._options(first)
+        alone, together, lr_body = self._options(first)
         precision = resolve_precision(self.precision, self.encoder)
         seeds = [checks.integer("random_state", self.random_state, least=0)]
         with isolated_randomness(seeds[0]):
@@ -186,7 +189,7 @@ class EndToEndClassifier(TrainedClassifier):
                 vectors = body(positions[None])[0]
             head.reset_parameters(seeds)
             result = train(head, vectors, labels, *index, seeds=seeds, options=alone)
-            whole = TextHead(body, head, self.lr_body / self.lr_together)
+            whole = TextHead(body, head, lr_body / self.lr_together)
             if self.body != "frozen":
                 result = train(whole, positions, labels, *index, seeds=seeds, options=together)
         self._set_fitted(whole.eval(), classes, result)
@@ -200,15 +203,16 @@ class EndToEndClassifier(TrainedClassifier):
             return QubitClassifier(**shared)
         return PhotonicClassifier(self.n_modes, self.n_photons, **shared)
 
-    def _options(self, first: ReplicatedClassifier) -> tuple[TrainingOptions, TrainingOptions]:
-        """Checked options of the two stages."""
+    def _options(self, first) -> tuple[TrainingOptions, TrainingOptions, float]:
+        """Checked options of the two stages, and the body's rate."""
         checks.choice("body", self.body, BODIES)
-        checks.real("lr_body", self.lr_body, open_below=True)
+        lr_body = _RATES[self.body] if self.lr_body is None else self.lr_body
+        checks.real("lr_body", lr_body, open_below=True)
         alone = first._options()
         if self.head_epochs is not None:
             alone = replace(alone, epochs=self.head_epochs)
         shared = self._parameters(("batch_size", "progress"))
-        return alone, TrainingOptions(epochs=self.epochs, lr=self.lr_together, **shared)
+        return alone, TrainingOptions(epochs=self.epochs, lr=self.lr_together, **shared), lr_body
 
     def predict_proba(self, X) -> np.ndarray:
         """Class probabilities, float32 (n, C), of n sentences."""

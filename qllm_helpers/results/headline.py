@@ -77,11 +77,12 @@ def _measured(line: dict, encoder: str) -> dict:
     rows = having(load_results(line["study"]), place)
     if rows.empty:
         return {"verdict": NOT_RUN}
-    body = f"{encoder}, {'tuned' if line['fine_tuned'] else 'frozen'}"
+    state = "tuned" if line["fine_tuned"] else "frozen"
+    body = f"{encoder}, {'end to end' if line['study'] == 'end_to_end' else state}"
     known = summarise(rows)[_MEASURED].iloc[0].to_dict() | {"body": body}
     if not pd.isna(line["reported"]):
         known["reached"] = (rows["test_accuracy"] >= line["reported"]).mean()
-    claim = named | {"reference": REFERENCE, "study": line["study"], "body": body}
+    claim = named | {"reference": REFERENCE, "study": line["study"], "body": body, "shift": 0.0}
     verdicts = having(load_verdicts(), claim)
     if line["ours"] == REFERENCE or verdicts.empty:
         return known | {"verdict": "reference" if line["ours"] == REFERENCE else "no claim"}

@@ -76,7 +76,7 @@ def expand(claim: dict) -> list[dict]:
     checks.real(f"shift of {name}", claim["shift"], -1.0, 1.0)
     other = claim.pop("reference_body")
     for body in (*claim["bodies"], other or "frozen"):
-        checks.choice(f"body of {name}", body, ("frozen", "tuned"))
+        checks.choice(f"body of {name}", body, ("frozen", "tuned", "end to end"))
     return [
         claim
         | {"encoder": encoder, "fine_tuned": body == "tuned", "body": f"{encoder}, {body}"}
@@ -190,7 +190,7 @@ def verdicts_on(encoder: str, study: str, fits: pd.DataFrame) -> pd.DataFrame:
     claims = {}
     for claim in read_claims():
         if claim["study"] == claim["reference_study"] == study:
-            body = f"{encoder}, {'tuned' if claim['fine_tuned'] else 'frozen'}"
+            body = f"{encoder}, {claim['body'].partition(', ')[2]}"
             claims[claim["claim"], body] = claim | mine | {"body": body}
     table = verdict_table([*claims.values()], {study: fits})
     return table[table["verdict"] != NOT_RUN]
@@ -211,8 +211,9 @@ def load_verdicts() -> pd.DataFrame:
     -------
     DataFrame
         ``claim``; ``question`` (better, equivalent); ``head``, ``reference``; ``body``, as in
-        "all-mpnet-base-v2, frozen", and ``reference_body``, mostly the same; ``study``,
-        ``reference_study``, ``protocol``, ``dataset``, ``selection``, ``samples_per_class``;
+        "all-mpnet-base-v2, frozen" (or "tuned" before, or "end to end" with the head), and
+        ``reference_body``, mostly the same; ``study``, ``reference_study``, ``protocol``,
+        ``dataset``, ``selection``, ``samples_per_class``;
         ``accuracy``, ``reference_accuracy`` (means over seeds outside the development pool),
         ``difference`` (fractions; less ``shift``, a reported one, mostly 0); ``low``, ``high``, its
         95 % interval over seeds and sentences; ``low_90``, ``high_90``, that of 90 %, for the two

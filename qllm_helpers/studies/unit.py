@@ -92,7 +92,7 @@ def _fit_replicas(estimator, data: UnitData, seeds, validates: bool) -> list[tup
         tells = validates and getattr(fit, "reads_texts", False)
         parts = (split.train, split.validation) if tells else (split.train,)
         fit.fit(*(one for part in parts for one in (data.features(replica, part), data.y[part])))
-        if tells:  # its own count: a second one would read all sentences again
+        if tells and isinstance(fit, TrainedClassifier):  # saves reading all sentences again
             fits.append((fit, fit.validation_accuracy_, fit.validation_loss_))
         else:
             fits.append((fit, *_validated(fit, data, replica)))

@@ -237,4 +237,4 @@ def test_every_seed_of_the_study_is_a_unit_of_its_own():
     units = load_units("end_to_end")
     assert EndToEndClassifier.reads_texts and {len(unit.seeds) for unit in units} == {1}
     assert {unit.estimator for unit in units} == {"EndToEndClassifier"}
-    assert {unit.family for unit in units} == {"photonic", "twin"}
+    assert {unit.family for unit in units} == {"photonic", "twin", "qubit"}
