@@ -152,13 +152,13 @@ def judge(head, body, samples, jobs, output, quiet, **options) -> None:
 def _check(name: str, units: list, count: int, *, draw: int, **options) -> None:
     """Compute some shipped rows again, and exit with 1 if one differs."""
     from qllm_helpers.studies.run import check_rows
-    from qllm_helpers.studies.table import load_results
+    from qllm_helpers.studies.table import body_state, load_results
 
     table = load_results(name)
     click.echo(f"{name}: computing {count} of {len(table)} rows again, drawn with seed {draw}")
     checks = check_rows(table, units, count, draw=draw, **options)
     for row in checks:
-        body = "tuned body" if row.fine_tuned else "frozen body"
+        body = f"body {body_state(name, row.fine_tuned)}"
         verdict = row.problem or f"agrees ({row.recomputed - row.shipped:+.4f})"
         part = f"{row.dataset}, {row.samples_per_class} a label, {body}"
         click.echo(f"  {row.head}, {part}, seed {row.seed}: {row.shipped:.4f}, {verdict}")

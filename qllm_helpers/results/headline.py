@@ -16,7 +16,7 @@ from qllm_helpers.files import read_verified
 from qllm_helpers.results.contrasts import NOT_RUN, VERDICTS, compare
 from qllm_helpers.results.intervals import having, summarise
 from qllm_helpers.results.verdicts import load_verdicts
-from qllm_helpers.studies.table import load_results
+from qllm_helpers.studies.table import body_state, load_results
 from qllm_helpers.text.encoders import DEFAULT_ENCODER
 
 #: "Up to 3.14 %" of the paper: its best quantum head minus its best classical one of that size.
@@ -77,8 +77,7 @@ def _measured(line: dict, encoder: str) -> dict:
     rows = having(load_results(line["study"]), place)
     if rows.empty:
         return {"verdict": NOT_RUN}
-    state = "tuned" if line["fine_tuned"] else "frozen"
-    body = f"{encoder}, {'end to end' if line['study'] == 'end_to_end' else state}"
+    body = f"{encoder}, {body_state(line['study'], line['fine_tuned'])}"
     known = summarise(rows)[_MEASURED].iloc[0].to_dict() | {"body": body}
     if not pd.isna(line["reported"]):
         known["reached"] = (rows["test_accuracy"] >= line["reported"]).mean()

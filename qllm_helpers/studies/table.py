@@ -119,6 +119,11 @@ def _kinds(rows: pd.DataFrame) -> pd.Series:
     return kind.mask(twin.notna(), twin).rename("kind")
 
 
+def body_state(study: str, fine_tuned: bool) -> str:
+    """What became of a row's body: "frozen", "tuned" before, or "end to end" with the head."""
+    return "end to end" if study == "end_to_end" else "tuned" if fine_tuned else "frozen"
+
+
 def shipped_table(study: str) -> Path:
     """Path of a study's shipped table below ``qllm_helpers/data``."""
     return files.DATA_DIR / "results" / f"{study}.csv"
