@@ -7,11 +7,13 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = sorted((ROOT / "qllm_helpers").rglob("*.py"))
@@ -140,6 +142,13 @@ def test_environment_installs_this_project():
     assert pip == ["--constraint constraints.txt", f"--editable .[{extras}]"]
     named = {d.split("=")[0] for d in environment["dependencies"] if isinstance(d, str)}
     assert named == {"python", "pip"}, "dependencies belong into pyproject.toml"
+
+
+def test_pins_can_be_installed_with_every_python_3_11():
+    asked = {found.name: found.metadata["Requires-Python"] for found in distributions()}
+    assert len(asked) > 100
+    late = [name for name, spec in asked.items() if not SpecifierSet(spec or "").contains("3.11.0")]
+    assert late == []
 
 
 def test_constraints_pin_every_declared_dependency_exactly():
