@@ -15,7 +15,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from qllm_helpers import checks
-from qllm_helpers.classifiers.estimators import PhotonicClassifier, QubitClassifier
+from qllm_helpers.classifiers.estimators import (
+    MLPClassifier,
+    PhotonicClassifier,
+    QubitClassifier,
+)
 from qllm_helpers.classifiers.replicated import (
     ReplicatedClassifier,
     TrainedClassifier,
@@ -35,7 +39,7 @@ from qllm_helpers.training.loop import TrainingOptions, compute_logits, train
 #: How much of the language model is trained: everything, low-rank adapters, or nothing.
 BODIES = ("whole", "low_rank", "frozen")
 #: What the head is made of.
-CIRCUITS = ("photonic", "qubit")
+CIRCUITS = ("photonic", "qubit", "linear")
 #: Learning rates of the body that the development pool chose for most heads.
 _RATES = {"whole": 3e-5, "low_rank": 1e-3, "frozen": 3e-5}
 #: Sentences of about the same length in one pass, without gradients and in a training step.
@@ -112,7 +116,9 @@ class TextHead(Head):
         self.lr_ratio = lr_ratio
         self.encoder = nn.Sequential(body, getattr(head, "encoder", nn.Identity()))
         self.scales = head.scales
-        self.quantum, self.readout = head.quantum, head.readout
+        if hasattr(head, "quantum"):
+            self.quantum = head.quantum
+        self.readout = head.readout
 
     @property
     def body(self) -> Body:
@@ -140,7 +146,8 @@ class EndToEndClassifier(TrainedClassifier):
     """A language model `encoder` and a head, trained together on sentences.
 
     The `circuit` is "photonic" (`n_modes`, `n_photons`) or "qubit", or its `twin`, with the
-    defaults of the classifier of that name. First this head is trained (for `head_epochs`, or the
+    defaults of the classifier of that name; "linear" is one linear layer on the embedding, as
+    language models usually have it. First this head is trained (for `head_epochs`, or the
     classifier's) on the embeddings of the body as it is, then both together (`epochs`,
     `lr_together`, `lr_body`): a random head would pull the body about (Kumar et al. 2022, arXiv
     2202.10054). The `body` is trained as a ``"whole"``, by ``"low_rank"`` adapters of rank `rank`,
@@ -199,6 +206,10 @@ class EndToEndClassifier(TrainedClassifier):
         """What would be fitted on embeddings: it knows how to build and to train a head."""
         checks.choice("circuit", self.circuit, CIRCUITS)
         shared = self._parameters(("batch_size", "progress", "twin"))
+        if self.circuit == "linear":
+            checks.choice("twin of a linear layer", shared.pop("twin"), (None,))
+            # what the pool chose for it on the frozen body
+            return MLPClassifier((), lr=1e-3, epochs=60, **shared)
         if self.circuit == "qubit":
             return QubitClassifier(**shared)
         return PhotonicClassifier(self.n_modes, self.n_photons, **shared)

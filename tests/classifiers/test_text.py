@@ -116,6 +116,21 @@ def test_gate_based_heads_train_with_the_body(twin):
     assert fit.predict_proba(TEXTS).sum(1) == pytest.approx(1, abs=1e-6)
 
 
+def test_a_linear_layer_trains_with_the_body():
+    fit = EndToEndClassifier(circuit="linear", **SHORT).fit(TEXTS, LABELS)
+    counted = fit.count_parameters().nominal
+    assert (counted.quantum, counted.readout) == (0, 384 * 2 + 2)
+    # one linear map, and nothing else, behind the body that has moved
+    rows = fit.module_.body.read(TEXTS)[None]
+    layer = fit.module_.readout
+    by_hand = fit.module_.body(rows)[0] @ layer.weight[0] + layer.bias[0]
+    assert torch.allclose(fit.module_(rows)[0], by_hand, atol=1e-6)
+    assert np.abs(by_hand.softmax(-1).detach().numpy() - fit.predict_proba(TEXTS)).max() < 1e-5
+    moved = base_weights(fit.module_.body)
+    before = base_weights(Body(load_encoder(MINILM)))
+    assert not all(torch.equal(before[name], weight) for name, weight in moved.items())
+
+
 def test_precision_is_that_of_the_products_in_the_body():
     exact, rough = (Body(load_encoder(MINILM), precision=p).eval() for p in PRECISIONS[1:])
     with torch.no_grad():
@@ -181,6 +196,7 @@ def test_class_names_are_kept():
         ({"X_val": GOOD, "y_val": [2] * 6}, r"y_val holds labels that y does not: \[2\]"),
         ({"body": "half"}, "body must be one of"),
         ({"circuit": "neutrinos"}, "circuit must be one of"),
+        ({"circuit": "linear", "twin": "frozen"}, "twin of a linear layer must be one of None"),
         ({"precision": "float16"}, "precision must be one of"),
         ({"body": "low_rank", "rank": 0}, "rank must be .*0"),
         ({"lr_body": 0.0}, "lr_body must be .* not 0.0"),
@@ -237,4 +253,4 @@ def test_every_seed_of_the_study_is_a_unit_of_its_own():
     units = load_units("end_to_end")
     assert EndToEndClassifier.reads_texts and {len(unit.seeds) for unit in units} == {1}
     assert {unit.estimator for unit in units} == {"EndToEndClassifier"}
-    assert {unit.family for unit in units} == {"photonic", "twin", "qubit"}
+    assert {unit.family for unit in units} == {"photonic", "twin", "qubit", "linear"}
