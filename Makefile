@@ -55,12 +55,12 @@ DRAW ?= $(shell date +%s)
 # `make check CHECKED=end_to_end` computes one.
 SHIPPED = $(basename $(notdir $(wildcard qllm_helpers/data/predictions/*.safetensors)))
 CHECKED ?= $(filter-out end_to_end,$(filter $(SHIPPED),$(STUDY)))
-# Half of the rows of finetune want a body tuned first, which takes a minute or two, and a fit with
+# Half of the rows of finetune and screen want a body tuned first, which takes a minute or two, and a fit with
 # fourteen qubits as long.
 check: $(INSTALLED)
 	@echo "not checked: $(filter-out $(CHECKED),$(STUDY))"
 	@printf '%s\n' $(CHECKED) | xargs -P 2 -I{} sh -c ' \
-		case {} in finetune | end_to_end | qubits) rows=1 ;; *) rows=3 ;; esac; \
+		case {} in finetune | end_to_end | qubits | screen) rows=1 ;; *) rows=3 ;; esac; \
 		told=$$($(BIN)/qllm study {} --check $$rows --draw $(DRAW) --quiet --jobs 1 2>&1); \
 		code=$$?; echo "$$told"; exit $$code'
 
