@@ -40,7 +40,7 @@ from qllm_helpers.training.loop import TrainingOptions, compute_logits, train
 BODIES = ("whole", "low_rank", "frozen")
 #: What the head is made of.
 CIRCUITS = ("photonic", "qubit", "linear")
-#: Learning rates of the body that the development pool chose for most heads.
+#: Learning rates of the body that the development pool chose for photons, the default circuit.
 _RATES = {"whole": 3e-5, "low_rank": 1e-3, "frozen": 3e-5}
 #: Sentences of about the same length in one pass, without gradients and in a training step.
 _CHUNK, _STEP_CHUNK = 64, 16
