@@ -75,7 +75,7 @@ def describe_studies(results):
     """Return tables of the studies: their size and cost, and their versions.
 
     A head counts once for each body and each way of selecting. The cost is that of all fits on one
-    core, without the fine-tuning of bodies; "+" after a revision: with changes.
+    core, without searches and the tuning of bodies; "+" after a revision: with changes.
     """
     sizes, costs, versions = [], [], {}
     for name, rows in results.items():
@@ -83,7 +83,7 @@ def describe_studies(results):
         settings = max(len(unit.settings) for unit in load_units(name))
         revision, command = name_all(rows["git_revision"]), f"`qllm study {name}`"
         sizes.append((command, heads, name_all(rows["seed"]), settings, len(rows), revision))
-        costs.append((command, f"{rows['fit_seconds'].sum() / 3600:.2f}"))
+        costs.append((command, f"{rows['fit_seconds'].sum() / 60:.1f}"))
         versions[name] = [name_all(rows[what]) for what in VERSIONS]
     titles = ("command", "heads", "seeds", "settings a head", "rows", "revision of the code")
     files = ", ".join(
@@ -91,7 +91,7 @@ def describe_studies(results):
     )
     return {
         "study_sizes": write_table(sizes, titles),
-        "study_costs": write_table(costs, ("command", "hours on one core")),
+        "study_costs": write_table(costs, ("command", "minutes on one core")),
         "row_versions": write_table(
             zip(VERSIONS, *versions.values(), strict=True), ("what", *versions)
         ),
