@@ -36,7 +36,7 @@ def test_overview_adds_up_the_rows(pages):
         ["`qllm study paper`", "1", "0 to 3", "16", "4", "abc"],
         ["`qllm study few_shot`", "1", "0, 2", "16", "2", "def+"],
     ]
-    assert cells(texts["study_costs"])[0] == ["`qllm study paper`", "2.00"]
+    assert cells(texts["study_costs"])[0] == ["`qllm study paper`", "120.0"]
 
 
 def test_versions_of_mixed_rows_are_all_named(pages):
